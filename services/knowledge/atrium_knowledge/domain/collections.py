@@ -1,0 +1,53 @@
+"""Bodies of documents that questions are asked of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RestrictedTopic:
+    """A subject that is refused in words when the asker may not ask about it."""
+
+    id: str
+    description: str
+    examples: tuple[str, ...]
+    labels: frozenset[str]
+    """Who may read any of these labels may ask."""
+    refusals: Mapping[str, str]
+    """Words of the refusal by language, such as ``{"en": "...", "zh": "..."}``."""
+    counter_examples: tuple[str, ...] = ()
+    """Questions that sound alike and are not of the topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A body of documents of one tenant."""
+
+    tenant: str
+    id: str
+    """Id within the tenant, "handbook"."""
+    uid: str
+    """Unique for ever: a collection made again under the same id has another."""
+    display_name: str
+    create_time: datetime
+    """UTC."""
+    revision: int = 1
+    """Grows by one with every change."""
+    restricted_topics: tuple[RestrictedTopic, ...] = ()
+    encoder: str = ""
+    """Name of the encoder whose vectors the index holds; empty while it holds none."""
+    dimensions: int = 0
+    """Numbers in one of its vectors."""
+
+    @property
+    def name(self) -> str:
+        """Resource name, "collections/handbook"."""
+        return f"collections/{self.id}"
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the collection."""
+        return f"{self.uid}.{self.revision}"

@@ -1,0 +1,218 @@
+"""What can go wrong with collections, documents, questions and answers."""
+
+from __future__ import annotations
+
+from atrium_shared.errors import Conflict, Exhausted, Invalid, NotFound
+
+MAX_QUESTION_CHARS = 4000
+"""Longest question or query, in code points."""
+
+
+class CollectionNotFound(NotFound):
+    """No such collection in the caller's tenant."""
+
+    reason = "COLLECTION_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Collection {name!r} does not exist.", field="name", collection=name)
+
+
+class CollectionExists(Conflict):
+    """The id is taken."""
+
+    reason = "COLLECTION_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Collection {name!r} exists already. Choose another collection_id, or update it.",
+            field="collection_id",
+            collection=name,
+        )
+
+
+class CollectionChanged(Conflict):
+    """The etag that came with an update is not the collection's any more."""
+
+    reason = "COLLECTION_CHANGED"
+
+    def __init__(self, name: str, expected: str, given: str) -> None:
+        super().__init__(
+            f"Collection {name!r} has changed: its etag is {expected!r}, the update carries "
+            f"{given!r}. Read it again, and repeat the update.",
+            field="collection.etag",
+            collection=name,
+            etag=expected,
+        )
+
+
+class TopicRepeated(Invalid):
+    """Two restricted topics of a collection have one id."""
+
+    reason = "TOPIC_REPEATED"
+
+    def __init__(self, topic: str, position: int) -> None:
+        super().__init__(
+            f"Restricted topic {topic!r} is given twice; each id may stand once.",
+            field=f"collection.restricted_topics[{position}].id",
+            topic=topic,
+        )
+
+
+class UpdateMaskUnknown(Invalid):
+    """An update names a field that cannot be updated."""
+
+    reason = "UPDATE_MASK_UNKNOWN"
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"Field {path!r} cannot be updated; expected display_name or restricted_topics.",
+            field="update_mask",
+            path=path,
+        )
+
+
+class DocumentNotFound(NotFound):
+    """No such document, or one that the caller may not know of: the two read the same."""
+
+    reason = "DOCUMENT_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Document {name!r} does not exist.", field="name", document=name)
+
+
+class DocumentExists(Conflict):
+    """The id belongs to a document that the caller may not replace."""
+
+    reason = "DOCUMENT_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The id of {name!r} is taken, and you may not replace that document. "
+            "Choose another document_id.",
+            field="header.document_id",
+            document=name,
+        )
+
+
+class DocumentEmpty(Invalid):
+    """An upload of 0 bytes."""
+
+    reason = "DOCUMENT_EMPTY"
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(
+            f"File {filename!r} has 0 bytes. Upload a file with content.",
+            field="chunk",
+            filename=filename,
+        )
+
+
+class DocumentTooLarge(Exhausted):
+    """An upload went over the tenant's limit."""
+
+    reason = "DOCUMENT_TOO_LARGE"
+
+    def __init__(self, filename: str, limit_bytes: int) -> None:
+        super().__init__(
+            f"File {filename!r} is larger than the {limit_bytes} bytes that your organisation "
+            "allows for one file. Nothing was stored. Split the file, or ask for a higher limit.",
+            field="chunk",
+            filename=filename,
+            limit_bytes=limit_bytes,
+        )
+
+
+class UploadHeaderMissing(Invalid):
+    """An upload began with a chunk, or with nothing."""
+
+    reason = "UPLOAD_HEADER_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first message of an upload must be the header (collection, file name, labels); "
+            "chunks of the file follow.",
+            field="header",
+        )
+
+
+class UploadHeaderRepeated(Invalid):
+    """An upload has a second header."""
+
+    reason = "UPLOAD_HEADER_REPEATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An upload has one header, as its first message; a second one came. Nothing was "
+            "stored. Upload each file by a call of its own.",
+            field="header",
+        )
+
+
+class FilenameMissing(Invalid):
+    """An upload without a file name."""
+
+    reason = "FILENAME_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The upload names no file. Set header.document.filename, such as 'leave.docx'.",
+            field="header.document.filename",
+        )
+
+
+class SectionNotFound(Invalid):
+    """Labels for a section that the document does not have."""
+
+    reason = "SECTION_NOT_FOUND"
+
+    def __init__(self, heading: str, document: str) -> None:
+        super().__init__(
+            f"Document {document!r} has no section with the heading {heading!r}; labels of "
+            "sections need the heading exactly as it stands in the document.",
+            field="section_labels",
+            heading=heading,
+            document=document,
+        )
+
+
+class QuestionTooLong(Invalid):
+    """A question or query over the limit."""
+
+    reason = "QUESTION_TOO_LONG"
+
+    def __init__(self, length: int, field: str) -> None:
+        super().__init__(
+            f"The question has {length} characters; at most {MAX_QUESTION_CHARS} are read. "
+            "Shorten it.",
+            field=field,
+            length=length,
+            limit=MAX_QUESTION_CHARS,
+        )
+
+
+class PassageNotFound(NotFound):
+    """No such passage, or one that the caller may not know of: the two read the same."""
+
+    reason = "PASSAGE_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Passage {name!r} does not exist.", field="names", passage=name)
+
+
+class AnswerNotFound(NotFound):
+    """No such answer, or one given to somebody else: the two read the same."""
+
+    reason = "ANSWER_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Answer {name!r} does not exist.", field="feedback.answer", answer=name)
+
+
+def check_question_length(text: str, field: str) -> None:
+    """Refuse a question that is too long, before anything else is done with it.
+
+    Raises:
+        QuestionTooLong: It has more than `MAX_QUESTION_CHARS` code points.
+    """
+    if len(text) > MAX_QUESTION_CHARS:
+        raise QuestionTooLong(len(text), field)
