@@ -1,0 +1,120 @@
+# Atrium. `make help` lists what there is; `make demo` and `make test` are where to start.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODELS ?= small
+PACKAGES := protos shared services/admin services/gateway services/knowledge services/suite
+PROTOS := $(shell find protos/atrium -name '*.proto') protos/generate.py
+# pip prints one line for each local mirror that lacks a package; the second -q leaves errors only.
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+SERVE := $(VENV)/.serve
+DEV := $(VENV)/.dev
+BUF := .tools/node_modules/.bin/buf
+BUF_VERSION := 1.75.0
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-zA-Z_-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(SERVE) ## Run the main job on real input, with real models (MODELS=none: without any)
+	@$(BIN)/atrium demo --models $(MODELS)
+
+.PHONY: up
+up: $(SERVE) ## Start every service in one process and keep it running
+	@$(BIN)/atrium up --models $(MODELS)
+
+.PHONY: test
+test: $(DEV) ## Run the tests; needs no pulled model (ARGS="-k name" chooses)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-models
+test-models: $(DEV) ## Run the tests with the real small models
+	@$(BIN)/atrium models pull small
+	@$(BIN)/python -m pytest -m models $(ARGS)
+
+.PHONY: test-integration
+test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL included
+	@$(BIN)/python -m pytest tests/integration tests/e2e $(ARGS)
+
+.PHONY: test-faults
+test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full ingestion run)
+	@$(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: eval
+eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]
+	@test -n "$(EVAL)" || { echo "Say which: make eval EVAL=NAME, with NAME one of: $$(cd tests/eval && ls -d */ | grep -v __ | tr -d / | xargs)"; exit 2; }
+	@$(BIN)/python tests/eval/$(EVAL)/run.py $(ARGS)
+
+.PHONY: bench
+bench: $(DEV) ## Measure cost: BENCH=ingest
+	@test -n "$(BENCH)" || { echo "Say which: make bench BENCH=NAME, with NAME one of: $$(cd tests/bench && ls *.py | sed 's/[.]py//' | xargs)"; exit 2; }
+	@$(BIN)/python tests/bench/$(BENCH).py $(ARGS)
+
+.PHONY: check
+check: lint typecheck ## Everything that reads the code without running it
+
+.PHONY: lint
+lint: $(DEV) $(BUF) ## Style, import contracts, protos
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check -q . || { echo "Not formatted. Run: make format"; exit 1; }
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 40
+	@cd protos && ../$(BUF) lint gen/image.binpb --path atrium
+	@cd protos && ../$(BUF) breaking gen/image.binpb --against released.binpb --path atrium
+
+.PHONY: format
+format: $(DEV) ## Bring the code into the one format
+	@$(BIN)/ruff check -q --fix . || true
+	@$(BIN)/ruff format -q .
+
+.PHONY: typecheck
+typecheck: $(DEV) ## mypy, strict, over every package
+	@$(BIN)/mypy -p atrium_shared -p atrium_documents -p atrium_models -p atrium_client -p atrium_admin -p atrium_gateway -p atrium_knowledge -p atrium_suite
+
+.PHONY: gen
+gen: $(DEV) ## Compile the protos into protos/gen
+	@$(BIN)/python protos/generate.py
+
+.PHONY: release-protos
+release-protos: gen ## Remember the API as released; `make lint` then refuses breaking changes to it
+	@cp protos/gen/image.binpb protos/released.binpb
+
+.PHONY: lock
+lock: $(DEV) ## Pin the newest versions of requirements/*.in
+	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt
+	@for set in serve build; do $(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 -c requirements/dev.txt requirements/$$set.in -o requirements/$$set.txt; done
+
+.PHONY: clean
+clean: ## Remove the environment and what the tools left
+	@rm -rf $(VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make an environment. On Debian: apt-get install python3-venv"; exit 1; }
+
+$(SERVE): $(VENV)/bin/python requirements/serve.txt requirements/build.txt $(PROTOS) $(PACKAGES:%=%/pyproject.toml)
+	@echo "Setting up: installing pinned packages into $(VENV) (about 300 MB, a minute or two) ..."
+	@$(PIP) install --no-deps -r requirements/serve.txt -r requirements/build.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
+	@$(MAKE) _packages
+	@touch $@
+
+$(DEV): $(VENV)/bin/python requirements/dev.txt $(PROTOS) $(PACKAGES:%=%/pyproject.toml)
+	@echo "Setting up: installing pinned packages for development into $(VENV) (about 400 MB, a minute or two) ..."
+	@$(PIP) install --no-deps -r requirements/dev.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
+	@$(MAKE) _packages
+	@touch $@ $(SERVE)
+
+.PHONY: _packages
+_packages:
+	@$(BIN)/python protos/generate.py
+	@$(PIP) install --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+
+$(BUF):
+	@command -v npm >/dev/null || { echo "The proto checks need npm (Debian: apt-get install npm)."; exit 1; }
+	@npm install --silent --no-fund --no-audit --prefix .tools @bufbuild/buf@$(BUF_VERSION)

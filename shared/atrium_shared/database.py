@@ -1,0 +1,168 @@
+"""One service's relational database: SQLite (WAL) by default, PostgreSQL where users outgrow it.
+
+SQLite lets one writer in at a time. Writers of this process therefore queue on an asyncio lock and
+begin with ``BEGIN IMMEDIATE``, so that none fails halfway with "database is locked".
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, DateTime, event, text
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.types import TypeDecorator
+
+from atrium_shared.errors import Unavailable
+
+_BUSY_TIMEOUT_MS = 10_000
+_WRITE_OPTION = "atrium_write"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be opened or does not answer."""
+
+    reason = "DATABASE_UNAVAILABLE"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The database of {name!r} does not answer. Check its URL, its disk and its server.",
+            database=name,
+        )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, kept in UTC. Values without a time zone are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC on the way in."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone; expected an aware datetime")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Mark as UTC on the way out; SQLite forgets the zone."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Database:
+    """A pool of connections with migrations.
+
+    Args:
+        url: ``sqlite+aiosqlite:///path/file.db`` or ``postgresql+asyncpg://user@host/name``.
+        migrations: Folder that holds the Alembic revisions (``versions``).
+        name: Name of the service. On PostgreSQL it is also the schema, so that services may share
+            a database.
+        pool_size: Most connections kept open.
+    """
+
+    def __init__(self, url: str, *, migrations: Path, name: str, pool_size: int = 8) -> None:
+        self._url = make_url(url)
+        self._migrations = migrations
+        self._name = name
+        self._pool_size = pool_size
+        self._engine: AsyncEngine | None = None
+        self._writer = asyncio.Lock()
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True on SQLite, where one process alone may use the file."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine. Only after :meth:`start`."""
+        if self._engine is None:
+            raise RuntimeError(f"Database {self._name!r} is not started; await start() first")
+        return self._engine
+
+    async def start(self) -> None:
+        """Open the pool and bring the schema to the newest revision.
+
+        Raises:
+            DatabaseUnavailable: The database cannot be opened.
+        """
+        arguments: dict[str, Any] = {}
+        if self.is_sqlite:
+            if self._url.database and self._url.database != ":memory:":
+                path = Path(self._url.database)
+                await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+        else:
+            arguments["connect_args"] = {"server_settings": {"search_path": self._name}}
+            arguments["pool_pre_ping"] = True
+        self._engine = create_async_engine(self._url, pool_size=self._pool_size, **arguments)
+        if self.is_sqlite:
+            event.listen(self._engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        try:
+            async with self._engine.begin() as connection:
+                if not self.is_sqlite:
+                    await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{self._name}"'))
+                await connection.run_sync(self._migrate)
+        except (OperationalError, OSError) as error:
+            await self.close()
+            raise DatabaseUnavailable(self._name) from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._engine is not None:
+            await self._engine.dispose()
+            self._engine = None
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Give a session that sees one consistent state and keeps no change."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """Give a session whose changes are committed at the end, or undone on an error."""
+        async with AsyncExitStack() as stack:
+            engine = self.engine
+            if self.is_sqlite:
+                await stack.enter_async_context(self._writer)
+                engine = engine.execution_options(**{_WRITE_OPTION: True})
+            session = await stack.enter_async_context(AsyncSession(engine, expire_on_commit=False))
+            async with session.begin():
+                yield session
+
+    def _migrate(self, connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(self._migrations / "versions"))
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = f"schema_version_{self._name}"
+        command.upgrade(config, "head")
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy's begin event starts transactions instead
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # acknowledged means durable, a power cut included
+        "foreign_keys = ON",
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE_OPTION)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

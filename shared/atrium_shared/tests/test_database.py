@@ -1,0 +1,117 @@
+import asyncio
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from atrium_shared.database import Database, DatabaseUnavailable, UtcDateTime
+
+REVISION = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "{rev}", {down!r}, None, None
+def upgrade():
+    {body}
+"""
+CREATE = (
+    'op.create_table("notes", sa.Column("id", sa.Integer, primary_key=True),'
+    ' sa.Column("text", sa.String))'
+)
+NOTES = sa.table("notes", sa.column("id"), sa.column("text"))
+
+
+@pytest.fixture
+def migrations(tmp_path: Path) -> Path:
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    (versions / "0001_notes.py").write_text(REVISION.format(rev="0001", down=None, body=CREATE))
+    return versions.parent
+
+
+def database(tmp_path: Path, migrations: Path) -> Database:
+    return Database(
+        f"sqlite+aiosqlite:///{tmp_path}/state/notes.db", migrations=migrations, name="notes"
+    )
+
+
+async def test_what_was_written_is_there_after_a_restart(tmp_path, migrations):
+    first = database(tmp_path, migrations)
+    await first.start()
+    async with first.write() as session:
+        await session.execute(sa.insert(NOTES).values(id=1, text="kept"))
+    await first.close()
+    second = database(tmp_path, migrations)
+    await second.start()
+    async with second.read() as session:
+        assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == ["kept"]
+    await second.close()
+
+
+async def test_a_database_of_an_older_version_opens_in_the_next(tmp_path, migrations):
+    old = database(tmp_path, migrations)
+    await old.start()
+    async with old.write() as session:
+        await session.execute(sa.insert(NOTES).values(id=1, text="old"))
+    await old.close()
+    body = 'op.add_column("notes", sa.Column("stars", sa.Integer, server_default="3"))'
+    (migrations / "versions" / "0002_stars.py").write_text(
+        REVISION.format(rev="0002", down="0001", body=body)
+    )
+    new = database(tmp_path, migrations)
+    await new.start()
+    async with new.read() as session:
+        rows = (await session.execute(sa.text("SELECT text, stars FROM notes"))).all()
+    assert rows == [("old", 3)]
+    await new.close()
+
+
+async def test_an_error_undoes_the_whole_transaction(tmp_path, migrations):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+    with pytest.raises(ZeroDivisionError):
+        async with notes.write() as session:
+            await session.execute(sa.insert(NOTES).values(id=1, text="gone"))
+            raise ZeroDivisionError
+    async with notes.read() as session:
+        assert (await session.execute(sa.select(NOTES))).all() == []
+    await notes.close()
+
+
+async def test_fifty_concurrent_writers_lose_no_update(tmp_path, migrations):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+    async with notes.write() as session:
+        await session.execute(sa.insert(NOTES).values(id=1, text="0"))
+
+    async def increment() -> None:
+        async with notes.write() as session:
+            value = int((await session.execute(sa.select(NOTES.c.text))).scalar_one())
+            await asyncio.sleep(0)
+            await session.execute(sa.update(NOTES).values(text=str(value + 1)))
+
+    await asyncio.gather(*(increment() for _ in range(50)))
+    async with notes.read() as session:
+        assert (await session.execute(sa.select(NOTES.c.text))).scalar_one() == "50"
+    await notes.close()
+
+
+async def test_a_database_that_cannot_be_opened_is_named(tmp_path, migrations):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "notes.db").mkdir()
+    notes = database(tmp_path, migrations)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await notes.start()
+    assert caught.value.reason == "DATABASE_UNAVAILABLE"
+    assert caught.value.metadata == {"database": "notes"}
+
+
+def test_moments_are_kept_in_utc_and_naive_ones_refused():
+    column = UtcDateTime()
+    engine = sa.create_engine("sqlite://")
+    shanghai = datetime(2026, 3, 1, 8, tzinfo=timezone(timedelta(hours=8)))
+    bound = column.process_bind_param(shanghai, engine.dialect)
+    assert bound == datetime(2026, 3, 1, 0, tzinfo=UTC)
+    assert column.process_result_value(datetime(2026, 3, 1), engine.dialect) == bound
+    with pytest.raises(ValueError, match="no time zone"):
+        column.process_bind_param(datetime(2026, 3, 1), engine.dialect)
