@@ -1,0 +1,66 @@
+"""What a failed call says, as one exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+
+@dataclass(eq=False)
+class AtriumCallError(Exception):
+    """A call failed.
+
+    Attributes:
+        code: gRPC status code.
+        reason: Upper-case reason such as ``DOCUMENT_ENCRYPTED``; programs compare this.
+        message: What was wrong, what was expected, what to do.
+        metadata: Every dynamic value of the message.
+        fields: Path of each offending request field, and what is wrong with it.
+        trace_id: What the operator finds the call by, or "".
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    metadata: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, str] = field(default_factory=dict)
+    trace_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.reason})"
+
+    @classmethod
+    def from_rpc(cls, error: grpc.aio.AioRpcError) -> AtriumCallError:
+        """Read a gRPC error with its details (``google.rpc``)."""
+        status = rpc_status.from_call(error)
+        if status is not None:
+            return cls.from_status(status)
+        reason = error.code().name
+        message = error.details() or reason
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            message = f"The server does not answer ({message}). Is it running? Try: atrium up"
+        return cls(error.code(), reason, message)
+
+    @classmethod
+    def from_status(cls, status: status_pb2.Status) -> AtriumCallError:
+        """Read a ``google.rpc.Status``, as failed operations carry it."""
+        code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+        found = cls(code, code.name, status.message)
+        for detail in status.details:
+            found._read(detail)
+        return found
+
+    def _read(self, detail: Any) -> None:
+        info = error_details_pb2.ErrorInfo()
+        bad = error_details_pb2.BadRequest()
+        request = error_details_pb2.RequestInfo()
+        if detail.Unpack(info):
+            self.reason, self.metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(bad):
+            self.fields = {each.field: each.description for each in bad.field_violations}
+        elif detail.Unpack(request):
+            self.trace_id = request.request_id
