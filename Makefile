@@ -50,12 +50,12 @@ test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full inge
 .PHONY: eval
 eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]
 	@test -n "$(EVAL)" || { echo "Say which: make eval EVAL=NAME, with NAME one of: $$(cd tests/eval && ls -d */ | grep -v __ | tr -d / | xargs)"; exit 2; }
-	@$(BIN)/python tests/eval/$(EVAL)/run.py $(ARGS)
+	@$(BIN)/python -m tests.eval.$(EVAL).run $(ARGS)
 
 .PHONY: bench
 bench: $(DEV) ## Measure cost: BENCH=ingest
 	@test -n "$(BENCH)" || { echo "Say which: make bench BENCH=NAME, with NAME one of: $$(cd tests/bench && ls *.py | sed 's/[.]py//' | xargs)"; exit 2; }
-	@$(BIN)/python tests/bench/$(BENCH).py $(ARGS)
+	@$(BIN)/python -m tests.bench.$(BENCH) $(ARGS)
 
 .PHONY: check
 check: lint typecheck ## Everything that reads the code without running it
