@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any, TypeAlias
 
 import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -13,6 +14,8 @@ from atrium_shared.errors import Invalid
 from atrium_shared.operations import OPERATION_NAME, Operation, OperationNotFound, OperationStore
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.rpc.context import principal
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _DEFAULT_WAIT_SECONDS = 30.0
 _MAX_WAIT_SECONDS = 600.0
@@ -41,7 +44,8 @@ def operation_to_proto(operation: Operation) -> operations_pb2.Operation:
     return proto
 
 
-class OperationsServicer(operations_pb2_grpc.OperationsServicer):
+# googleapis-common-protos ships no types.
+class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignore[misc]
     """Answers ``google.longrunning.Operations`` for the stores of a process.
 
     Everyone sees the operations that they asked for themselves, and no others.
@@ -51,14 +55,14 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         self._stores = {store.service: store for store in stores}
 
     async def GetOperation(
-        self, request: operations_pb2.GetOperationRequest, context: grpc.aio.ServicerContext
+        self, request: operations_pb2.GetOperationRequest, context: Context
     ) -> operations_pb2.Operation:
         store, who = self._store(request.name), principal(context)
         found = await store.get(request.name, tenant=who.tenant, owner=who.subject)
         return operation_to_proto(found)
 
     async def WaitOperation(
-        self, request: operations_pb2.WaitOperationRequest, context: grpc.aio.ServicerContext
+        self, request: operations_pb2.WaitOperationRequest, context: Context
     ) -> operations_pb2.Operation:
         store, who = self._store(request.name), principal(context)
         asked = request.timeout.ToTimedelta() / timedelta(seconds=1)
@@ -69,21 +73,21 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):
         return operation_to_proto(found)
 
     async def CancelOperation(
-        self, request: operations_pb2.CancelOperationRequest, context: grpc.aio.ServicerContext
+        self, request: operations_pb2.CancelOperationRequest, context: Context
     ) -> empty_pb2.Empty:
         store, who = self._store(request.name), principal(context)
         await store.cancel(request.name, tenant=who.tenant, owner=who.subject)
         return empty_pb2.Empty()
 
     async def DeleteOperation(
-        self, request: operations_pb2.DeleteOperationRequest, context: grpc.aio.ServicerContext
+        self, request: operations_pb2.DeleteOperationRequest, context: Context
     ) -> empty_pb2.Empty:
         store, who = self._store(request.name), principal(context)
         await store.delete(request.name, tenant=who.tenant, owner=who.subject)
         return empty_pb2.Empty()
 
     async def ListOperations(
-        self, request: operations_pb2.ListOperationsRequest, context: grpc.aio.ServicerContext
+        self, request: operations_pb2.ListOperationsRequest, context: Context
     ) -> operations_pb2.ListOperationsResponse:
         who = principal(context)
         if request.filter:
