@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Collection as AnyCollection
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atrium_knowledge.domain.answers import AnswerRecord, Exchange
-from atrium_knowledge.domain.collections import Collection
+from atrium_knowledge.domain.collections import Collection, VectorSpace
 from atrium_knowledge.domain.engines import Engine, Usage
+from atrium_knowledge.domain.fusion import Scored
 from atrium_knowledge.domain.passages import Hit, Passage
 
 if TYPE_CHECKING:
-    from atrium_shared.principal import Principal
-
+    from atrium_documents.model import ParsedDocument
     from atrium_knowledge.domain.topics import CompiledTopic
+    from atrium_shared.principal import Principal
 
 Vectors = NDArray[np.float32]
 
@@ -32,6 +35,11 @@ class Embedding:
     tokens: int
     """Tokens read."""
     engine: Engine
+
+    @property
+    def space(self) -> VectorSpace:
+        """The space in which the vectors lie."""
+        return VectorSpace(self.engine.model, self.vectors.shape[1])
 
 
 class Embedder(Protocol):
@@ -173,4 +181,118 @@ class AnswerLog(Protocol):
 
     async def save(self, record: AnswerRecord, exchange: Exchange) -> None:
         """Store ``record``; keep ``exchange`` in memory only, until feedback asks for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPoint:
+    """A passage as the index holds it: numbers only, no text."""
+
+    point: int
+    """Identifier; points of a later version are greater."""
+    revision: int
+    """The document's version that it is of."""
+    access_class: int
+    keywords: Mapping[int, float]
+    """Weights by term id."""
+    vector: NDArray[np.float32] | None
+    """(dimensions,), length 1; ``None`` while there is no encoder."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The part of an index that a query may know of. All else is as if it were not there."""
+
+    classes: frozenset[int]
+    """Access classes that the asker satisfies."""
+    hidden: frozenset[int]
+    """Revisions that are not (or no longer) to be found."""
+
+
+class PassageIndex(Protocol):
+    """Finds points by keywords and by vectors; one shard a collection.
+
+    A shard comes into being with its first point. Writes are durable after :meth:`flush`.
+    Repeating a write changes nothing.
+    """
+
+    async def upsert(
+        self, shard: str, points: Sequence[IndexPoint], space: VectorSpace | None
+    ) -> None:
+        """Add points or replace them; their vectors lie in ``space``."""
+        ...
+
+    async def set_vectors(
+        self, shard: str, vectors: Mapping[int, NDArray[np.float32]], space: VectorSpace
+    ) -> None:
+        """Give existing points vectors of another space, beside those that they have."""
+        ...
+
+    async def set_classes(self, shard: str, classes: Mapping[int, int]) -> None:
+        """Change the access class of existing points."""
+        ...
+
+    async def remove_revisions(self, shard: str, revisions: AnyCollection[int]) -> None:
+        """Remove all points of some revisions."""
+        ...
+
+    async def remove_space(self, shard: str, space: VectorSpace) -> None:
+        """Remove all vectors of a space."""
+        ...
+
+    async def revisions(self, shard: str) -> frozenset[int]:
+        """Return the revisions that have points."""
+        ...
+
+    async def flush(self, shard: str) -> None:
+        """Return when all writes are on disk."""
+        ...
+
+    async def drop(self, shard: str) -> None:
+        """Remove a shard with all its points."""
+        ...
+
+    async def find_keywords(
+        self, shard: str, query: Mapping[int, float], view: View, depth: int
+    ) -> list[Scored]:
+        """Return the best points by BM25, ranked; counts and scores know only of ``view``.
+
+        The inverse document frequency of a term is ``ln(1 + (N - n + 1/2) / (n + 1/2))`` with the
+        N points of the view, n of which have the term.
+        """
+        ...
+
+    async def find_vectors(
+        self, shard: str, query: NDArray[np.float32], space: VectorSpace, view: View, depth: int
+    ) -> list[Scored]:
+        """Return the points of ``view`` nearest by cosine, ranked; exact, not approximate."""
+        ...
+
+    async def close(self) -> None:
+        """Close every shard."""
+        ...
+
+
+class DocumentParser(Protocol):
+    """Reads files, in a process that a hostile file cannot take down with it."""
+
+    async def parse(self, content: bytes | Path, filename: str) -> ParsedDocument:
+        """Return a file's text with structure.
+
+        Raises:
+            AtriumError: The file cannot be read; the reason says why.
+        """
+        ...
+
+
+class Delegation(Protocol):
+    """Asks anew who somebody is and what they may do (``IdentityClient``)."""
+
+    async def delegate(self, tenant: str, actor: str, on_behalf_of: str | None) -> Principal:
+        """Return the principal of work that goes on after its request ended.
+
+        Raises:
+            Denied: They may no longer act.
+            Unavailable: Nobody can tell now.
+        """
         ...

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from atrium_shared.principal import Principal
-
 from atrium_knowledge.app.ports import SearchOutcome
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.passages import Passage
+from atrium_shared.principal import Principal
 
 
 class SearchPassages:

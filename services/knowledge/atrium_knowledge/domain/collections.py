@@ -8,6 +8,15 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """Where vectors lie: they compare when encoder and dimensions are the same."""
+
+    encoder: str
+    """Name of the model."""
+    dimensions: int
+
+
+@dataclass(frozen=True, slots=True)
 class RestrictedTopic:
     """A subject that is refused in words when the asker may not ask about it."""
 
@@ -37,10 +46,8 @@ class Collection:
     revision: int = 1
     """Grows by one with every change."""
     restricted_topics: tuple[RestrictedTopic, ...] = ()
-    encoder: str = ""
-    """Name of the encoder whose vectors the index holds; empty while it holds none."""
-    dimensions: int = 0
-    """Numbers in one of its vectors."""
+    space: VectorSpace | None = None
+    """Of the vectors that the index holds; ``None`` while it holds none."""
 
     @property
     def name(self) -> str:

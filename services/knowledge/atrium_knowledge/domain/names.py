@@ -1,0 +1,83 @@
+"""Resource names (AIP-122). A malformed name is the name of nothing: it reads as absent."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from atrium_knowledge.domain.errors import (
+    AnswerNotFound,
+    CollectionNotFound,
+    DocumentNotFound,
+    PassageNotFound,
+)
+
+_COLLECTION = r"collections/(?P<collection>[a-z][a-z0-9-]{0,62})"
+_DOCUMENT = _COLLECTION + r"/documents/(?P<document>[a-z0-9][a-z0-9-]{0,62})"
+_PASSAGE = _DOCUMENT + r"/passages/(?P<ordinal>[1-9][0-9]{0,5})"
+_ANSWER = r"answers/(?P<answer>[A-Za-z0-9_-]{1,64})"
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentName:
+    """Ids in "collections/handbook/documents/d3f9"."""
+
+    collection: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassageName:
+    """Ids in "collections/handbook/documents/d3f9/passages/12"."""
+
+    collection: str
+    document: str
+    ordinal: int
+
+
+def collection_id(name: str) -> str:
+    """Return the id in a collection's name.
+
+    Raises:
+        CollectionNotFound: It is no collection's name.
+    """
+    match = re.fullmatch(_COLLECTION, name)
+    if match is None:
+        raise CollectionNotFound(name)
+    return match["collection"]
+
+
+def document_name(name: str) -> DocumentName:
+    """Return the ids in a document's name.
+
+    Raises:
+        DocumentNotFound: It is no document's name.
+    """
+    match = re.fullmatch(_DOCUMENT, name)
+    if match is None:
+        raise DocumentNotFound(name)
+    return DocumentName(match["collection"], match["document"])
+
+
+def passage_name(name: str) -> PassageName:
+    """Return the ids in a passage's name.
+
+    Raises:
+        PassageNotFound: It is no passage's name.
+    """
+    match = re.fullmatch(_PASSAGE, name)
+    if match is None:
+        raise PassageNotFound(name)
+    return PassageName(match["collection"], match["document"], int(match["ordinal"]))
+
+
+def answer_id(name: str) -> str:
+    """Return the id in an answer's name.
+
+    Raises:
+        AnswerNotFound: It is no answer's name.
+    """
+    match = re.fullmatch(_ANSWER, name)
+    if match is None:
+        raise AnswerNotFound(name)
+    return match["answer"]
