@@ -15,8 +15,8 @@ from enum import Enum
 from typing import Protocol
 
 import grpc
-from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 
+from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 from atrium_shared.clock import Clock, SystemClock
 from atrium_shared.errors import Exhausted, Unavailable
 from atrium_shared.identity import ServiceIdentity

@@ -27,11 +27,11 @@ import grpc
 import jwt
 import structlog
 import tenacity
-from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from jwt.algorithms import OKPAlgorithm
 
+from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 from atrium_shared.clock import Clock, SystemClock
 from atrium_shared.errors import AtriumError, Denied, Unauthenticated, Unavailable
 from atrium_shared.principal import AllowSet, Effect, Grant, Principal
@@ -40,7 +40,7 @@ from atrium_shared.rpc.channel import raise_from_rpc
 API_KEY_PREFIX = "atr_"
 MAX_TOKEN_LIFETIME = timedelta(minutes=5)
 _ASSERTION_TYPE = "atrium-service+jwt"
-_TOKEN_TYPE = "atrium-token+jwt"
+_TOKEN_TYPE = "atrium-token+jwt"  # noqa: S105 - the media type of a token, no token
 _ASSERTION_LIFETIME = timedelta(seconds=60)
 _CLOCK_SKEW = timedelta(seconds=10)
 _MAX_CREDENTIAL_CHARS = 16_384  # ExchangeCredentialRequest.credential
@@ -377,9 +377,12 @@ class TokenVerifier:
             TokenInvalid: Anything else is wrong with it.
         """
         try:
-            kid = jwt.get_unverified_header(token).get("kid", "")
+            header = jwt.get_unverified_header(token)
         except jwt.InvalidTokenError as error:
             raise TokenInvalid(_problem(error)) from error
+        if header.get("typ") != _TOKEN_TYPE:
+            raise TokenInvalid(f"its type is not {_TOKEN_TYPE}")
+        kid = str(header.get("kid", ""))
         key = self._keys.get(kid)
         if key is None:
             raise SigningKeyUnknown(kid)
@@ -603,9 +606,7 @@ class IdentityClient:
                 disabled, or the actor may no longer act for them.
         """
         key = (f"delegate {tenant} {actor}".encode(), on_behalf_of)
-        return await self._cached_or_asked(
-            key, lambda: self._delegate(tenant, actor, on_behalf_of)
-        )
+        return await self._cached_or_asked(key, lambda: self._delegate(tenant, actor, on_behalf_of))
 
     def _holds(self, cached: _Cached) -> bool:
         now = self._clock.monotonic()
@@ -646,9 +647,7 @@ class IdentityClient:
         if not task.cancelled():
             task.exception()  # everyone who waited may be gone
 
-    async def _ask(
-        self, key: _Key, ask: Callable[[], Coroutine[Any, Any, Principal]]
-    ) -> Principal:
+    async def _ask(self, key: _Key, ask: Callable[[], Coroutine[Any, Any, Principal]]) -> Principal:
         changes = self._changes
         principal = await ask()
         # An answer from before a change may be out of date: it serves those who asked before the
@@ -771,7 +770,7 @@ class IdentityClient:
             while True:
                 async with asyncio.timeout(self.FEED_SILENCE_SECONDS):
                     message = await stream.read()
-                if message is grpc.aio.EOF:
+                if not isinstance(message, identity_service_pb2.WatchPoliciesResponse):
                     raise TimeoutError("The policy feed ended.")
                 self._hear(message, first=not heard)
                 heard = True

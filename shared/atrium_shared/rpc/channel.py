@@ -144,7 +144,7 @@ class _Adding:
 
     def _added(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
-        if "authorization" not in metadata:
+        if metadata.get("authorization") is None:
             for key, value in self._metadata():
                 metadata.add(key, value)
         return grpc.aio.ClientCallDetails(
@@ -156,7 +156,7 @@ class _Adding:
         )
 
 
-class _AddToUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[type-arg]
+class _AddToUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):
     async def intercept_unary_unary(
         self,
         continuation: Callable[..., Any],
@@ -166,7 +166,7 @@ class _AddToUnaryUnary(_Adding, grpc.aio.UnaryUnaryClientInterceptor):  # type: 
         return await continuation(self._added(client_call_details), request)
 
 
-class _AddToUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[type-arg]
+class _AddToUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):
     async def intercept_unary_stream(
         self,
         continuation: Callable[..., Any],
@@ -176,7 +176,7 @@ class _AddToUnaryStream(_Adding, grpc.aio.UnaryStreamClientInterceptor):  # type
         return await continuation(self._added(client_call_details), request)
 
 
-class _AddToStreamUnary(_Adding, grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[type-arg]
+class _AddToStreamUnary(_Adding, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(
         self,
         continuation: Callable[..., Any],
@@ -186,7 +186,7 @@ class _AddToStreamUnary(_Adding, grpc.aio.StreamUnaryClientInterceptor):  # type
         return await continuation(self._added(client_call_details), request_iterator)
 
 
-class _AddToStreamStream(_Adding, grpc.aio.StreamStreamClientInterceptor):  # type: ignore[type-arg]
+class _AddToStreamStream(_Adding, grpc.aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(
         self,
         continuation: Callable[..., Any],

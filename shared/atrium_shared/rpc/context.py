@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import secrets
 from contextvars import ContextVar
+from typing import Any
 
 import grpc
+from opentelemetry import trace
 
 from atrium_shared.principal import Principal
 
@@ -40,6 +42,11 @@ class CallContext:
         self._resolve()
         return self._trace_id
 
+    def continue_as(self, traceparent: str) -> None:
+        """Send on ``traceparent``, that of a span inside the caller's trace."""
+        self._traceparent = traceparent
+        self._trace_id = ""
+
     def _resolve(self) -> None:
         # Most calls never ask, so nothing is parsed or made up before.
         if self._trace_id:
@@ -55,7 +62,7 @@ class CallContext:
 CURRENT_CALL: ContextVar[CallContext | None] = ContextVar("atrium_current_call", default=None)
 
 
-def principal(context: grpc.aio.ServicerContext) -> Principal:
+def principal(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
     """Return who calls.
 
     Args:
@@ -78,6 +85,12 @@ def trace_id() -> str:
 
 
 def traceparent() -> str | None:
-    """Return the W3C ``traceparent`` to send on, or ``None`` outside a call."""
+    """Return the W3C ``traceparent`` to send on, or ``None`` outside of calls and spans."""
+    current = trace.get_current_span().get_span_context()
+    if current.is_valid:
+        return (
+            f"00-{trace.format_trace_id(current.trace_id)}"
+            f"-{trace.format_span_id(current.span_id)}-{current.trace_flags:02x}"
+        )
     call = CURRENT_CALL.get()
     return None if call is None else call.traceparent

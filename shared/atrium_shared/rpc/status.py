@@ -194,8 +194,9 @@ _KIND_OF_CODE: Mapping[grpc.StatusCode, type[RemoteError]] = {
 
 
 @lru_cache(maxsize=1000)
-def _with_reason(kind: type[RemoteError], reason: str) -> type[RemoteError]:
+def _with_reason(code: grpc.StatusCode, reason: str) -> type[RemoteError]:
     """Return a subclass with this reason, since ``reason`` belongs to the class of an error."""
+    kind = _KIND_OF_CODE.get(code, RemoteUnavailable)
     return type(kind.__name__, (kind,), {"reason": reason, "__doc__": kind.__doc__})
 
 
@@ -227,8 +228,7 @@ def raise_from_rpc(error: grpc.aio.AioRpcError) -> NoReturn:
     violations = [
         (violation.field, violation.description) for violation in bad_request.field_violations
     ]
-    kind = _KIND_OF_CODE.get(error.code(), RemoteUnavailable)
-    raised = _with_reason(kind, info.reason or error.code().name)(
+    raised = _with_reason(error.code(), info.reason or error.code().name)(
         error.details() or f"The service answered {error.code().name}.",
         field=violations[0][0] if violations else None,
     )

@@ -1,0 +1,559 @@
+"""What surrounds every method: telemetry, errors, authenticate, authorise, validate.
+
+The chain is built once for each method when the server starts: it wraps the method's handler, so a
+call pays for no look-up of rules, labels or validators, and gRPC's own interceptor machinery is
+not involved. Requests are parsed inside the chain, so an unknown caller's bytes are never parsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from contextvars import Token
+from typing import Any
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from atrium_shared import telemetry
+from atrium_shared.audit import AuditEvent, AuditSink, Decision
+from atrium_shared.errors import AtriumError, Conflict, Exhausted, Invalid, Unavailable
+from atrium_shared.identity import (
+    Authenticator,
+    CredentialMalformed,
+    CredentialMissing,
+    ServiceIdentity,
+    ServiceOnly,
+    is_internal_token,
+    is_service_assertion,
+    user_name,
+)
+from atrium_shared.principal import AllowSet, Effect, PermissionDenied, Principal
+from atrium_shared.rpc.access import Access, AccessRule
+from atrium_shared.rpc.context import CURRENT_CALL, CallContext
+from atrium_shared.rpc.status import (
+    DETAILS_KEY,
+    FieldInvalid,
+    error_to_status,
+    internal_status,
+    status_code,
+)
+
+_log = structlog.get_logger(__name__)
+_propagator = TraceContextTextMapPropagator()
+
+
+class RequestMalformed(Invalid):
+    """The bytes of a request are no message of the method's type."""
+
+    reason = "REQUEST_MALFORMED"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(
+            f"The request of {method} cannot be parsed. Use a client made from the same protos.",
+            method=method,
+        )
+
+
+class PermissionsChanged(Conflict):
+    """The caller lost permissions while the call was under way."""
+
+    reason = "PERMISSIONS_CHANGED"
+
+    def __init__(self) -> None:
+        super().__init__("Permissions of the caller changed during the call. Call again.")
+
+
+class ShuttingDown(Unavailable):
+    """This replica is about to end and takes no new calls."""
+
+    reason = "SHUTTING_DOWN"
+
+    def __init__(self) -> None:
+        super().__init__("This server is shutting down. Call again; another replica will answer.")
+
+
+class _Method:
+    """What one method needs, worked out when the server starts."""
+
+    def __init__(
+        self,
+        service: str,
+        name: str,
+        rule: AccessRule,
+        parse: Callable[[bytes], Any] | None,
+        *,
+        validated: bool,
+        feed: bool,
+    ) -> None:
+        self.service = service
+        self.name = name
+        self.path = f"/{service}/{name}"
+        self.access = rule.access
+        self.permission = rule.permission
+        self.resource, _, self.action = rule.permission.rpartition(":")
+        area = service.removeprefix("atrium.").partition(".")[0]
+        self.audit_action = f"{area}.{name}"
+        # A server stream for services or for anybody is a feed: it ends with the server.
+        self.feed = feed
+        self.in_flight = telemetry.RPC_IN_FLIGHT.labels(service, name)
+        self.seconds = telemetry.RPC_SECONDS.labels(service, name)
+        self._finished = {"OK": telemetry.RPC_TOTAL.labels(service, name, "OK")}
+        self._parse = parse
+        self._validate = protovalidate.Validator().collect_violations if validated else None
+
+    def finished(self, code: str, seconds: float) -> None:
+        self.in_flight.dec()
+        self.seconds.observe(seconds)
+        counter = self._finished.get(code)
+        if counter is None:
+            counter = telemetry.RPC_TOTAL.labels(self.service, self.name, code)
+            self._finished[code] = counter
+        counter.inc()
+
+    def read(self, raw: bytes) -> Any:
+        """Parse and validate one request message."""
+        if self._parse is None:
+            return raw
+        try:
+            message = self._parse(raw)
+        except DecodeError as error:
+            raise RequestMalformed(self.path) from error
+        if self._validate is not None:
+            violations = self._validate(message)
+            if violations:
+                raise FieldInvalid([_describe(violation) for violation in violations])
+        return message
+
+
+def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
+    proto = violation.proto
+    path = ""
+    for element in proto.field.elements if proto.field else ():
+        path += f".{element.field_name}" if path else element.field_name
+        if element.subscript is not None:
+            path += f"[{element.subscript.value!r}]"
+    return path, proto.message or f"breaks the rule {proto.rule_id}"
+
+
+class _Call(CallContext):
+    """One call under way."""
+
+    __slots__ = (
+        "credential",
+        "cut",
+        "method",
+        "on_behalf_of",
+        "span",
+        "span_token",
+        "started",
+        "task",
+    )
+
+    def __init__(self, method: _Method, traceparent: str | None) -> None:
+        super().__init__(traceparent)
+        self.method = method
+        self.started = time.perf_counter()
+        self.span: trace.Span | None = None
+        self.span_token: Token[otel_context.Context] | None = None
+        self.credential = ""
+        self.on_behalf_of: str | None = None
+        # Of streams alone: what ends the call from outside, and why.
+        self.task: asyncio.Task[Any] | None = None
+        self.cut: AtriumError | None = None
+
+
+class _Requests:
+    """The messages of a client stream, each parsed and validated."""
+
+    __slots__ = ("_next", "_read")
+
+    def __init__(self, method: _Method, requests: AsyncIterator[bytes]) -> None:
+        self._read = method.read
+        self._next = aiter(requests).__anext__
+
+    def __aiter__(self) -> _Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        return self._read(await self._next())
+
+
+class Interceptors:
+    """Wraps handlers, and knows the calls that are under way.
+
+    Args:
+        authenticator: Turns credentials into principals. When it is a
+            :class:`~atrium_shared.identity.ChangeSource` too, streams whose caller lost
+            permissions are ended.
+        audit: Where calls denied here are recorded.
+        service: Verifies the assertions of other services; ``None`` where no method is for
+            services alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        authenticator: Authenticator,
+        audit: AuditSink,
+        service: ServiceIdentity | None,
+    ) -> None:
+        self._authenticator = authenticator
+        self._audit = audit
+        self._service = service
+        self._service_principals: dict[str, Principal] = {}
+        self._streams: set[_Call] = set()
+        self._rechecks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        on_change = getattr(authenticator, "on_change", None)
+        if on_change is not None:
+            on_change(self._recheck_streams)
+
+    def wrap(
+        self,
+        service: str,
+        name: str,
+        handler: grpc.RpcMethodHandler[Any, Any],
+        rule: AccessRule,
+        *,
+        validated: bool,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return a handler that runs ``handler`` inside the chain.
+
+        Args:
+            service: Full name of the service.
+            name: Name of the method.
+            handler: Handler of any arity, as generated code registers it. Servicers that read
+                a client stream take the iterator; ``context.read()`` would pass validation by.
+            rule: Who may call.
+            validated: Whether requests carry ``buf.validate`` limits.
+
+        Raises:
+            ValueError: The method is for services and there is nothing to verify them with.
+        """
+        if rule.access is Access.SERVICE and self._service is None:
+            raise ValueError(f"/{service}/{name} is for services: a service identity is needed.")
+        feed = bool(
+            handler.response_streaming and rule.access in (Access.SERVICE, Access.ANONYMOUS)
+        )
+        method = _Method(
+            service, name, rule, handler.request_deserializer, validated=validated, feed=feed
+        )
+        serializer = handler.response_serializer
+        if handler.request_streaming and handler.response_streaming:
+            assert handler.stream_stream is not None
+            return grpc.stream_stream_rpc_method_handler(
+                self._stream(method, handler.stream_stream, _Requests), None, serializer
+            )
+        if handler.request_streaming:
+            assert handler.stream_unary is not None
+            return grpc.stream_unary_rpc_method_handler(
+                self._stream_unary(method, handler.stream_unary), None, serializer
+            )
+        if handler.response_streaming:
+            assert handler.unary_stream is not None
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream, _Method.read), None, serializer
+            )
+        assert handler.unary_unary is not None
+        return grpc.unary_unary_rpc_method_handler(
+            self._unary(method, handler.unary_unary), None, serializer
+        )
+
+    def _unary(self, method: _Method, behaviour: Callable[..., Awaitable[Any]]) -> Any:
+        async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            call, metadata = self._begin(method, context)
+            try:
+                await self._admit(call, metadata)
+                response = await behaviour(method.read(raw), context)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._answer(call, context, error)
+                raise
+            self._end(call, "OK")
+            return response
+
+        return serve
+
+    def _stream_unary(self, method: _Method, behaviour: Callable[..., Awaitable[Any]]) -> Any:
+        async def serve(
+            raw: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+        ) -> Any:
+            call, metadata = self._begin(method, context)
+            try:
+                self._enlist(call)
+                await self._admit(call, metadata)
+                response = await behaviour(_Requests(method, raw), context)
+            except (Exception, asyncio.CancelledError) as error:
+                await self._answer(call, context, error)
+                raise
+            self._end(call, "OK")
+            return response
+
+        return serve
+
+    def _stream(
+        self, method: _Method, behaviour: Callable[..., Any], read: Callable[[_Method, Any], Any]
+    ) -> Any:
+        # A coroutine that writes, not a generator: the servicer's generator then runs and is
+        # closed in the task of the call, whatever ends the call.
+        async def serve(raw: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            call, metadata = self._begin(method, context)
+            try:
+                self._enlist(call)
+                await self._admit(call, metadata)
+                responses = behaviour(read(method, raw), context)
+                if hasattr(responses, "__aiter__"):
+                    async with aclosing(responses):
+                        async for response in responses:
+                            await context.write(response)
+                else:
+                    await responses  # a servicer that calls context.write() itself
+            except (Exception, asyncio.CancelledError) as error:
+                await self._answer(call, context, error)
+                raise
+            self._end(call, "OK")
+
+        return serve
+
+    # Telemetry
+
+    def _begin(
+        self, method: _Method, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> tuple[_Call, dict[str, Any]]:
+        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+        call = _Call(method, metadata.get("traceparent"))
+        tracer = telemetry.tracer()
+        if tracer is not None:
+            _start_span(tracer, call, metadata)
+        CURRENT_CALL.set(call)
+        method.in_flight.inc()
+        if not method.feed:
+            self._running += 1
+        return call, metadata
+
+    def _end(self, call: _Call, code: str) -> None:
+        method = call.method
+        method.finished(code, time.perf_counter() - call.started)
+        if call.task is not None:
+            self._streams.discard(call)
+        if not method.feed:
+            self._running -= 1
+            if self._draining and not self._running:
+                self._idle.set()
+        if call.span is not None:
+            call.span.set_attribute("rpc.response.status_code", code)
+            call.span.end()
+            assert call.span_token is not None
+            otel_context.detach(call.span_token)
+
+    # Errors
+
+    async def _answer(
+        self,
+        call: _Call,
+        context: grpc.aio.ServicerContext[Any, Any],
+        error: Exception | asyncio.CancelledError,
+    ) -> None:
+        """Count the end of a failed call and send its status, unless it has none to send."""
+        status: status_pb2.Status | None = None
+        if isinstance(error, asyncio.CancelledError) and call.cut is not None:
+            assert call.task is not None
+            call.task.uncancel()
+            error = call.cut
+        if isinstance(error, AtriumError):
+            code = status_code(error)
+            status = error_to_status(error, call.trace_id)
+            self._log_failure(call, code, error)
+        elif isinstance(error, asyncio.CancelledError):
+            left = context.time_remaining()
+            late = left is not None and left <= 0
+            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
+        elif isinstance(error, grpc.aio.AbortError):
+            # A servicer of another project (health, reflection) answered by itself.
+            code = _as_code(context.code())
+        else:
+            code = grpc.StatusCode.INTERNAL
+            status = internal_status(call.trace_id)
+            if call.span is not None:
+                call.span.set_status(trace.StatusCode.ERROR)
+            self._log_failure(call, code, error)
+        self._end(call, code.name)
+        if status is not None:
+            await context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+    def _log_failure(self, call: _Call, code: grpc.StatusCode, error: Exception) -> None:
+        fields: dict[str, Any] = {"method": call.method.path, "code": code.name}
+        if call.principal is not None:
+            fields.update(
+                tenant=call.principal.tenant,
+                actor=call.principal.actor,
+                on_behalf_of=call.principal.on_behalf_of,
+            )
+        fields["ms"] = round((time.perf_counter() - call.started) * 1000, 1)
+        fields["trace"] = call.trace_id
+        if not isinstance(error, AtriumError):
+            # The one place where the stack is kept; the caller sees the trace id alone.
+            _log.error("call failed", **fields, exc_info=error)
+        elif isinstance(error, Unavailable | Exhausted):
+            _log.warning("call failed", reason=error.reason, **fields)
+        else:
+            _log.info("call failed", reason=error.reason, **fields)
+
+    # Authenticate and authorise
+
+    async def _admit(self, call: _Call, metadata: dict[str, Any]) -> None:
+        method = call.method
+        if method.access is Access.ANONYMOUS:
+            return
+        header = metadata.get("authorization")
+        if header is None:
+            raise CredentialMissing
+        if header[:7] not in ("Bearer ", "bearer "):
+            raise CredentialMalformed("The metadata `authorization` is no Bearer credential.")
+        credential = header[7:]
+        if self._draining and not is_internal_token(credential):
+            # Calls that calls under way depend on still go through; others find another replica.
+            raise ShuttingDown
+        if method.access is Access.SERVICE:
+            call.principal = self._service_principal(method, credential)
+            return
+        on_behalf_of = metadata.get("x-atrium-user")
+        on_behalf_of = user_name(on_behalf_of) if on_behalf_of else None
+        principal = await self._authenticator.authenticate(credential, on_behalf_of)
+        call.principal = principal
+        if call.task is not None:
+            call.credential, call.on_behalf_of = credential, on_behalf_of
+        if method.permission and not principal.allow_set.permits(method.resource, method.action):
+            await self._audit_denial(method, principal)
+            raise PermissionDenied(principal.subject, method.permission)
+
+    def _service_principal(self, method: _Method, credential: str) -> Principal:
+        assert self._service is not None
+        if not is_service_assertion(credential):
+            raise ServiceOnly(method.path)
+        name = self._service.verify(credential)
+        principal = self._service_principals.get(name)
+        if principal is None:
+            principal = self._service_principals[name] = Principal(
+                tenant="",
+                actor=f"services/{name}",
+                on_behalf_of=None,
+                allow_set=AllowSet(),
+                credential="",
+                service=name,
+            )
+        return principal
+
+    async def _audit_denial(self, method: _Method, principal: Principal) -> None:
+        event = AuditEvent.of(
+            principal,
+            method.audit_action,
+            method.resource,
+            Decision.DENIED,
+            detail=PermissionDenied.reason,
+        )
+        try:
+            await self._audit.record(event)
+        except AtriumError as error:
+            # The call is denied either way; nothing was done that would have to be undone.
+            _log.warning("denial not audited", method=method.path, reason=error.reason)
+
+    # Streams that outlive a permission, and the end of the server
+
+    def _enlist(self, call: _Call) -> None:
+        call.task = asyncio.current_task()
+        self._streams.add(call)
+
+    def _recheck_streams(self, tenant: str, users: frozenset[str]) -> None:
+        for call in self._streams:
+            principal = call.principal
+            if principal is None or principal.service is not None:
+                continue
+            if tenant and principal.tenant != tenant:
+                continue
+            if users and principal.actor not in users and principal.on_behalf_of not in users:
+                continue
+            task = asyncio.create_task(self._recheck(call, principal), name="recheck stream")
+            self._rechecks.add(task)
+            task.add_done_callback(self._rechecks.discard)
+
+    async def _recheck(self, call: _Call, before: Principal) -> None:
+        try:
+            now = await self._authenticator.authenticate(call.credential, call.on_behalf_of)
+        except AtriumError as error:
+            self._cut(call, error)
+            return
+        if not now.may(call.method.permission) and call.method.permission:
+            self._cut(call, PermissionDenied(now.subject, call.method.permission))
+        elif _lost_something(before.allow_set, now.allow_set):
+            self._cut(call, PermissionsChanged())
+
+    def _cut(self, call: _Call, error: AtriumError) -> None:
+        if call in self._streams and call.cut is None:
+            assert call.task is not None
+            call.cut = error
+            call.task.cancel()
+
+    def drain(self) -> None:
+        """Refuse new calls from outside; calls from services for calls under way go on."""
+        self._draining = True
+        if self._running:
+            self._idle.clear()
+
+    async def wait_until_idle(self, seconds: float) -> bool:
+        """Return whether all calls but feeds ended within ``seconds``."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def end_streams(self) -> None:
+        """End the streams that are still open, feeds among them."""
+        for call in list(self._streams):
+            self._cut(call, ShuttingDown())
+
+
+def _lost_something(before: AllowSet, now: AllowSet) -> bool:
+    lost = before.grants - now.grants
+    gained = now.grants - before.grants
+    return any(grant.effect is Effect.ALLOW for grant in lost) or any(
+        grant.effect is Effect.DENY for grant in gained
+    )
+
+
+def _start_span(tracer: trace.Tracer, call: _Call, metadata: dict[str, Any]) -> None:
+    method = call.method
+    span = tracer.start_span(
+        f"{method.service}/{method.name}",
+        context=_propagator.extract(metadata),
+        kind=trace.SpanKind.SERVER,
+        attributes={
+            "rpc.system.name": "grpc",
+            "rpc.method": f"{method.service}/{method.name}",
+        },
+    )
+    call.span = span
+    call.span_token = otel_context.attach(trace.set_span_in_context(span))
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    call.continue_as(carrier["traceparent"])
+
+
+def _as_code(code: Any) -> grpc.StatusCode:
+    if isinstance(code, grpc.StatusCode):
+        return code
+    return next(
+        (known for known in grpc.StatusCode if known.value[0] == code), grpc.StatusCode.UNKNOWN
+    )
