@@ -205,8 +205,10 @@ class Jobs:
 
 
 class _DurableContext:
-    """Steps of one job. DBOS runs recovered jobs on a loop of its own; the work of a step always
-    runs on the service's loop, to which its database and channels belong.
+    """Steps of one job.
+
+    DBOS runs recovered jobs on a loop of its own; the work of a step always runs on the service's
+    loop, to which its database and channels belong.
     """
 
     def __init__(self, job_id: str, loop: asyncio.AbstractEventLoop | None) -> None:

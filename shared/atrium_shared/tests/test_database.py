@@ -69,10 +69,14 @@ async def test_a_database_of_an_older_version_opens_in_the_next(tmp_path, migrat
 async def test_an_error_undoes_the_whole_transaction(tmp_path, migrations):
     notes = database(tmp_path, migrations)
     await notes.start()
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail_halfway() -> None:
         async with notes.write() as session:
             await session.execute(sa.insert(NOTES).values(id=1, text="gone"))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_halfway()
     async with notes.read() as session:
         assert (await session.execute(sa.select(NOTES))).all() == []
     await notes.close()
