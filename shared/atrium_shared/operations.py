@@ -8,6 +8,7 @@ servicer answers for all services of a process and finds the store by that name.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -191,9 +192,11 @@ class OperationStore:
             except TimeoutError:
                 continue
 
-    async def update(self, name: str, metadata: Message) -> None:
+    async def update(
+        self, name: str, metadata: Message, *, session: AsyncSession | None = None
+    ) -> None:
         """Replace the progress of an operation that is not done."""
-        await self._set(name, metadata=_pack(metadata).SerializeToString())
+        await self._set(name, session=session, metadata=_pack(metadata).SerializeToString())
 
     async def finish(
         self, name: str, response: Message, *, session: AsyncSession | None = None
@@ -242,9 +245,15 @@ class OperationStore:
         )
         if session is not None:
             await session.execute(change)
+            # Who waits would read the state from before the caller's commit.
+            wake = functools.partial(self._wake, name)
+            sa.event.listen(session.sync_session, "after_commit", wake, once=True)
         else:
             async with self._database.write() as own:
                 await own.execute(change)
+            self._wake(name)
+
+    def _wake(self, name: str, _committed: object = None) -> None:
         if (changed := self._changed.pop(name, None)) is not None:
             changed.set()
 
