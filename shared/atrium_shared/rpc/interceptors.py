@@ -172,19 +172,36 @@ class _Call(CallContext):
 
 
 class _Requests:
-    """The messages of a client stream, each parsed and validated."""
+    """The messages of a client stream, each parsed and validated.
+
+    It reads from the context, since gRPC's own iterator is a generator that somebody would have to
+    close when a servicer stops in the middle.
+    """
 
     __slots__ = ("_next", "_read")
 
-    def __init__(self, method: _Method, requests: AsyncIterator[bytes]) -> None:
+    def __init__(self, method: _Method, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         self._read = method.read
-        self._next = aiter(requests).__anext__
+        self._next = context.read
 
     def __aiter__(self) -> _Requests:
         return self
 
     async def __anext__(self) -> Any:
-        return self._read(await self._next())
+        raw = await self._next()
+        if raw is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return self._read(raw)
+
+
+def _read_one(method: _Method, raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    return method.read(raw)
+
+
+def _read_stream(
+    method: _Method, raw: object, context: grpc.aio.ServicerContext[Any, Any]
+) -> _Requests:
+    return _Requests(method, context)
 
 
 class Interceptors:
@@ -254,7 +271,7 @@ class Interceptors:
         if handler.request_streaming and handler.response_streaming:
             assert handler.stream_stream is not None
             return grpc.stream_stream_rpc_method_handler(
-                self._stream(method, handler.stream_stream, _Requests), None, serializer
+                self._stream(method, handler.stream_stream, _read_stream), None, serializer
             )
         if handler.request_streaming:
             assert handler.stream_unary is not None
@@ -264,7 +281,7 @@ class Interceptors:
         if handler.response_streaming:
             assert handler.unary_stream is not None
             return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream, _Method.read), None, serializer
+                self._stream(method, handler.unary_stream, _read_one), None, serializer
             )
         assert handler.unary_unary is not None
         return grpc.unary_unary_rpc_method_handler(
@@ -293,7 +310,7 @@ class Interceptors:
             try:
                 self._enlist(call)
                 await self._admit(call, metadata)
-                response = await behaviour(_Requests(method, raw), context)
+                response = await behaviour(_Requests(method, context), context)
             except (Exception, asyncio.CancelledError) as error:
                 await self._answer(call, context, error)
                 raise
@@ -303,7 +320,10 @@ class Interceptors:
         return serve
 
     def _stream(
-        self, method: _Method, behaviour: Callable[..., Any], read: Callable[[_Method, Any], Any]
+        self,
+        method: _Method,
+        behaviour: Callable[..., Any],
+        read: Callable[[_Method, Any, grpc.aio.ServicerContext[Any, Any]], Any],
     ) -> Any:
         # A coroutine that writes, not a generator: the servicer's generator then runs and is
         # closed in the task of the call, whatever ends the call.
@@ -312,7 +332,7 @@ class Interceptors:
             try:
                 self._enlist(call)
                 await self._admit(call, metadata)
-                responses = behaviour(read(method, raw), context)
+                responses = behaviour(read(method, raw, context), context)
                 if hasattr(responses, "__aiter__"):
                     async with aclosing(responses):
                         async for response in responses:

@@ -314,7 +314,7 @@ class RpcServer:
         if self._with_reflection:
             names = [*adders, reflection.SERVICE_NAME]
             adders[reflection.SERVICE_NAME] = lambda server: (
-                reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
                     reflection.aio.ReflectionServicer(names), server
                 )
             )
