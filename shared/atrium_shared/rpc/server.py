@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import grpc
 import structlog
@@ -36,6 +36,21 @@ class ServerMisconfigured(Exception):
 
 
 @dataclass(frozen=True)
+class PartState:
+    """How a part of a service is that comes up on its own, such as a model.
+
+    Attributes:
+        name: ``"models/qwen2.5-0.5b"``.
+        state: ``STARTING`` will be ready soon; ``UNAVAILABLE`` will not by itself.
+        reason: Why it is unavailable and what to do; "" otherwise.
+    """
+
+    name: str
+    state: Literal["READY", "STARTING", "UNAVAILABLE"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class ServiceApp:
     """One service, wired and ready to be served, alone or with others in one process.
 
@@ -47,6 +62,7 @@ class ServiceApp:
         stop: Awaited after the last call ended.
         operations: Its long-running work, answered by the one Operations service of the process.
         extra_access: Rules of methods whose protos are not ours, by ``"service/method"``.
+        parts: Tells how its parts are that come up after :attr:`start`; None: it has none.
     """
 
     name: str
@@ -55,6 +71,7 @@ class ServiceApp:
     stop: Callable[[], Awaitable[None]]
     operations: OperationStore | None = None
     extra_access: Mapping[str, AccessRule] = field(default_factory=dict)
+    parts: Callable[[], Awaitable[Sequence[PartState]]] | None = None
 
 
 @dataclass(frozen=True)
