@@ -36,12 +36,12 @@ def passage_vector(terms: Mapping[str, int]) -> dict[int, float]:
     return weights
 
 
-def query_vector(terms: Mapping[str, int]) -> dict[int, float]:
+def query_vector(terms: Mapping[str, float]) -> dict[int, float]:
     """Return the weights of a query's terms, by term id."""
     weights: dict[int, float] = {}
-    for term, count in terms.items():
+    for term, weight in terms.items():
         key = term_id(term)
-        weights[key] = max(float(count), weights.get(key, 0.0))
+        weights[key] = max(weight, weights.get(key, 0.0))
     return weights
 
 
