@@ -1,0 +1,1 @@
+"""All services of Atrium in one process, and the ``atrium`` command."""

@@ -1,0 +1,1 @@
+"""The demo: a company's handbook, four people, the same questions."""

@@ -1,0 +1,1 @@
+"""What commands and demo share: words, tables, uploads."""

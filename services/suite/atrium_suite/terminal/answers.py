@@ -1,0 +1,42 @@
+"""Answers, sources and engines in words, Chinese and English."""
+
+from __future__ import annotations
+
+from atrium.engine.v1 import engine_pb2
+from atrium.knowledge.v1 import knowledge_pb2
+
+DECISIONS = {
+    knowledge_pb2.Answer.ANSWERED: ("ANSWERED", "已回答 answered", "green"),
+    knowledge_pb2.Answer.REFUSED: ("REFUSED", "已拒绝 refused", "yellow"),
+    knowledge_pb2.Answer.NOT_FOUND: ("NOT_FOUND", "未找到 not found", "cyan"),
+}
+"""Decision to its name, its words and its colour."""
+
+
+def place_of(passage: knowledge_pb2.Passage) -> str:
+    """Return document, sections and page or paragraph: ``Leave Rules › Sick leave › p. 2``."""
+    parts = [passage.document_title or passage.document]
+    # Many documents carry their title as their first heading.
+    parts += [each for each in passage.section_path if each != passage.document_title]
+    if passage.page:
+        parts.append(f"p. {passage.page}")
+    return " › ".join(parts)
+
+
+def engine_in_words(engine: engine_pb2.Engine) -> str:
+    """Return what made a text: ``extractive``, or the model's name."""
+    if engine.kind == engine_pb2.Engine.GENERATIVE:
+        return engine.model or "generative"
+    if engine.kind == engine_pb2.Engine.EXTRACTIVE:
+        return "extractive"
+    return "rules"
+
+
+def tokens_in_words(usage: engine_pb2.Usage) -> str:
+    """Return what an answer cost, such as ``912 + 64 tokens, 12 encoded``."""
+    parts = []
+    if usage.prompt_tokens or usage.completion_tokens:
+        parts.append(f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
+    if usage.encoder_tokens:
+        parts.append(f"{usage.encoder_tokens} encoded")
+    return ", ".join(parts) or "0 tokens"

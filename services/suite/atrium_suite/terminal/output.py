@@ -1,0 +1,89 @@
+"""How the command speaks: to people in a terminal, to pipes, and to programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_PIPE_WIDTH = 200
+# Control characters and the marks that turn the direction of writing could make a terminal show
+# something else than what is there.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def make_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """Return a console; without a terminal it has no colours and does not break lines."""
+    stream = sys.stderr if stderr else sys.stdout
+    if width is None and not stream.isatty():
+        width = _PIPE_WIDTH
+    return Console(stderr=stderr, width=width, highlight=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Return a text from a document or a server without what steers terminals."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return a text from outside as it stands: no markup in it has a meaning."""
+    return Text(printable(text), style=style)
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    """Return a table without lines, which reads well in a pipe too."""
+    table = Table(box=None, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, header_style="bold", overflow="fold")
+    return table
+
+
+def add_row(table: Table, *cells: str | Text) -> None:
+    """Add a row whose strings come from outside."""
+    table.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells))
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, empty: str) -> None:
+    """Print a table, or a sentence when it has no rows."""
+    table = make_table(*columns)
+    for row in rows:
+        add_row(table, *row)
+    console = make_console()
+    if table.row_count:
+        console.print(table)
+    else:
+        console.print(empty)
+
+
+def to_dict(message: Message) -> dict[str, Any]:
+    """Return a message as its proto names it, with the fields that are not set."""
+    found: dict[str, Any] = MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    return found
+
+
+def print_json(value: Message | Sequence[Message] | dict[str, Any]) -> None:
+    """Print for programs: one JSON document."""
+    if isinstance(value, Message):
+        data: Any = to_dict(value)
+    elif isinstance(value, dict):
+        data = value
+    else:
+        data = [to_dict(each) for each in value]
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+def megabytes(size: float) -> str:
+    """Return a size in bytes for people."""
+    if size < 1e5:
+        return f"{size / 1e3:,.1f} kB"
+    return f"{size / 1e6:,.1f} MB" if size < 1e7 else f"{size / 1e6:,.0f} MB"
