@@ -749,11 +749,10 @@ class IdentityClient:
 
     async def _follow_feed(self) -> None:
         retrying = tenacity.retry(
-            retry=tenacity.retry_if_exception_type((grpc.aio.AioRpcError, TimeoutError)),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=2.0),
-            before_sleep=lambda state: _log.warning(
-                "policy feed lost", attempt=state.attempt_number, replica=self._replica
-            ),
+            # Whatever breaks the feed, without it everybody is refused for ever.
+            retry=tenacity.retry_if_exception_type(Exception),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.1),
+            before_sleep=_log_lost_feed,
         )
         while True:
             # Returns when a feed that had worked ends; then the waits begin anew.
@@ -815,6 +814,17 @@ class IdentityClient:
             self._verifier = TokenVerifier(response.jwks, self._clock)
             self._keys_fetched_at = self._clock.monotonic()
             return self._verifier
+
+
+def _log_lost_feed(state: tenacity.RetryCallState) -> None:
+    attempt = state.attempt_number
+    if attempt & (attempt - 1):
+        return  # the 1st, 2nd, 4th, 8th ... attempt says enough
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, grpc.aio.AioRpcError):
+        _log.warning("policy feed lost", attempt=attempt, code=error.code().name)
+    else:
+        _log.warning("policy feed lost", attempt=attempt, cause=repr(error))
 
 
 def allow_set_from_proto(proto: identity_service_pb2.AllowSet) -> AllowSet:
