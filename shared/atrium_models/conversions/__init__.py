@@ -1,0 +1,19 @@
+"""What turns a downloaded file into the files an engine opens.
+
+A conversion reads data and writes data; it runs nothing that was downloaded. The same input gives
+the same bytes on every machine, so its results have digests in ``models.yaml`` like any other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from atrium_models.conversions.e5 import convert_e5
+
+Conversion = Callable[[Path, Path], None]
+"""``conversion(source, target)`` reads the downloaded files in folder ``source`` and writes the
+files of the finished model into folder ``target``."""
+
+CONVERSIONS: Mapping[str, Conversion] = {"e5": convert_e5}
+"""Conversions by the name that ``models.yaml`` gives them."""
