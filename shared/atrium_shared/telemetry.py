@@ -42,6 +42,9 @@ RPC_IN_FLIGHT = prometheus_client.Gauge(
     "atrium_rpc_in_flight", "Calls under way.", ("service", "method"), registry=METRICS
 )
 
+_CHATTY = ("alembic", "casbin", "httpx", "uvicorn")
+"""Libraries that tell at level info what nobody runs a service to read."""
+
 METRICS_CONTENT_TYPE = prometheus_client.CONTENT_TYPE_LATEST
 
 
@@ -87,6 +90,8 @@ def configure_logging(json: bool, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for library in _CHATTY:
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
 
 
 def _add_trace_id(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
