@@ -73,6 +73,10 @@ class StateDir:
         """Return the URL of a SQLite file in the folder, for async drivers."""
         return f"sqlite+aiosqlite:///{self.folder / name}.db"
 
+    def jobs_url(self) -> str:
+        """Return the URL of the SQLite file of the jobs, for sync drivers."""
+        return f"sqlite:///{self.folder / 'jobs.db'}"
+
     def secret(self) -> SecretStr:
         """Return the secret of this folder, making it the first time.
 

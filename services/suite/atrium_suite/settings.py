@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from atrium_shared.settings import InstallationSecret, Settings
+from atrium_shared.settings import InstallationSecret, Settings, load_settings
+
+S = TypeVar("S", bound=Settings)
 
 
 def _check_address(value: str) -> str:
@@ -46,3 +49,12 @@ class SuiteSettings(Settings):
     """How long calls under way may go on after a signal to stop, in seconds."""
     secret: InstallationSecret | None = Field(default=None, validation_alias="ATRIUM_SECRET")
     """The installation's secret. Not set: made once and kept in the state folder."""
+
+
+def load_service_settings(cls: type[S], chosen: Mapping[str, str]) -> S:
+    """Read a service's settings from the environment; what the suite chose comes before.
+
+    Raises:
+        SettingsInvalid: Names every variable that is wrong.
+    """
+    return load_settings(cls, {**os.environ, **chosen})

@@ -1,0 +1,134 @@
+"""What every command does around its calls: options, connection, errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from atrium_client import DEFAULT_TARGET, AtriumCallError, AtriumClient, readable_errors
+from atrium_shared.errors import AtriumError, Invalid, Unauthenticated
+from atrium_shared.settings import SettingsInvalid
+from atrium_suite.terminal.output import make_console, printable
+
+Target = Annotated[
+    str, typer.Option(envvar="ATRIUM_TARGET", help="Where Atrium listens, HOST:PORT.")
+]
+Key = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        envvar="ATRIUM_API_KEY",
+        help="API key or token.",
+        show_default=False,
+        metavar="KEY",
+    ),
+]
+AsUser = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        help="End user to act for (needs a key that may).",
+        show_default=False,
+        metavar="USER",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+__all__ = [
+    "DEFAULT_TARGET",
+    "AsJson",
+    "AsUser",
+    "Key",
+    "KeyMissing",
+    "OptionInvalid",
+    "Target",
+    "all_pages",
+    "connect",
+    "report",
+    "run",
+]
+
+
+class OptionInvalid(Invalid):
+    """An option does not have the form that it needs."""
+
+    reason = "OPTION_INVALID"
+
+
+class KeyMissing(Unauthenticated):
+    """The command was given no key."""
+
+    reason = "CREDENTIAL_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No API key. Give --key, or set ATRIUM_API_KEY. `atrium admin bootstrap` makes the "
+            "first key, `atrium admin key create` more."
+        )
+
+
+def connect(target: str, key: str, as_user: str = "") -> AtriumClient:
+    """Return a client for an installation.
+
+    Raises:
+        KeyMissing: No key was given.
+    """
+    if not key:
+        raise KeyMissing
+    return AtriumClient(key, target=target, on_behalf_of=as_user or None)
+
+
+async def all_pages(method: Callable[[Any], Awaitable[Any]], request: Any, field: str) -> list[Any]:
+    """Return the items of every page of a list method.
+
+    Args:
+        method: Such as ``client.admin.ListUsers``.
+        request: Its request; its page token is set here.
+        field: Where a page holds its items: ``users``.
+    """
+    found: list[Any] = []
+    while True:
+        page = await method(request)
+        found += getattr(page, field)
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+def report(error: Exception) -> None:
+    """Print what went wrong and what to do about it."""
+    lines = [printable(_in_words(error))]
+    if isinstance(error, AtriumCallError):
+        lines += [
+            f"  {printable(field)}: {printable(problem)}"
+            for field, problem in error.fields.items()
+            if problem not in error.message
+        ]
+        if error.trace_id and error.reason == "INTERNAL":
+            lines.append(f"  The server's log tells more under trace {error.trace_id}.")
+    console = make_console(stderr=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a command to its end; a foreseen error becomes words and exit code 1."""
+    try:
+        with readable_errors():
+            asyncio.run(work)
+    except (AtriumCallError, AtriumError, SettingsInvalid, OSError) as error:
+        report(error)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, AtriumError):
+        return f"{error.message} ({error.reason})"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}"
+    return str(error)

@@ -1,0 +1,306 @@
+"""How the demo looks: in a terminal it moves, in a pipe it is plain, and all of it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from atrium.admin.v1 import admin_pb2
+from atrium_suite.demo.handbook import Handbook, SampleQuestion
+from atrium_suite.demo.steps import Asked
+from atrium_suite.demo.transcript import Transcript
+from atrium_suite.terminal.answers import DECISIONS, engine_in_words, place_of
+from atrium_suite.terminal.output import make_console, make_table, megabytes, plain
+from atrium_suite.terminal.uploads import FileAdded
+
+_WIDTH = 112
+_LANGUAGES = {"zh": "中文", "en": "English"}
+
+
+class DemoScreen:
+    """Shows the demo and writes its transcript.
+
+    Args:
+        transcript: Where everything is kept.
+    """
+
+    def __init__(self, transcript: Transcript) -> None:
+        console = make_console()
+        width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
+        self.console = make_console(width=width)
+        self._transcript = transcript
+
+    def opening(self, handbook: Handbook, models: str) -> None:
+        """Say what is about to happen."""
+        title = f"Atrium · {handbook.company['zh']} {handbook.company['en']}"
+        about = (
+            f"One handbook of {len(handbook.documents)} documents in "
+            f"{len({document.path.suffix for document in handbook.documents})} formats. "
+            f"{len(handbook.people)} people ask the same {len(handbook.questions)} questions, in "
+            "Chinese and English. Each is answered from what that person may read, and from "
+            "nothing else."
+        )
+        zh = "同一本员工手册，四个人问同样的问题：每个人得到的答案，只来自他有权阅读的内容。"
+        self.console.print()
+        self.console.print(Rule(Text(title, "bold"), align="left", style="dim"))
+        self.console.print(about)
+        self.console.print(zh)
+        self._transcript.heading(title, level=1)
+        self._transcript.paragraph(about)
+        self._transcript.paragraph(zh)
+        if models == "none":
+            self.note(
+                "Without models: answers are taken word for word, and search knows keywords only, "
+                "so a question finds documents in its own language. `make demo` uses models."
+            )
+
+    def part(self, words: str) -> None:
+        """Begin a part of the demo."""
+        self.console.print()
+        self.console.print(Text(f"▎{words}", "bold cyan"))
+        self._transcript.heading(words)
+
+    def line(self, what: str, words: str, seconds: float | None = None) -> None:
+        """Say in one line what was done."""
+        took = "" if seconds is None else f"{seconds:.1f} s"
+        self.console.print(
+            Text.assemble(("✓ ", "green"), (f"{what:<10} ", "bold"), plain(words), f"  {took}")
+        )
+        self._transcript.paragraph(f"**{what}** {words} {took}".rstrip())
+
+    def note(self, words: str) -> None:
+        """Say what should be known."""
+        self.console.print(plain(words, "dim"))
+        self._transcript.paragraph(words)
+
+    def fault(self, words: str) -> None:
+        """Say what went wrong."""
+        self.console.print(Text.assemble(("✗ ", "bold red"), plain(words, "red")))
+        self._transcript.paragraph(f"**✗** {words}")
+
+    @contextmanager
+    def busy(self, words: str) -> Iterator[None]:
+        """Show that something is being done, for as long as the block runs."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self.console.status(plain(words)):
+            yield
+
+    @contextmanager
+    def documents(self, handbook: Handbook) -> Iterator[DocumentsView]:
+        """Show how the documents get on."""
+        view = DocumentsView(handbook)
+        with self._live(view):
+            yield view
+        self._transcript.table(*view.cells())
+
+    @contextmanager
+    def question(self, question: SampleQuestion) -> Iterator[QuestionView]:
+        """Show the answers to a question as they come."""
+        view = QuestionView(question)
+        self.console.print()
+        for language, text in question.text.items():
+            mark = "❯ " if language == next(iter(question.text)) else "  "
+            self.console.print(Text.assemble((mark, "bold cyan"), plain(text, "bold")))
+        self.console.print(plain(f"  {question.about}", "dim"))
+        self._transcript.heading(" / ".join(question.text.values()), level=3)
+        self._transcript.paragraph(question.about)
+        with self._live(view):
+            yield view
+        self._transcript.table(*view.cells())
+
+    def audit(self, events: Sequence[admin_pb2.AuditEvent], verified: str) -> None:
+        """Show the end of the audit log."""
+        rows = [
+            (
+                str(event.sequence),
+                event.actor.removeprefix("users/"),
+                event.on_behalf_of.removeprefix("users/"),
+                event.action,
+                admin_pb2.AuditEvent.Decision.Name(event.decision),
+                event.model or event.detail,
+                event.hash.hex()[:12],
+            )
+            for event in reversed(events)
+        ]
+        columns = ("#", "actor", "for", "action", "decision", "model or reason", "hash")
+        table = make_table(*columns)
+        for row in rows:
+            table.add_row(*map(plain, row))
+        self.console.print(table)
+        self._transcript.table(columns, rows)
+        self.note(verified)
+
+    def times(self, rows: Sequence[tuple[str, float, str]]) -> None:
+        """Show how long each stage took: what, seconds, in words."""
+        table = make_table("stage", "seconds", "")
+        table.columns[1].justify = "right"
+        for what, seconds, words in rows:
+            table.add_row(plain(what), f"{seconds:.1f}", plain(words, "dim"))
+        self.console.print(table)
+        self._transcript.table(
+            ("stage", "seconds", ""),
+            [(what, f"{seconds:.1f}", words) for what, seconds, words in rows],
+        )
+
+    def commands(self, title: str, lines: Sequence[str]) -> None:
+        """Show commands to go on with."""
+        self.console.print(title)
+        for line in lines:
+            self.console.print(plain(f"  {line}", "bold"), soft_wrap=True)
+        self._transcript.paragraph(title)
+        self._transcript.paragraph("\n".join(f"    {line}" for line in lines))
+
+    @contextmanager
+    def _live(self, view: DocumentsView | QuestionView) -> Iterator[None]:
+        if not self.console.is_terminal:
+            yield
+            self.console.print(view)
+            return
+        with Live(view, console=self.console, refresh_per_second=8):
+            yield
+
+
+class DocumentsView:
+    """A row for each document: what it is, who reads it, how far it is."""
+
+    _COLUMNS = ("document", "read by", "passages", "pages", "parse", "encode", "index", "")
+
+    def __init__(self, handbook: Handbook) -> None:
+        self._documents = handbook.documents
+        self._added: dict[str, FileAdded] = {}
+
+    def update(self, added: FileAdded) -> None:
+        """Take in that a document got further."""
+        self._added[added.file.document_id] = added
+
+    def __rich__(self) -> RenderableType:
+        table = make_table(*self._COLUMNS)
+        for column in table.columns[2:7]:
+            column.justify = "right"
+        for row in self._rows():
+            table.add_row(*row)
+        return table
+
+    def cells(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """Return the same as plain text."""
+        return self._COLUMNS, [[cell.plain for cell in row] for row in self._rows()]
+
+    def _rows(self) -> Iterator[Sequence[Text]]:
+        for document in self._documents:
+            added = self._added.get(document.id)
+            labels = ", ".join(document.labels) or "everyone"
+            if document.section_labels:
+                labels += " (one section: " + ", ".join(*document.section_labels.values()) + ")"
+            name = plain(document.path.name)
+            if added is None:
+                yield (name, plain(labels, "dim"), *([Text("")] * 5), Text("waiting", "dim"))
+                continue
+            read = added.document
+            yield (
+                name,
+                plain(labels, "dim"),
+                Text(str(read.passage_count) if read else ""),
+                Text(str(read.page_count) if read and read.page_count else ""),
+                _milliseconds(added.progress.parse_seconds),
+                _milliseconds(added.progress.encode_seconds),
+                _milliseconds(added.progress.index_seconds),
+                _state(added),
+            )
+
+
+class QuestionView:
+    """A row for each person and language."""
+
+    _COLUMNS = ("", "who", "decision", "answer and sources", "engine", "s")
+
+    def __init__(self, question: SampleQuestion) -> None:
+        self._question = question
+        self._asked: list[Asked] = []
+        self._asking = ""
+
+    def asking(self, person: str, words: str) -> None:
+        """Say who is being answered now."""
+        self._asking = f"{person} {words}"
+
+    def add(self, asked: Asked) -> None:
+        """Add an answer."""
+        self._asked.append(asked)
+        self._asking = ""
+
+    def __rich__(self) -> RenderableType:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(self._asked))
+        for column, width in zip(self._COLUMNS, (2, None, 9, None, None, None), strict=True):
+            table.add_column(column, header_style="dim", width=width, overflow="fold")
+        table.columns[3].ratio = 1
+        table.columns[5].justify = "right"
+        language = ""
+        for asked in self._asked:
+            if asked.language != language:
+                language = asked.language
+            table.add_row(*_question_row(asked))
+        if not self._asking:
+            return table
+        return Group(table, Spinner("dots", Text(self._asking, "dim")))
+
+    def cells(self) -> tuple[Sequence[str], list[Sequence[str]]]:
+        """Return the same as plain text."""
+        rows = [[cell.plain for cell in _question_row(asked)] for asked in self._asked]
+        return self._COLUMNS, rows
+
+
+def _question_row(asked: Asked) -> Sequence[Text]:
+    answer = asked.answer
+    name, _, colour = DECISIONS[answer.decision]
+    answered = name == "ANSWERED"
+    words = [plain(" ".join(answer.text.split()), "" if answered else "dim")]
+    for citation in answer.citations:
+        words.append(plain(f"[{citation.number}] {place_of(citation.passage)}", "dim cyan"))
+    if answer.engine.degraded:
+        words.append(plain(f"degraded 降级: {answer.engine.degraded_reason}", "yellow"))
+    words += [plain(f"≈ {remark}", "yellow") for remark in asked.verdict.remarks]
+    words += [plain(f"✗ {fault}", "bold red") for fault in asked.verdict.faults]
+    engine = engine_in_words(answer.engine) if answered else ""
+    return (
+        Text(asked.language, "dim"),
+        Text.assemble((asked.person.id, "bold"), "\n", (asked.person.role, "dim")),
+        Text(name.replace("_", " "), f"bold {colour}"),
+        Text("\n").join(words),
+        Text(engine, "magenta" if engine and engine != "extractive" else "dim"),
+        Text(f"{asked.seconds:.1f}", "dim"),
+    )
+
+
+def _state(added: FileAdded) -> Text:
+    if added.error is not None:
+        return plain(f"✗ {added.reason}", "bold red")
+    if added.document is None:
+        return plain(added.stage, "yellow")
+    noticed = ", ".join(added.document.warnings)
+    return Text.assemble(("✓ ", "green"), plain(noticed, "dim"))
+
+
+def _milliseconds(seconds: float) -> Text:
+    return Text(f"{seconds * 1000:,.0f} ms" if seconds else "")
+
+
+def models_in_words(sizes: Sequence[tuple[str, int]]) -> str:
+    """Return models with their sizes in bytes, in words."""
+    return ", ".join(f"{name} {megabytes(size)}" for name, size in sizes)
+
+
+def show_path(path: Path) -> str:
+    """Return a path relative to the current folder where it lies in it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
