@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import prometheus_client
 import structlog
+import structlog.tracebacks
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -67,13 +68,19 @@ def configure_logging(json: bool, level: str = "info") -> None:
         _add_trace_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    # Tracebacks go without local variables: these hold documents, questions and credentials.
     if json:
+        transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         last: list[Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(transformer),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     else:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
