@@ -103,7 +103,12 @@ class Database:
         else:
             arguments["connect_args"] = {"server_settings": {"search_path": self._name}}
             arguments["pool_pre_ping"] = True
-        self._engine = create_async_engine(self._url, pool_size=self._pool_size, **arguments)
+        self._engine = create_async_engine(
+            self._url,
+            pool_size=self._pool_size,
+            hide_parameters=True,  # values are content, and errors are logged
+            **arguments,
+        )
         if self.is_sqlite:
             event.listen(self._engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
