@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -214,11 +214,13 @@ class RemoteAuditSink:
                 finally:
                     self._waiting -= size
         finally:
+            # Empty unless the loop is ending.
+            _finish(self._queue, AuditUnavailable("CANCELLED"))
             self._sender = None
 
     async def _send(self, batch: Sequence[_Waiting]) -> None:
         entries = [entry for waiting in batch for entry in waiting.entries]
-        failure: AuditUnavailable | None = None
+        failure: AuditUnavailable | None = AuditUnavailable("CANCELLED")
         try:
             # Only a single record of more than 1000 events takes more than one round.
             for start in range(0, len(entries), _MOST_PER_CALL):
@@ -229,19 +231,21 @@ class RemoteAuditSink:
                     metadata=self._service.metadata(),
                     timeout=self._timeout_seconds,
                 )
+            failure = None
         except grpc.aio.AioRpcError as error:
             failure = AuditUnavailable(error.code().name)
-        except asyncio.CancelledError:
-            failure = AuditUnavailable("CANCELLED")
-            raise
         finally:
-            for waiting in batch:
-                # A cancelled caller no longer waits; the event stands all the same.
-                if not waiting.done.done():
-                    if failure is None:
-                        waiting.done.set_result(None)
-                    else:
-                        waiting.done.set_exception(failure)
+            _finish(batch, failure)
+
+
+def _finish(records: Iterable[_Waiting], failure: AuditUnavailable | None) -> None:
+    for waiting in records:
+        # A cancelled caller no longer waits; the event stands all the same.
+        if not waiting.done.done():
+            if failure is None:
+                waiting.done.set_result(None)
+            else:
+                waiting.done.set_exception(failure)
 
 
 def _to_entry(
