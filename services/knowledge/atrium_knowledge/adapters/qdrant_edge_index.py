@@ -295,22 +295,19 @@ class _Shard:
     def find_keywords(self, query: Mapping[int, float], view: View, depth: int) -> list[Scored]:
         indices = sorted(query)
         vector = SparseVector(indices, [query[index] for index in indices])
-        return self._find(Query.Nearest(vector, using=_KEYWORDS), view, depth)
+        permitted = _permitted(view)
+        params = SearchParams(exact=True, idf=IdfParams(permitted))
+        return self._find(Query.Nearest(vector, using=_KEYWORDS), permitted, params, depth)
 
     def find_vectors(
         self, query: NDArray[np.float32], space: VectorSpace, view: View, depth: int
     ) -> list[Scored]:
         nearest = Query.Nearest(query.tolist(), using=self._space(space))
-        return self._find(nearest, view, depth)
+        return self._find(nearest, _permitted(view), SearchParams(exact=True), depth)
 
-    def _find(self, query: Query, view: View, depth: int) -> list[Scored]:
-        permitted = Filter(
-            must=[FieldCondition(_CLASS, match=MatchAny(any=sorted(view.classes)))],
-            must_not=[FieldCondition(_REVISION, match=MatchAny(any=sorted(view.hidden)))]
-            if view.hidden
-            else None,
-        )
-        params = SearchParams(exact=True, idf=IdfParams(permitted))
+    def _find(
+        self, query: Query, permitted: Filter, params: SearchParams, depth: int
+    ) -> list[Scored]:
         limit = depth + 1
         while True:
             found = [
@@ -351,6 +348,14 @@ class _Shard:
             self.edge.update(create)
             self._spaces.add(space)
         return name
+
+
+def _permitted(view: View) -> Filter:
+    hidden = FieldCondition(_REVISION, match=MatchAny(any=sorted(view.hidden)))
+    return Filter(
+        must=[FieldCondition(_CLASS, match=MatchAny(any=sorted(view.classes)))],
+        must_not=[hidden] if view.hidden else None,
+    )
 
 
 def _rounded(one: Scored) -> float:

@@ -276,7 +276,7 @@ class PassageIndex(Protocol):
 class DocumentParser(Protocol):
     """Reads files, in a process that a hostile file cannot take down with it."""
 
-    async def parse(self, content: bytes | Path, filename: str) -> ParsedDocument:
+    async def parse(self, data: bytes | Path, filename: str) -> ParsedDocument:
         """Return a file's text with structure.
 
         Raises:

@@ -33,9 +33,11 @@ class LanguageCentre:
     """(dimensions,): mean vector of the same texts in English."""
 
     @classmethod
-    def of(cls, chinese: Vectors, english: Vectors) -> LanguageCentre:
-        """Return the centre from the vectors of parallel texts, each (texts, dimensions)."""
-        return cls(chinese.mean(axis=0), english.mean(axis=0))
+    def of(
+        cls, chinese: Sequence[NDArray[np.float32]], english: Sequence[NDArray[np.float32]]
+    ) -> LanguageCentre:
+        """Return the centre from the vectors of parallel texts."""
+        return cls(np.mean(chinese, axis=0), np.mean(english, axis=0))
 
     def centred(self, vectors: Vectors, texts: Sequence[str]) -> Vectors:
         """Return ``vectors`` without their language, each again of length 1.

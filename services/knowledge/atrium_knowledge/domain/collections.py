@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from atrium_knowledge.domain.errors import TopicRepeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +60,16 @@ class Collection:
     def etag(self) -> str:
         """Changes with every change of the collection."""
         return f"{self.uid}.{self.revision}"
+
+
+def check_topics(topics: Sequence[RestrictedTopic]) -> None:
+    """Refuse topics of which two have one id.
+
+    Raises:
+        TopicRepeated: They do.
+    """
+    seen: set[str] = set()
+    for position, topic in enumerate(topics):
+        if topic.id in seen:
+            raise TopicRepeated(topic.id, position)
+        seen.add(topic.id)

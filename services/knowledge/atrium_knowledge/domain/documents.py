@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import PurePath
+
+from atrium_documents.model import BlockKind, ParsedDocument
+from atrium_knowledge.domain.access import AccessRule
+from atrium_knowledge.domain.collections import VectorSpace
+from atrium_knowledge.domain.errors import SectionNotFound
 
 
 class DocumentState(StrEnum):
@@ -60,3 +67,192 @@ class Document:
     def name(self) -> str:
         """Resource name, "collections/handbook/documents/d3f9"."""
         return f"collections/{self.collection_id}/documents/{self.id}"
+
+
+class RevisionState(StrEnum):
+    """Where one version of a document stands."""
+
+    PROCESSING = "PROCESSING"
+    LIVE = "LIVE"
+    """The document's searchable version; a document has at most one."""
+    SUPERSEDED = "SUPERSEDED"
+    """A later version took its place."""
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One version of a document as it is stored."""
+
+    seq: int
+    """Number among all revisions of the installation; a later upload has a greater one."""
+    uid: str
+    tenant: str
+    collection_uid: str
+    collection_id: str
+    document_uid: str
+    document_id: str
+    version: int
+    """From 1 within the document."""
+    state: RevisionState
+    title: str
+    filename: str
+    labels: frozenset[str]
+    section_labels: tuple[SectionLabels, ...]
+    sections: tuple[tuple[str, ...], ...]
+    """Heading paths of its passages, each once; empty until it was parsed."""
+    size_bytes: int
+    media_type: str
+    language: str
+    page_count: int
+    passage_count: int
+    class_counts: Mapping[int, int]
+    """Passages by access class."""
+    warnings: tuple[str, ...]
+    error_reason: str
+    error_message: str
+    actor: str
+    """Who uploaded it, "users/portal"."""
+    on_behalf_of: str | None
+    operation_id: str
+    space: VectorSpace | None
+    """Of its vectors in the index; ``None`` while it has none."""
+    create_time: datetime
+    update_time: datetime
+
+    @property
+    def document(self) -> str:
+        """Resource name of the document."""
+        return f"collections/{self.collection_id}/documents/{self.document_id}"
+
+    @property
+    def subject(self) -> str:
+        """For whom it was uploaded."""
+        return self.on_behalf_of or self.actor
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the file store."""
+        return folder(self.tenant, self.collection_uid, self.uid)
+
+    def rule_of(self, path: Iterable[str]) -> AccessRule:
+        """Return who may read the passages under a heading path."""
+        return access_rule(self.labels, self.section_labels, path)
+
+
+def folder(tenant: str, collection_uid: str, revision_uid: str) -> str:
+    """Return where the files of a revision lie in the file store."""
+    return f"{tenant}/{collection_uid}/{revision_uid}"
+
+
+def original_key(revision_folder: str) -> str:
+    """Return the key of the file as it was uploaded."""
+    return f"{revision_folder}/original"
+
+
+def text_key(revision_folder: str) -> str:
+    """Return the key of the parsed text, which offsets count in."""
+    return f"{revision_folder}/text.json"
+
+
+def access_rule(
+    labels: frozenset[str], section_labels: Iterable[SectionLabels], path: Iterable[str]
+) -> AccessRule:
+    """Return who may read the passages under a heading path.
+
+    A reader needs one of the document's labels, and one of those of each labelled section that the
+    path runs through.
+    """
+    headings = set(path)
+    return AccessRule.of(
+        [labels, *(one.labels for one in section_labels if one.heading in headings)]
+    )
+
+
+def check_headings(
+    document: str, section_labels: Iterable[SectionLabels], headings: Iterable[str]
+) -> None:
+    """Refuse labels for sections that a document lacks.
+
+    Raises:
+        SectionNotFound: A labelled heading is none of ``headings``.
+    """
+    known = set(headings)
+    for one in section_labels:
+        if one.heading not in known:
+            raise SectionNotFound(one.heading, document)
+
+
+def choose_title(
+    given: str, parsed: ParsedDocument, filename: str, section_labels: Iterable[SectionLabels]
+) -> str:
+    """Return the title that everybody who may read the document is shown.
+
+    The title given, else that of the file, else the file's name. A heading with labels of its own
+    is never used: not every reader of the document may know it.
+    """
+    secret = {one.heading for one in section_labels}
+    found = parsed.title or ""
+    return given or (found if found not in secret else "") or PurePath(filename).stem or filename
+
+
+def headings_of(parsed: ParsedDocument) -> frozenset[str]:
+    """Return every heading of a document."""
+    stated = {
+        parsed.text[block.start : block.end]
+        for block in parsed.blocks
+        if block.kind is BlockKind.HEADING
+    }
+    return frozenset(stated | {section.title for section in parsed.sections if section.title})
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What somebody may be shown."""
+
+    manages: bool
+    """They manage documents: all is shown, except text that their labels do not cover."""
+    classes: frozenset[int]
+    """Access classes of the collection that they satisfy."""
+    may_read: Callable[[Iterable[str]], bool]
+    """Whether they may read any of some labels."""
+
+
+def show(revision: Revision, reader: Reader) -> Document:
+    """Return a revision as a document.
+
+    To a reader who does not manage documents, sections that they may not read are as if they were
+    not there: neither counted nor named, and figures about the whole file are left out.
+    """
+    whole = reader.manages or set(revision.class_counts) <= reader.classes
+    states = {
+        RevisionState.PROCESSING: DocumentState.PROCESSING,
+        RevisionState.FAILED: DocumentState.FAILED,
+    }
+    return Document(
+        tenant=revision.tenant,
+        collection_id=revision.collection_id,
+        id=revision.document_id,
+        title=revision.title,
+        filename=revision.filename,
+        labels=revision.labels,
+        section_labels=tuple(
+            one for one in revision.section_labels if reader.manages or reader.may_read(one.labels)
+        ),
+        state=states.get(revision.state, DocumentState.READY),
+        media_type=revision.media_type,
+        size_bytes=revision.size_bytes if whole else 0,
+        version=revision.version,
+        language=revision.language,
+        passage_count=sum(
+            count
+            for access_class, count in revision.class_counts.items()
+            if reader.manages or access_class in reader.classes
+        ),
+        page_count=revision.page_count if whole else 0,
+        error_reason=revision.error_reason,
+        error_message=revision.error_message,
+        warnings=revision.warnings if whole else (),
+        create_time=revision.create_time,
+        update_time=revision.update_time,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atrium_shared.errors import Conflict, Exhausted, Invalid, NotFound
+from atrium_shared.errors import Conflict, Exhausted, Invalid, NotFound, Unavailable
 
 MAX_QUESTION_CHARS = 4000
 """Longest question or query, in code points."""
@@ -14,7 +14,7 @@ class CollectionNotFound(NotFound):
     reason = "COLLECTION_NOT_FOUND"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Collection {name!r} does not exist.", field="name", collection=name)
+        super().__init__(f"Collection {name!r} does not exist.", collection=name)
 
 
 class CollectionExists(Conflict):
@@ -77,7 +77,7 @@ class DocumentNotFound(NotFound):
     reason = "DOCUMENT_NOT_FOUND"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Document {name!r} does not exist.", field="name", document=name)
+        super().__init__(f"Document {name!r} does not exist.", document=name)
 
 
 class DocumentExists(Conflict):
@@ -196,7 +196,7 @@ class PassageNotFound(NotFound):
     reason = "PASSAGE_NOT_FOUND"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Passage {name!r} does not exist.", field="names", passage=name)
+        super().__init__(f"Passage {name!r} does not exist.", passage=name)
 
 
 class AnswerNotFound(NotFound):
@@ -205,7 +205,7 @@ class AnswerNotFound(NotFound):
     reason = "ANSWER_NOT_FOUND"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"Answer {name!r} does not exist.", field="feedback.answer", answer=name)
+        super().__init__(f"Answer {name!r} does not exist.", answer=name)
 
 
 def check_question_length(text: str, field: str) -> None:
@@ -216,3 +216,37 @@ def check_question_length(text: str, field: str) -> None:
     """
     if len(text) > MAX_QUESTION_CHARS:
         raise QuestionTooLong(len(text), field)
+
+
+class PassagesNotNamed(Invalid):
+    """A request to read passages says neither which nor of what document."""
+
+    reason = "PASSAGES_NOT_NAMED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request names no passages. Give `names`, or a `document` with `start`.",
+            field="names",
+        )
+
+
+class UploadCancelled(Conflict):
+    """The upload's operation was cancelled."""
+
+    reason = "UPLOAD_CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("The upload was cancelled before the document was searchable.")
+
+
+class IngestionFailed(Unavailable):
+    """Something that should not happen did; the log has the details."""
+
+    reason = "INGESTION_FAILED"
+
+    def __init__(self, document: str) -> None:
+        super().__init__(
+            f"Document {document!r} could not be taken in because of an internal error. "
+            "Upload it again; if it fails again, tell the operator, whose log has the details.",
+            document=document,
+        )

@@ -1,0 +1,215 @@
+"""The tables of the service's database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from atrium_shared.database import UtcDateTime
+from atrium_shared.operations import operations_table
+
+metadata = sa.MetaData()
+
+operations = operations_table(metadata)
+
+collections = sa.Table(
+    "collections",
+    metadata,
+    sa.Column("uid", sa.String(40), primary_key=True),
+    sa.Column("tenant", sa.String(64), nullable=False),
+    sa.Column("id", sa.String(63), nullable=False),
+    sa.Column("display_name", sa.String(200), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("topics", sa.JSON, nullable=False),
+    sa.Column("encoder", sa.String(200), nullable=False),
+    sa.Column("dimensions", sa.Integer, nullable=False),
+    # Who last changed it: the topics are encoded on their account.
+    sa.Column("actor", sa.String(140), nullable=False),
+    sa.Column("on_behalf_of", sa.String(140)),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("tenant", "id"),
+)
+
+
+def _collection_uid(**options: Any) -> sa.Column[str]:
+    return sa.Column(
+        "collection_uid",
+        sa.String(40),
+        sa.ForeignKey("collections.uid", ondelete="CASCADE"),
+        nullable=False,
+        **options,
+    )
+
+
+topic_vectors = sa.Table(
+    "topic_vectors",
+    metadata,
+    _collection_uid(primary_key=True),
+    sa.Column("encoder", sa.String(200), nullable=False),
+    sa.Column("dimensions", sa.Integer, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("vectors", sa.LargeBinary, nullable=False),
+)
+
+access_classes = sa.Table(
+    "access_classes",
+    metadata,
+    _collection_uid(primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rule", sa.JSON, nullable=False),
+    # SHA-256 of the rule: a rule may be longer than an index entry.
+    sa.Column("rule_hash", sa.String(64), nullable=False),
+    sa.UniqueConstraint("collection_uid", "rule_hash"),
+)
+
+documents = sa.Table(
+    "documents",
+    metadata,
+    sa.Column("uid", sa.String(40), primary_key=True),
+    _collection_uid(),
+    sa.Column("id", sa.String(63), nullable=False),
+    sa.Column("versions", sa.Integer, nullable=False),
+    # The revision that stands for it: the searchable one, else the newest.
+    sa.Column("shown", sa.BigInteger),
+    sa.UniqueConstraint("collection_uid", "id"),
+)
+
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    sa.Column(
+        "seq",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("uid", sa.String(40), nullable=False, unique=True),
+    sa.Column(
+        "document_uid",
+        sa.String(40),
+        sa.ForeignKey("documents.uid", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    _collection_uid(),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("filename", sa.Text, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("section_labels", sa.JSON, nullable=False),
+    sa.Column("sections", sa.JSON, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("media_type", sa.String(200), nullable=False),
+    sa.Column("language", sa.String(8), nullable=False),
+    sa.Column("page_count", sa.Integer, nullable=False),
+    sa.Column("passage_count", sa.Integer, nullable=False),
+    sa.Column("class_counts", sa.JSON, nullable=False),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("error_reason", sa.String(100), nullable=False),
+    sa.Column("error_message", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(140), nullable=False),
+    sa.Column("on_behalf_of", sa.String(140)),
+    sa.Column("operation_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("request_key", sa.String(250)),
+    sa.Column("encoder", sa.String(200), nullable=False),
+    sa.Column("dimensions", sa.Integer, nullable=False),
+    # From parsing on it may have points in the index.
+    sa.Column("indexed", sa.Boolean, nullable=False),
+    # Its labels have changed, and the index does not know yet.
+    sa.Column("labels_pending", sa.Boolean, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Column("update_time", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("collection_uid", "request_key"),
+    sa.Index("revisions_by_state", "collection_uid", "state"),
+    sqlite_autoincrement=True,
+)
+
+passages = sa.Table(
+    "passages",
+    metadata,
+    sa.Column(
+        "revision",
+        sa.BigInteger,
+        sa.ForeignKey("revisions.seq", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    # Place of its heading path in the revision's `sections`.
+    sa.Column("section", sa.Integer, nullable=False),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("end", sa.Integer, nullable=False),
+    sa.Column("page", sa.Integer, nullable=False),
+    sa.Column("paragraph", sa.Integer, nullable=False),
+    sa.Column("language", sa.String(8), nullable=False),
+    sa.Column("access_class", sa.Integer, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("revision_uid", sa.String(40), primary_key=True),
+    sa.Column("folder", sa.Text, nullable=False),
+    sa.Column("replica", sa.String(200), nullable=False),
+    sa.Column("start_time", UtcDateTime, nullable=False),
+)
+
+purges = sa.Table(
+    "purges",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    # No foreign key: the collection may be gone already.
+    sa.Column("collection_uid", sa.String(40), nullable=False, index=True),
+    sa.Column("revisions", sa.JSON, nullable=False),
+    sa.Column("folders", sa.JSON, nullable=False),
+    sa.Column("whole", sa.Boolean, nullable=False),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    _collection_uid(index=True),
+    sa.Column("subject", sa.String(140), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("engine", sa.JSON, nullable=False),
+    sa.Column("passages", sa.JSON, nullable=False),
+    sa.Column("policy_version", sa.BigInteger, nullable=False),
+    sa.Column("has_feedback", sa.Boolean, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False, index=True),
+)
+
+answer_documents = sa.Table(
+    "answer_documents",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("answer_id", sa.String(64), primary_key=True),
+    sa.Column("document_id", sa.String(63), primary_key=True),
+    _collection_uid(),
+    sa.ForeignKeyConstraint(
+        ["tenant", "answer_id"], ["answers.tenant", "answers.id"], ondelete="CASCADE"
+    ),
+    sa.Index("answer_documents_by_document", "collection_uid", "document_id"),
+)
+
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("answer_id", sa.String(64), nullable=False),
+    sa.Column("subject", sa.String(140), nullable=False),
+    sa.Column("rating", sa.String(16), nullable=False),
+    sa.Column("comment", sa.Text, nullable=False),
+    # Only where they were still known: what a bad case is made of.
+    sa.Column("question", sa.Text),
+    sa.Column("answer", sa.Text),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant", "answer_id"], ["answers.tenant", "answers.id"], ondelete="CASCADE"
+    ),
+)

@@ -1,0 +1,238 @@
+"""Wires knowledge: what there is, and what it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from atrium.knowledge.v1 import knowledge_service_pb2_grpc
+from atrium_documents import DocumentParser as FileParser
+from atrium_documents import ParseLimits
+from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
+from atrium_knowledge.adapters.sql_answers import SqlAnswers
+from atrium_knowledge.adapters.sql_collections import SqlCollections
+from atrium_knowledge.adapters.sql_documents import SqlDocuments
+from atrium_knowledge.app.access_classes import AccessClasses
+from atrium_knowledge.app.answer_log import RecentAnswers
+from atrium_knowledge.app.ask_collection import AskCollection
+from atrium_knowledge.app.ask_question import AskQuestion
+from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.clean_up import CleanUp
+from atrium_knowledge.app.compile_topics import CompileTopics
+from atrium_knowledge.app.create_collection import CreateCollection
+from atrium_knowledge.app.delete_collection import DeleteCollection
+from atrium_knowledge.app.delete_document import DeleteDocument
+from atrium_knowledge.app.encode import Encode
+from atrium_knowledge.app.get_collection import GetCollection
+from atrium_knowledge.app.get_document import GetDocument
+from atrium_knowledge.app.give_feedback import GiveFeedback
+from atrium_knowledge.app.index_passages import IndexPassages
+from atrium_knowledge.app.ingest_document import IngestDocument
+from atrium_knowledge.app.keep_index import KeepIndex
+from atrium_knowledge.app.list_collections import ListCollections
+from atrium_knowledge.app.list_documents import ListDocuments
+from atrium_knowledge.app.locks import CollectionLocks
+from atrium_knowledge.app.ports import (
+    Delegation,
+    DocumentParser,
+    Embedder,
+    Generator,
+    PassageIndex,
+)
+from atrium_knowledge.app.read_passages import ReadPassages
+from atrium_knowledge.app.recover import Recover
+from atrium_knowledge.app.search_collection import SearchCollection
+from atrium_knowledge.app.search_passages import SearchPassages
+from atrium_knowledge.app.set_document_labels import SetDocumentLabels
+from atrium_knowledge.app.update_collection import UpdateCollection
+from atrium_knowledge.app.upload_document import INGEST_JOB, UploadDocument
+from atrium_knowledge.rpc import convert
+from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
+from atrium_knowledge.settings import KnowledgeSettings
+from atrium_shared.audit import AuditSink
+from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
+from atrium_shared.database import Database
+from atrium_shared.jobs import JobRunner
+from atrium_shared.operations import OperationStore
+from atrium_shared.rpc.server import ServiceApp
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long ingestion waits for what is away, in seconds; tests wait less."""
+
+    encoder_seconds: float = 60.0
+    others_seconds: float = 6 * 3600.0
+
+
+def build(
+    settings: KnowledgeSettings,
+    *,
+    audit: AuditSink,
+    jobs: JobRunner,
+    embedder: Embedder,
+    generator: Generator,
+    delegation: Delegation,
+    index: PassageIndex | None = None,
+    parser: DocumentParser | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    patience: Patience = Patience(),
+) -> ServiceApp:
+    """Return knowledge, ready to be served.
+
+    Args:
+        settings: What the operator set.
+        audit: Where calls are recorded.
+        jobs: Runs ingestion. The caller starts it after all services of the process are built and
+            before they start, and closes it after they have stopped.
+        embedder: Makes vectors.
+        generator: Writes answers.
+        delegation: Says who the uploader of a document is when it is taken in.
+        index: Finds passages; Qdrant Edge in ``settings.index_dir`` when ``None``.
+        parser: Reads files; ``atrium_documents`` in processes of its own when ``None``.
+        clock: Tells the time.
+        ids: Makes identifiers.
+        patience: How long ingestion waits for what is away.
+    """
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    database = Database(settings.database_url, migrations=_MIGRATIONS, name="knowledge")
+    operations = OperationStore(database, "knowledge", clock=clock)
+    blobs = BlobStore(settings.blob_url)
+    index = index or QdrantEdgeIndex(
+        settings.index_dir, max_open=settings.index_shards_open, threads=settings.index_threads
+    )
+    files = (
+        None if parser else FileParser(workers=settings.parser_processes, limits=_limits(settings))
+    )
+    reader = parser or files
+    assert reader is not None
+    collections = SqlCollections(database, operations)
+    documents = SqlDocuments(
+        database,
+        operations,
+        progress_message=convert.progress_to_proto,
+        document_message=convert.document_to_proto,
+        clock=clock,
+        ids=ids,
+        replica=settings.replica,
+    )
+    answers = SqlAnswers(database)
+
+    trail = AuditTrail(audit)
+    locks = CollectionLocks()
+    classes = AccessClasses(collections)
+    encode = Encode(embedder, patience_seconds=patience.encoder_seconds)
+    topics = CompileTopics(collections, encode)
+    recent = RecentAnswers(answers, clock)
+    clean_up = CleanUp(documents, index, blobs, locks)
+    index_passages = IndexPassages(documents, index, encode, locks)
+    ingest = IngestDocument(
+        collections,
+        documents,
+        blobs,
+        reader,
+        index,
+        index_passages,
+        clean_up,
+        delegation,
+        locks,
+        patience_seconds=patience.others_seconds,
+    )
+    keep_index = KeepIndex(
+        collections,
+        documents,
+        answers,
+        index,
+        index_passages,
+        encode,
+        topics,
+        delegation,
+        locks,
+        clock,
+        every_seconds=settings.upkeep_seconds,
+        answers_kept=timedelta(days=settings.answers_kept_days),
+    )
+    recover = Recover(documents, index, blobs, jobs, clean_up, locks)
+    search = SearchPassages(collections, documents, index, classes, embedder, keep_index.tell)
+    servicer = KnowledgeServicer(
+        UseCases(
+            create_collection=CreateCollection(collections, topics, trail, clock, ids),
+            get_collection=GetCollection(collections, trail),
+            list_collections=ListCollections(collections, trail),
+            update_collection=UpdateCollection(collections, topics, trail),
+            delete_collection=DeleteCollection(collections, recent, clean_up, trail),
+            upload_document=UploadDocument(
+                collections,
+                documents,
+                blobs,
+                jobs,
+                trail,
+                ids,
+                max_bytes=settings.max_upload_bytes,
+            ),
+            get_document=GetDocument(collections, documents, classes, trail),
+            list_documents=ListDocuments(collections, documents, classes, trail),
+            set_document_labels=SetDocumentLabels(
+                collections, documents, index, classes, locks, trail
+            ),
+            delete_document=DeleteDocument(collections, documents, recent, jobs, clean_up, trail),
+            search=SearchCollection(collections, search, trail),
+            ask=AskCollection(collections, AskQuestion(), trail),
+            read_passages=ReadPassages(collections, documents, classes, trail),
+            give_feedback=GiveFeedback(answers, recent, trail, clock, ids),
+        )
+    )
+
+    async def cancel(operation: str) -> None:
+        operation_id = operation.rpartition(".")[2]
+        await jobs.cancel(operation_id)
+        await ingest.cancel(operation_id)
+
+    operations.on_cancel(cancel)
+    jobs.register(INGEST_JOB, ingest.handle, concurrency=settings.ingest_concurrency)
+    running = AsyncExitStack()
+
+    async def start() -> None:
+        async with AsyncExitStack() as stack:
+            await database.start()
+            stack.push_async_callback(database.close)
+            stack.push_async_callback(index.close)
+            if parser is None:
+                await stack.enter_async_context(files)
+            await recover()
+            ingest.open()
+            stack.push_async_callback(ingest.close)
+            upkeep = asyncio.create_task(keep_index.run(), name="knowledge upkeep")
+            stack.push_async_callback(_cancelled, upkeep)
+            running.push_async_exit(stack.pop_all())
+
+    return ServiceApp(
+        name="knowledge",
+        services={
+            "atrium.knowledge.v1.KnowledgeService": partial(
+                knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server, servicer
+            )
+        },
+        start=start,
+        stop=running.aclose,
+        operations=operations,
+    )
+
+
+def _limits(settings: KnowledgeSettings) -> ParseLimits:
+    default = ParseLimits()
+    return replace(default, max_bytes=max(default.max_bytes, settings.max_upload_bytes))
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,275 @@
+"""Protos to domain and back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from atrium.engine.v1 import engine_pb2
+from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium_knowledge.app.ask_question import Answer, AskEvent, AskMode, Delta, Sources
+from atrium_knowledge.app.stores import Progress
+from atrium_knowledge.app.upload_document import UploadHeader
+from atrium_knowledge.domain.answers import Decision, Feedback, Rating
+from atrium_knowledge.domain.collections import Collection, RestrictedTopic
+from atrium_knowledge.domain.documents import Document, DocumentState, SectionLabels
+from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
+from atrium_knowledge.domain.passages import Hit, Passage
+
+_STATES: Final = {
+    DocumentState.PROCESSING: knowledge_pb2.Document.PROCESSING,
+    DocumentState.READY: knowledge_pb2.Document.READY,
+    DocumentState.FAILED: knowledge_pb2.Document.FAILED,
+}
+_STAGES: Final = {
+    "PARSING": knowledge_service_pb2.UploadDocumentMetadata.PARSING,
+    "ENCODING": knowledge_service_pb2.UploadDocumentMetadata.ENCODING,
+    "INDEXING": knowledge_service_pb2.UploadDocumentMetadata.INDEXING,
+    "DONE": knowledge_service_pb2.UploadDocumentMetadata.DONE,
+}
+_ENGINE_KINDS: Final = {
+    EngineKind.EXTRACTIVE: engine_pb2.Engine.EXTRACTIVE,
+    EngineKind.GENERATIVE: engine_pb2.Engine.GENERATIVE,
+    EngineKind.ENCODER: engine_pb2.Engine.ENCODER,
+    EngineKind.RULES: engine_pb2.Engine.RULES,
+}
+_MODES: Final = {
+    knowledge_service_pb2.AskRequest.EXTRACTIVE: AskMode.EXTRACTIVE,
+    knowledge_service_pb2.AskRequest.GENERATIVE: AskMode.GENERATIVE,
+}
+_DECISIONS: Final = {
+    Decision.ANSWERED: knowledge_pb2.Answer.ANSWERED,
+    Decision.REFUSED: knowledge_pb2.Answer.REFUSED,
+    Decision.NOT_FOUND: knowledge_pb2.Answer.NOT_FOUND,
+}
+_RATINGS: Final = {
+    knowledge_service_pb2.Feedback.HELPFUL: Rating.HELPFUL,
+    knowledge_service_pb2.Feedback.NOT_HELPFUL: Rating.NOT_HELPFUL,
+}
+_RATINGS_TO_PROTO: Final = {rating: number for number, rating in _RATINGS.items()}
+
+
+def collection_to_proto(collection: Collection) -> knowledge_pb2.Collection:
+    """Convert a collection."""
+    return knowledge_pb2.Collection(
+        name=collection.name,
+        display_name=collection.display_name,
+        restricted_topics=[_topic_to_proto(topic) for topic in collection.restricted_topics],
+        create_time=_timestamp(collection.create_time),
+        etag=collection.etag,
+    )
+
+
+def topics_from_proto(
+    topics: Iterable[knowledge_pb2.RestrictedTopic],
+) -> tuple[RestrictedTopic, ...]:
+    """Convert restricted topics."""
+    return tuple(
+        RestrictedTopic(
+            id=topic.id,
+            description=topic.description,
+            examples=tuple(topic.examples),
+            counter_examples=tuple(topic.counter_examples),
+            labels=frozenset(topic.labels),
+            refusals=dict(topic.refusals),
+        )
+        for topic in topics
+    )
+
+
+def document_to_proto(document: Document) -> knowledge_pb2.Document:
+    """Convert a document."""
+    return knowledge_pb2.Document(
+        name=document.name,
+        title=document.title,
+        filename=document.filename,
+        labels=sorted(document.labels),
+        section_labels=[
+            knowledge_pb2.SectionLabels(heading=one.heading, labels=sorted(one.labels))
+            for one in document.section_labels
+        ],
+        state=_STATES[document.state],
+        media_type=document.media_type,
+        size_bytes=document.size_bytes,
+        version=document.version,
+        language=document.language,
+        passage_count=document.passage_count,
+        page_count=document.page_count,
+        error_reason=document.error_reason,
+        error_message=document.error_message,
+        warnings=document.warnings,
+        create_time=_timestamp(document.create_time),
+        update_time=_timestamp(document.update_time),
+    )
+
+
+def section_labels_from_proto(
+    section_labels: Iterable[knowledge_pb2.SectionLabels],
+) -> tuple[SectionLabels, ...]:
+    """Convert labels of sections."""
+    return tuple(SectionLabels(one.heading, frozenset(one.labels)) for one in section_labels)
+
+
+async def upload_parts(
+    requests: AsyncIterator[knowledge_service_pb2.UploadDocumentRequest],
+) -> AsyncIterator[UploadHeader | bytes]:
+    """Convert the messages of an upload as they come; a message without a part says nothing."""
+    async for request in requests:
+        match request.WhichOneof("part"):
+            case "header":
+                yield _header_from_proto(request.header)
+            case "chunk":
+                yield request.chunk
+
+
+def progress_to_proto(
+    document: str, progress: Progress
+) -> knowledge_service_pb2.UploadDocumentMetadata:
+    """Convert how far an upload of ``document`` is."""
+    return knowledge_service_pb2.UploadDocumentMetadata(
+        document=document,
+        stage=_STAGES[progress.stage],
+        passages_done=progress.passages_done,
+        passages_total=progress.passages_total,
+        parse_seconds=progress.parse_seconds,
+        encode_seconds=progress.encode_seconds,
+        index_seconds=progress.index_seconds,
+        encoder_tokens=progress.encoder_tokens,
+    )
+
+
+def passage_to_proto(passage: Passage) -> knowledge_pb2.Passage:
+    """Convert a passage."""
+    return knowledge_pb2.Passage(
+        name=passage.name,
+        document=passage.document,
+        document_title=passage.document_title,
+        section_path=passage.section_path,
+        text=passage.text,
+        start=passage.start,
+        end=passage.end,
+        page=passage.page,
+        version=passage.version,
+        paragraph=passage.paragraph,
+    )
+
+
+def hit_to_proto(hit: Hit) -> knowledge_pb2.SearchResult:
+    """Convert what a search found."""
+    return knowledge_pb2.SearchResult(
+        passage=passage_to_proto(hit.passage),
+        score=hit.score,
+        keyword_rank=hit.keyword_rank,
+        vector_rank=hit.vector_rank,
+    )
+
+
+def mode_from_proto(mode: knowledge_service_pb2.AskRequest.Mode.ValueType) -> AskMode:
+    """Convert how an answer is to be made."""
+    return _MODES.get(mode, AskMode.AUTO)
+
+
+def ask_event_to_proto(event: AskEvent) -> knowledge_service_pb2.AskResponse:
+    """Convert a part of an answer."""
+    match event:
+        case Sources():
+            sources = knowledge_service_pb2.AskResponse.Sources(
+                results=map(hit_to_proto, event.hits)
+            )
+            return knowledge_service_pb2.AskResponse(sources=sources)
+        case Delta():
+            return knowledge_service_pb2.AskResponse(delta=event.text)
+        case Answer():
+            return knowledge_service_pb2.AskResponse(answer=_answer_to_proto(event))
+
+
+def rating_from_proto(rating: knowledge_service_pb2.Feedback.Rating.ValueType) -> Rating:
+    """Convert a thumb."""
+    return _RATINGS[rating]
+
+
+def feedback_to_proto(feedback: Feedback) -> knowledge_service_pb2.Feedback:
+    """Convert feedback."""
+    return knowledge_service_pb2.Feedback(
+        name=feedback.name,
+        answer=f"answers/{feedback.answer_id}",
+        rating=_RATINGS_TO_PROTO[feedback.rating],
+        comment=feedback.comment,
+    )
+
+
+def engine_to_proto(engine: Engine) -> engine_pb2.Engine:
+    """Convert what made a reply."""
+    return engine_pb2.Engine(
+        kind=_ENGINE_KINDS[engine.kind],
+        backend=engine.backend,
+        model=engine.model,
+        degraded=engine.degraded,
+        degraded_reason=engine.degraded_reason,
+    )
+
+
+def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
+    """Convert what a reply cost."""
+    return engine_pb2.Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        encoder_tokens=usage.encoder_tokens,
+        cached_prompt_tokens=usage.cached_prompt_tokens,
+    )
+
+
+def _answer_to_proto(answer: Answer) -> knowledge_pb2.Answer:
+    return knowledge_pb2.Answer(
+        name=answer.name,
+        decision=_DECISIONS[answer.decision],
+        text=answer.text,
+        citations=[
+            knowledge_pb2.Citation(
+                number=one.number,
+                passage=passage_to_proto(one.passage),
+                quote=one.quote,
+                start=one.start,
+                end=one.end,
+            )
+            for one in answer.citations
+        ],
+        restricted_topic=answer.restricted_topic,
+        engine=engine_to_proto(answer.engine),
+        usage=usage_to_proto(answer.usage),
+        dropped_sentences=answer.dropped_sentences,
+    )
+
+
+def _header_from_proto(
+    header: knowledge_service_pb2.UploadDocumentRequest.Header,
+) -> UploadHeader:
+    return UploadHeader(
+        parent=header.parent,
+        document_id=header.document_id,
+        title=header.document.title,
+        filename=header.document.filename,
+        labels=frozenset(header.document.labels),
+        section_labels=section_labels_from_proto(header.document.section_labels),
+        request_id=header.request_id,
+    )
+
+
+def _topic_to_proto(topic: RestrictedTopic) -> knowledge_pb2.RestrictedTopic:
+    return knowledge_pb2.RestrictedTopic(
+        id=topic.id,
+        description=topic.description,
+        examples=topic.examples,
+        counter_examples=topic.counter_examples,
+        labels=sorted(topic.labels),
+        refusals=topic.refusals,
+    )
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp

@@ -1,0 +1,380 @@
+"""What tests of knowledge need: fakes of its ports, and the service wired with them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import grpc
+import numpy as np
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
+from atrium_documents import BlockKind, DocumentBroken, ParsedDocument, ParseLimits
+from atrium_documents.builder import DocumentBuilder
+from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
+from atrium_knowledge.app.ports import ChatMessage, Embedding, Generated, PassageIndex
+from atrium_knowledge.bootstrap import Patience, build
+from atrium_knowledge.domain.engines import Engine, EngineKind
+from atrium_knowledge.settings import KnowledgeSettings
+from atrium_shared.audit import MemoryAuditSink
+from atrium_shared.clock import Clock
+from atrium_shared.errors import AtriumError, Unavailable
+from atrium_shared.jobs import MemoryJobs
+from atrium_shared.principal import Principal
+from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
+from atrium_shared.testing import RunningServer, make_principal, running_server
+
+IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0)
+"""Waits for nothing."""
+
+
+class NoModel(Unavailable):
+    """What the gateway answers when a task has no model."""
+
+    reason = "TASK_HAS_NO_MODEL"
+
+    def __init__(self) -> None:
+        super().__init__("The task has no model.")
+
+
+class HashEmbedder:
+    """Makes vectors out of the words of a text: texts that share words are near each other.
+
+    Attributes:
+        encoder: Name of the model; another name makes other vectors.
+        failure: Raised instead, while it is set.
+        texts: Every text that was embedded.
+    """
+
+    def __init__(self, encoder: str = "models/hash-1", dimensions: int = 32) -> None:
+        self.encoder = encoder
+        self.dimensions = dimensions
+        self.failure: AtriumError | None = None
+        self.texts: list[str] = []
+
+    async def embed(
+        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
+    ) -> Embedding:
+        """Return a vector a text."""
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        self.texts += texts
+        vectors = np.stack([self._vector(text) for text in texts])
+        engine = Engine(EngineKind.ENCODER, "fake", self.encoder)
+        return Embedding(vectors, sum(len(text) for text in texts), engine)
+
+    def _vector(self, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+        total = np.full(self.dimensions, 1e-3, dtype=np.float32)
+        for word in re.findall(r"[a-z0-9]+|[\u4e00-\u9fff]", text.lower()):
+            seed = hashlib.blake2b(f"{self.encoder} {word}".encode(), digest_size=8).digest()
+            random = np.random.default_rng(int.from_bytes(seed, "big"))
+            total += random.standard_normal(self.dimensions).astype(np.float32)
+        unit: np.ndarray[Any, np.dtype[np.float32]] = total / np.linalg.norm(total)
+        return unit
+
+
+class NoGenerator:
+    """A generator that is not there."""
+
+    async def stream(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str | Generated]:
+        """Raise `NoModel`."""
+        parts: tuple[str, ...] = ()
+        for part in parts:
+            yield part
+        raise NoModel
+
+
+class FakeParser:
+    """Reads Markdown-like text: ``#`` lines are headings, others paragraphs.
+
+    A file that begins with "broken" is refused, one that begins with "bug" makes it raise.
+
+    Attributes:
+        gate: Reading waits for it; cleared, files stay in processing.
+        parsed: Names of files that were read.
+    """
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.parsed: list[str] = []
+
+    async def parse(self, data: bytes | Path, filename: str) -> ParsedDocument:
+        """Return the text with its headings."""
+        await self.gate.wait()
+        content = data if isinstance(data, bytes) else await asyncio.to_thread(_read, data)
+        text = content.decode()
+        if text.startswith("broken"):
+            raise DocumentBroken("The file is broken.")
+        if text.startswith("bug"):
+            raise RuntimeError("a bug")
+        self.parsed.append(filename)
+        return parse_text(text)
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def parse_text(text: str) -> ParsedDocument:
+    """Return Markdown-like text as a parsed document."""
+    builder = DocumentBuilder(ParseLimits())
+    for line in text.splitlines():
+        heading = re.match(r"(#+) (.*)", line)
+        if heading is not None:
+            builder.add(BlockKind.HEADING, heading[2], level=len(heading[1]))
+        elif line.startswith("|"):
+            builder.add(BlockKind.TABLE_ROW, line.strip("|"))
+        elif line.strip():
+            builder.add(BlockKind.PARAGRAPH, line)
+    return builder.build("text/markdown")
+
+
+class FakeDelegation:
+    """Knows principals by tenant and subject.
+
+    Attributes:
+        principals: By (tenant, subject).
+        failure: Raised instead, while it is set.
+    """
+
+    def __init__(self, principals: Sequence[Principal] = ()) -> None:
+        self.principals = {(one.tenant, one.subject): one for one in principals}
+        self.failure: AtriumError | None = None
+
+    async def delegate(self, tenant: str, actor: str, on_behalf_of: str | None) -> Principal:
+        """Return the principal as it is now."""
+        if self.failure is not None:
+            raise self.failure
+        return self.principals[tenant, on_behalf_of or actor]
+
+
+def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
+    """Return settings whose state lies in ``folder``."""
+    return KnowledgeSettings(
+        **{
+            "database_url": f"sqlite+aiosqlite:///{folder}/knowledge.db",
+            "jobs_url": f"sqlite:///{folder}/jobs.db",
+            "blob_url": f"file://{folder}/files",
+            "index_dir": folder / "index",
+            "upkeep_seconds": 3600.0,
+            **values,
+        }
+    )
+
+
+EMPLOYEE = make_principal(
+    "knowledge.collections:read",
+    "knowledge.documents:read",
+    "knowledge.answers:ask",
+    "gateway.models:use",
+    actor="users/employee",
+)
+PARTNER = make_principal(
+    "knowledge.collections:read",
+    "knowledge.documents:read",
+    "knowledge.answers:ask",
+    "gateway.models:use",
+    labels=["hr/*"],
+    actor="users/partner",
+)
+EDITOR = make_principal(
+    "knowledge.collections:read",
+    "knowledge.documents:*",
+    "knowledge.answers:ask",
+    "gateway.models:use",
+    actor="users/editor",
+)
+WRITER = make_principal(
+    "knowledge.documents:read",
+    "knowledge.documents:write",
+    "gateway.models:use",
+    actor="users/writer",
+    max_upload_bytes=1000,
+)
+ADMIN = make_principal("*:*", actor="users/admin")
+STRANGER = make_principal("*:*", labels=["*"], actor="users/stranger", tenant="other")
+
+PEOPLE: Final = {
+    "employee": EMPLOYEE,
+    "partner": PARTNER,
+    "editor": EDITOR,
+    "writer": WRITER,
+    "admin": ADMIN,
+    "stranger": STRANGER,
+}
+"""Who may do what in tests, by token."""
+
+
+@dataclass
+class House:
+    """The service, running, and everything around it."""
+
+    server: RunningServer
+    jobs: MemoryJobs
+    embedder: HashEmbedder
+    parser: FakeParser
+    delegation: FakeDelegation
+    audit: MemoryAuditSink
+    index: PassageIndex
+    settings: KnowledgeSettings
+
+    def as_(self, who: str) -> knowledge_service_pb2_grpc.KnowledgeServiceAsyncStub:
+        """Return a client of one of `PEOPLE`."""
+        return knowledge_service_pb2_grpc.KnowledgeServiceStub(self.server.open_channel(who))
+
+    def operations(self, who: str) -> operations_pb2_grpc.OperationsAsyncStub:
+        """Return a client of the operations of one of `PEOPLE`."""
+        return operations_pb2_grpc.OperationsStub(self.server.open_channel(who))
+
+    async def collection(
+        self, collection_id: str = "handbook", **fields: Any
+    ) -> knowledge_pb2.Collection:
+        """Make a collection."""
+        return await self.as_("admin").CreateCollection(
+            knowledge_service_pb2.CreateCollectionRequest(
+                collection_id=collection_id,
+                collection=knowledge_pb2.Collection(**{"display_name": "Handbook", **fields}),
+            )
+        )
+
+    async def upload(
+        self,
+        text: str | bytes,
+        *,
+        who: str = "editor",
+        parent: str = "collections/handbook",
+        document_id: str = "",
+        filename: str = "file.md",
+        request_id: str = "",
+        **document: Any,
+    ) -> operations_pb2.Operation:
+        """Upload a file and return its operation."""
+        data = text if isinstance(text, bytes) else text.encode()
+        header = knowledge_service_pb2.UploadDocumentRequest.Header(
+            parent=parent,
+            document_id=document_id,
+            request_id=request_id,
+            document=knowledge_pb2.Document(filename=filename, **document),
+        )
+        return await self.as_(who).UploadDocument(upload_requests(header, data))
+
+    async def done(
+        self, operation: operations_pb2.Operation, who: str = "editor"
+    ) -> operations_pb2.Operation:
+        """Return the operation when it is done."""
+        request = operations_pb2.WaitOperationRequest(name=operation.name)
+        request.timeout.FromSeconds(20)
+        return await self.operations(who).WaitOperation(request)
+
+    async def add(self, text: str | bytes, **fields: Any) -> knowledge_pb2.Document:
+        """Upload a file, wait until it is searchable, and return the document."""
+        operation = await self.done(await self.upload(text, **fields), fields.get("who", "editor"))
+        assert not operation.HasField("error"), operation.error
+        document = knowledge_pb2.Document()
+        operation.response.Unpack(document)
+        return document
+
+    async def find(
+        self,
+        query: str,
+        who: str = "employee",
+        *,
+        parent: str = "collections/handbook",
+        most: int = 10,
+    ) -> list[str]:
+        """Return the texts that a search finds."""
+        found = await self.search(query, who, parent=parent, most=most)
+        return [result.passage.text for result in found.results]
+
+    async def search(
+        self,
+        query: str,
+        who: str = "employee",
+        *,
+        parent: str = "collections/handbook",
+        most: int = 10,
+    ) -> knowledge_service_pb2.SearchResponse:
+        """Search."""
+        return await self.as_(who).Search(
+            knowledge_service_pb2.SearchRequest(parent=parent, query=query, page_size=most)
+        )
+
+
+@asynccontextmanager
+async def open_house(
+    folder: Path,
+    *,
+    embedder: HashEmbedder | None = None,
+    parser: FakeParser | None = None,
+    index: PassageIndex | None = None,
+    delegation: FakeDelegation | None = None,
+    clock: Clock | None = None,
+    people: Mapping[str, Principal] = PEOPLE,
+    **settings: Any,
+) -> AsyncIterator[House]:
+    """Run the service with fakes, its state in ``folder``; SQLite and Qdrant Edge are real."""
+    chosen = settings_in(folder, **settings)
+    jobs, audit = MemoryJobs(), MemoryAuditSink()
+    embedder, parser = embedder or HashEmbedder(), parser or FakeParser()
+    delegation = delegation or FakeDelegation(list(people.values()))
+    index = index or QdrantEdgeIndex(chosen.index_dir)
+    app = build(
+        chosen,
+        audit=audit,
+        jobs=jobs,
+        embedder=embedder,
+        generator=NoGenerator(),
+        delegation=delegation,
+        index=index,
+        parser=parser,
+        clock=clock,
+        patience=IMPATIENT,
+    )
+    await jobs.start()
+    async with running_server([app], people) as server:
+        yield House(server, jobs, embedder, parser, delegation, audit, index, chosen)
+    await jobs.close()
+
+
+async def upload_requests(
+    header: knowledge_service_pb2.UploadDocumentRequest.Header | None,
+    data: bytes,
+    *,
+    chunk_bytes: int = 1 << 16,
+) -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
+    """Yield the messages of an upload."""
+    if header is not None:
+        yield knowledge_service_pb2.UploadDocumentRequest(header=header)
+    for start in range(0, len(data), chunk_bytes):
+        yield knowledge_service_pb2.UploadDocumentRequest(chunk=data[start : start + chunk_bytes])
+
+
+async def error_of(call: Awaitable[object]) -> RemoteError:
+    """Return the error that a call fails with: its code, reason, metadata and violations."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        try:
+            raise_from_rpc(error)
+        except RemoteError as remote:
+            return remote
+    raise AssertionError("The call did not fail.")
