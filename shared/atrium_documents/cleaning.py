@@ -45,6 +45,11 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub("", _NEWLINES.sub("\n", text))
 
 
+def needs_cleaning(text: str) -> bool:
+    """Tell whether `visible` or `plain_forms` would change anything but line breaks."""
+    return bool(_INVISIBLE.search(text) or _PRESENTATION.search(text))
+
+
 def flowing(text: str) -> str:
     """Clean running text: runs of spaces become one, lines are trimmed, empty lines go."""
     text = _SPACES.sub(" ", visible(text))

@@ -29,9 +29,8 @@ _HIGHEST_RATIO: Final = 200
 _RATIO_MATTERS_FROM: Final = 10 * MIB
 _CHUNK: Final = 1 * MIB
 _XML_PART: Final = re.compile(r"\.(?:xml|rels|vml)$", re.IGNORECASE)
-_DTD: Final = re.compile(
-    rb"<!DOCTYPE|<!ENTITY|<\0!\0(?:D\0O\0C\0T|E\0N\0T)|\0<\0!\0(?:D\0O\0C\0T|E\0N\0T)"
-)
+# In UTF-16 either byte of a character may come first; the zeros between are the same.
+_DTD: Final = (b"<!DOCTYPE", b"<!ENTITY", b"<\0!\0D\0O\0C\0T\0Y", b"<\0!\0E\0N\0T\0I")
 _STRICT: Final = re.compile(rb"http://purl\.oclc\.org/ooxml/([A-Za-z]+)/")
 _MAIN_TYPES: Final = (
     # Macro-enabled and template files hold the same XML under another content type.
@@ -143,10 +142,16 @@ def _check_actual(
         with archive.open(probe) as part:
             while chunk := part.read(_CHUNK):
                 size += len(chunk)
-                if size > budget or size > 2 * member.file_size + _CHUNK:
+                if size > budget:
                     _refuse_above(limits.max_unpacked_bytes + 1, limits)
+                if size > 2 * member.file_size + _CHUNK:
+                    raise DocumentUnpacksTooLarge(
+                        f"The part {member.filename!r} unpacks to far more than the "
+                        f"{member.file_size:,} bytes that the file states for it. It was not read.",
+                        limit=limits.max_unpacked_bytes,
+                    )
                 window = tail + chunk
-                if _DTD.search(window):
+                if any(mark in window for mark in _DTD):
                     raise DocumentUnsafe(
                         f"The part {member.filename!r} declares XML entities or a document type, "
                         "which Office files never do. It was not read."

@@ -10,6 +10,7 @@ from atrium_documents.cleaning import HAN
 _SAMPLE: Final = 20_000
 _KANA_OR_HANGUL: Final = re.compile("[\u3040-\u30ff\uac00-\ud7af]")
 _LATIN_WORD: Final = re.compile("[A-Za-z\u00c0-\u024f]+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
 _FEW_WORDS: Final = 20
 # Function words that are common in English and rare in other languages in Latin script.
 _ENGLISH: Final = frozenset(
@@ -28,7 +29,7 @@ def detect_language(text: str) -> str:
     han = len(HAN.findall(sample))
     other_east_asian = len(_KANA_OR_HANGUL.findall(sample))
     words = _LATIN_WORD.findall(sample)
-    letters = sum(c.isalpha() for c in sample)
+    letters = sum(map(len, _LETTERS.findall(sample)))
     if not letters:
         return "und"
     if other_east_asian > 0.1 * (han + other_east_asian) and other_east_asian > 5:

@@ -24,7 +24,8 @@ _LOWEST_SCORE: Final = 0.5
 _LINES_ASKED: Final = 16
 """The longest lines of a page decide which way is up."""
 _DETECTION_PIXELS: Final = 1280
-_THREADS: Final = 2
+_THREADS: Final = 1
+"""Workers share the processors; on busy ones two threads took four times as long as one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from atrium_documents.errors import DocumentBroken, DocumentTooLarge, error_to_f
 from atrium_documents.limits import MIB, ParseLimits, check_size
 from atrium_shared.errors import AtriumError
 
-_CPU_PER_SECOND: Final = 2.0
-"""Processor seconds per second of the clock: OCR runs on two threads."""
+_CPU_PER_SECOND: Final = 1.5
+"""Processor seconds per second of the clock; only the last resort, so some more than one."""
 _LARGEST_IDLE_PROCESS: Final = 1200 * MIB
 """A worker that holds more memory than this after a file is replaced."""
 

@@ -16,7 +16,6 @@ from typing import Any, Final
 import docx
 from docx.opc.constants import RELATIONSHIP_TYPE
 from docx.opc.exceptions import OpcError
-from docx.oxml.ns import qn
 from docx.oxml.parser import parse_xml
 from lxml import etree
 
@@ -31,6 +30,7 @@ from atrium_documents.formats.docx_styles import (
     Styles,
     numbering_properties,
     outline_level,
+    qn,
     run_bold,
     run_size,
 )

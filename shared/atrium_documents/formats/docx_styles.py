@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
-from docx.oxml.ns import qn
+from docx.oxml import ns
 
 from atrium_documents.list_numbers import format_list_number
 
+qn: Final = cache(ns.qn)
+"""Clark notation of a prefixed name; asked for a few names many thousand times."""
 W_VAL: Final = qn("w:val")
 W_ILVL: Final = qn("w:ilvl")
 W_NUM_ID: Final = qn("w:numId")
@@ -173,17 +176,23 @@ class Numbering:
     """Counts automatic numbers through a document, as Word does (ECMA-376 part 1, 17.9)."""
 
     def __init__(self, numbering_element: Any | None, styles: Styles) -> None:
-        self._lists: dict[str, _List] = {}
+        root = () if numbering_element is None else numbering_element
+        self._styles = styles
+        self._abstracts = {
+            child.get(_W_ABSTRACT): child for child in root if child.tag == qn("w:abstractNum")
+        }
+        self._numbers = {child.get(W_NUM_ID): child for child in root if child.tag == qn("w:num")}
+        self._lists: dict[str, _List | None] = {}
         self._counters: dict[str, dict[int, int]] = {}
-        if numbering_element is not None:
-            self._load(numbering_element, styles)
 
     def number(self, num_id: str, level: int | None, style_id: str | None) -> str | None:
         """Count one paragraph and return its number with what follows it, such as ``"3.1 "``.
 
         Returns "" for a bullet, ``None`` where there is no such list.
         """
-        found = self._lists.get(num_id)
+        if num_id not in self._lists:
+            self._lists[num_id] = self._load(num_id)
+        found = self._lists[num_id]
         if found is None:
             return None
         if level is None:
@@ -212,34 +221,31 @@ class Numbering:
         )
         return text + spec.suffix if text else ""
 
-    def _load(self, element: Any, styles: Styles) -> None:
-        abstracts = {
-            abstract.get(_W_ABSTRACT): abstract for abstract in element.findall(qn("w:abstractNum"))
-        }
-        numbers = {num.get(W_NUM_ID): num for num in element.findall(qn("w:num"))}
-        for num_id, num in numbers.items():
-            abstract_id = _child_value(num, "w:abstractNumId")
-            abstract = abstracts.get(abstract_id)
-            link = _child_value(abstract, "w:numStyleLink") if abstract is not None else None
-            if link:
-                target = numbers.get(styles.numbering_of_style(link) or "")
-                if target is None:
-                    continue
-                abstract_id = _child_value(target, "w:abstractNumId")
-                abstract = abstracts.get(abstract_id)
-            if abstract is None or num_id is None or abstract_id is None:
-                continue
-            levels = {_index(lvl): _level(lvl) for lvl in abstract.findall(qn("w:lvl"))}
-            found = _List(abstract_id, levels)
-            for override in num.findall(qn("w:lvlOverride")):
-                index = _index(override)
-                replacement = override.find(qn("w:lvl"))
-                if replacement is not None:
-                    levels[index] = _level(replacement)
-                start = _child_value(override, "w:startOverride")
-                if start is not None and start.lstrip("-").isdigit():
-                    found.restarts[index] = int(start)
-            self._lists[num_id] = found
+    def _load(self, num_id: str) -> _List | None:
+        num = self._numbers.get(num_id)
+        if num is None:
+            return None
+        abstract_id = _child_value(num, "w:abstractNumId")
+        abstract = self._abstracts.get(abstract_id)
+        link = _child_value(abstract, "w:numStyleLink") if abstract is not None else None
+        if link:
+            target = self._numbers.get(self._styles.numbering_of_style(link) or "")
+            if target is None:
+                return None
+            abstract_id = _child_value(target, "w:abstractNumId")
+            abstract = self._abstracts.get(abstract_id)
+        if abstract is None or abstract_id is None:
+            return None
+        found = _List(abstract_id, {_index(lvl): _level(lvl) for lvl in abstract.iter(qn("w:lvl"))})
+        for override in num.findall(qn("w:lvlOverride")):
+            index = _index(override)
+            replacement = override.find(qn("w:lvl"))
+            if replacement is not None:
+                found.levels[index] = _level(replacement)
+            start = _child_value(override, "w:startOverride")
+            if start is not None and start.isdigit():
+                found.restarts[index] = int(start)
+        return found
 
 
 def _counted(found: _List, counters: dict[int, int], index: int, *, legal: bool) -> str:

@@ -21,6 +21,8 @@ _MOST_PIXELS: Final = 120_000_000
 _LONGEST_SIDE: Final = 2400
 """Pixels; an A4 page at 200 dots per inch. More slows OCR and reads no better."""
 _SMALLEST_SIDE: Final = 24
+# Pillow's own guard against huge pictures knows no message for people; `_read_frame` has one.
+Image.MAX_IMAGE_PIXELS = None
 _READABLE_PART: Final = re.compile(r"\.(?:png|jpe?g|tiff?|bmp|webp|gif)$", re.IGNORECASE)
 
 
@@ -39,8 +41,8 @@ def read(reading: Reading) -> None:
         raise
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
         raise DocumentBroken(
-            f"The picture cannot be opened: {error}. It may be cut off. Send it again, or save it "
-            "anew as PNG or JPEG."
+            f"The picture cannot be opened ({type(error).__name__}). It may be cut off. Send it "
+            "again, or save it anew as PNG or JPEG."
         ) from error
     reading.builder.used(ENGINE)
     reading.builder.warn("The text was read from a picture by OCR and may contain errors.")

@@ -19,7 +19,8 @@ from atrium_documents.reading import Reading
 from atrium_documents.tables import column_names, row_text
 
 _ENGINE: Final = f"markdown-it-py {version('markdown-it-py')}"
-_PARSER: Final = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+# Lists nest two levels each; the preset's 20 would lose the text of a list within ten others.
+_PARSER: Final = MarkdownIt("commonmark", {"maxNesting": 100}).enable(["table", "strikethrough"])
 _FRONT_MATTER: Final = re.compile(r"\A---[ \t]*\n(.*?\n)?(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE: Final = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)

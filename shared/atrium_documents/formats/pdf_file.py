@@ -8,6 +8,7 @@ that a page costs a few milliseconds; `atrium_documents.layout` makes paragraphs
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 import re
 from collections import Counter
@@ -19,7 +20,7 @@ import numpy as np
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
-from atrium_documents.cleaning import one_line, plain_forms, visible
+from atrium_documents.cleaning import needs_cleaning, one_line, plain_forms, visible
 from atrium_documents.errors import DocumentBroken, DocumentEncrypted
 from atrium_documents.headings import is_list_marker
 from atrium_documents.layout import OutlineEntry, Page, add_pages
@@ -268,6 +269,7 @@ class _Probe:
         self._matrix = pdfium_c.FS_MATRIX()
         self._name = ctypes.create_string_buffer(128)
         self._flags = ctypes.c_int()
+        self._is_clean = not needs_cleaning(chars)
         self._fonts: dict[tuple[bytes, int], tuple[bool, bool]] = {}
 
     def lines(self, start: int, end: int) -> Iterator[Line]:
@@ -303,8 +305,10 @@ class _Probe:
         first: int,
         last: int,
     ) -> Line:
-        words = [Word(_clean(text), x0, x1) for text, x0, _, x1, _ in piece]
-        words = [word for word in words if word.text]
+        words = [Word(text, x0, x1) for text, x0, _, x1, _ in piece]
+        if not self._is_clean:
+            words = [Word(_clean(word.text), word.x0, word.x1) for word in words]
+            words = [word for word in words if word.text]
         first_bold, first_code = self._font(first)
         last_bold, last_code = self._font(last)
         return Line(
@@ -365,8 +369,6 @@ def _is_marker(piece: list[tuple[str, float, float, float, float]]) -> bool:
 
 
 def _clean(text: str) -> str:
-    if text.isascii() and text.isprintable():
-        return text
     return plain_forms(visible(text.replace("\ufffe", "-").replace("\x02", "-")))
 
 
@@ -375,16 +377,16 @@ def _clean(text: str) -> str:
 
 def _needs_ocr(page: Any, chars: str, lines: list[Line]) -> bool:
     """A picture with next to no text over it, or text whose font does not say its letters."""
-    letters = len(_LETTER.findall(chars))
-    unmapped = len(_UNMAPPED.findall(chars))
-    if unmapped > 20 and unmapped > 0.4 * (letters + unmapped):
-        return True
-    if letters > _FEW_CHARS:
+    if _UNMAPPED.search(chars):
+        unmapped = len(_UNMAPPED.findall(chars))
+        if unmapped > 20 and unmapped > 0.4 * (len(_LETTER.findall(chars)) + unmapped):
+            return True
+    if sum(1 for _ in itertools.islice(_LETTER.finditer(chars), _FEW_CHARS)) == _FEW_CHARS:
         return False
     width, height = page.get_size()
     # Without any text, a small picture may hold it all.
     least = 0.5 if lines else 0.02
-    return _largest_picture(page) > least * width * height
+    return bool(_largest_picture(page) > least * width * height)
 
 
 def _largest_picture(page: Any) -> float:
