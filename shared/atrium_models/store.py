@@ -301,7 +301,7 @@ class ModelStore:
         only: Source | None,
     ) -> Sequence[Path]:
         missing = [spec for spec in specs if not self._is_whole(spec)]
-        tell = progress or _ignore
+        tell = _ignore if progress is None else progress
         for spec in specs:
             if spec not in missing:
                 size = spec.disk_bytes

@@ -9,11 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from atrium_models.conversions.e5 import convert_e5
-
 Conversion = Callable[[Path, Path], None]
 """``conversion(source, target)`` reads the downloaded files in folder ``source`` and writes the
 files of the finished model into folder ``target``."""
 
-CONVERSIONS: Mapping[str, Conversion] = {"e5": convert_e5}
+
+def _convert_e5(source: Path, target: Path) -> None:
+    # Imported when needed: the libraries behind it take longer to load than a list of models.
+    from atrium_models.conversions.e5 import convert_e5
+
+    convert_e5(source, target)
+
+
+CONVERSIONS: Mapping[str, Conversion] = {"e5": _convert_e5}
 """Conversions by the name that ``models.yaml`` gives them."""

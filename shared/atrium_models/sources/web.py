@@ -181,7 +181,7 @@ class WebSource:
                 check_size_and_digest(name, have + int(length), "", expected, model, self._label)
             advance(have)
             with part.open(mode) as stream:
-                for block in reply.iter_bytes(1 << 18):
+                for block in reply.iter_raw():
                     have += len(block)
                     if have > expected.bytes:
                         check_size_and_digest(name, have, "", expected, model, self._label)
