@@ -45,6 +45,7 @@ _ASSERTION_LIFETIME = timedelta(seconds=60)
 _CLOCK_SKEW = timedelta(seconds=10)
 _MAX_CREDENTIAL_CHARS = 16_384  # ExchangeCredentialRequest.credential
 _MIN_SECRET_BYTES = 32
+_MAX_VERIFIED_ASSERTIONS = 1000
 _USER = re.compile(r"users/[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 
 _log = structlog.get_logger(__name__)
@@ -182,6 +183,8 @@ class ServiceIdentity:
         self._clock = clock or SystemClock()
         self._assertion = ""
         self._renew_at = datetime.min.replace(tzinfo=UTC)
+        # A service sends the same assertion for half a minute.
+        self._verified: dict[str, tuple[str, datetime]] = {}
 
     def assertion(self) -> str:
         """Return a JWT that says "this is service ``name``", valid for at least 30 seconds more."""
@@ -206,11 +209,23 @@ class ServiceIdentity:
         Raises:
             ServiceAssertionInvalid: It is no assertion, expired, or made under another secret.
         """
+        verified = self._verified.get(token)
+        if verified is None or self._clock.now() >= verified[1]:
+            verified = self._verify(token)
+            if len(self._verified) >= _MAX_VERIFIED_ASSERTIONS:
+                self._verified.clear()
+            self._verified[token] = verified
+        return verified[0]
+
+    def _verify(self, token: str) -> tuple[str, datetime]:
+        """Return the name of the calling service, and until when the assertion holds."""
         try:
-            claims, _ = _decode(token, self._key, "HS256", _ASSERTION_TYPE, ("sub",), self._clock)
+            claims, expires = _decode(
+                token, self._key, "HS256", _ASSERTION_TYPE, ("sub",), self._clock
+            )
         except Unauthenticated as error:
             raise ServiceAssertionInvalid(error.metadata.get("problem", "it expired")) from error
-        return str(claims["sub"])
+        return str(claims["sub"]), expires
 
 
 def is_service_assertion(credential: str) -> bool:

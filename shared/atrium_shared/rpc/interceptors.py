@@ -30,6 +30,7 @@ from atrium_shared.identity import (
     Authenticator,
     CredentialMalformed,
     CredentialMissing,
+    ServiceAssertionInvalid,
     ServiceIdentity,
     ServiceOnly,
     is_internal_token,
@@ -49,6 +50,7 @@ from atrium_shared.rpc.status import (
 
 _log = structlog.get_logger(__name__)
 _propagator = TraceContextTextMapPropagator()
+_violations_of = protovalidate.Validator().collect_violations
 
 
 class RequestMalformed(Invalid):
@@ -108,7 +110,10 @@ class _Method:
         self.seconds = telemetry.RPC_SECONDS.labels(service, name)
         self._finished = {"OK": telemetry.RPC_TOTAL.labels(service, name, "OK")}
         self._parse = parse
-        self._validate = protovalidate.Validator().collect_violations if validated else None
+        self._validated = validated
+        if self._validated and parse is not None:
+            # Compiles the rules of the message now instead of in the first call (some 10 ms).
+            _violations_of(parse(b""))
 
     def finished(self, code: str, seconds: float) -> None:
         self.in_flight.dec()
@@ -127,8 +132,8 @@ class _Method:
             message = self._parse(raw)
         except DecodeError as error:
             raise RequestMalformed(self.path) from error
-        if self._validate is not None:
-            violations = self._validate(message)
+        if self._validated:
+            violations = _violations_of(message)
             if violations:
                 raise FieldInvalid([_describe(violation) for violation in violations])
         return message
@@ -229,6 +234,7 @@ class Interceptors:
         self._service_principals: dict[str, Principal] = {}
         self._streams: set[_Call] = set()
         self._rechecks: set[asyncio.Task[None]] = set()
+        self._changes = 0
         self._running = 0
         self._draining = False
         self._idle = asyncio.Event()
@@ -439,7 +445,7 @@ class Interceptors:
         header = metadata.get("authorization")
         if header is None:
             raise CredentialMissing
-        if header[:7] not in ("Bearer ", "bearer "):
+        if header[:7].lower() != "bearer ":
             raise CredentialMalformed("The metadata `authorization` is no Bearer credential.")
         credential = header[7:]
         if self._draining and not is_internal_token(credential):
@@ -450,19 +456,27 @@ class Interceptors:
             return
         on_behalf_of = metadata.get("x-atrium-user")
         on_behalf_of = user_name(on_behalf_of) if on_behalf_of else None
+        changes = self._changes
         principal = await self._authenticator.authenticate(credential, on_behalf_of)
-        call.principal = principal
         if call.task is not None:
+            # A stream outlives the answer, so a change that came meanwhile counts.
+            while changes != self._changes:
+                changes = self._changes
+                principal = await self._authenticator.authenticate(credential, on_behalf_of)
             call.credential, call.on_behalf_of = credential, on_behalf_of
+        call.principal = principal
         if method.permission and not principal.allow_set.permits(method.resource, method.action):
             await self._audit_denial(method, principal)
             raise PermissionDenied(principal.subject, method.permission)
 
     def _service_principal(self, method: _Method, credential: str) -> Principal:
         assert self._service is not None
-        if not is_service_assertion(credential):
-            raise ServiceOnly(method.path)
-        name = self._service.verify(credential)
+        try:
+            name = self._service.verify(credential)
+        except ServiceAssertionInvalid:
+            if is_service_assertion(credential):
+                raise
+            raise ServiceOnly(method.path) from None
         principal = self._service_principals.get(name)
         if principal is None:
             principal = self._service_principals[name] = Principal(
@@ -496,6 +510,7 @@ class Interceptors:
         self._streams.add(call)
 
     def _recheck_streams(self, tenant: str, users: frozenset[str]) -> None:
+        self._changes += 1
         for call in self._streams:
             principal = call.principal
             if principal is None or principal.service is not None:

@@ -7,7 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -15,13 +15,16 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from atrium_shared import telemetry
 from atrium_shared.audit import Decision, MemoryAuditSink
-from atrium_shared.clock import FixedClock
+from atrium_shared.clock import FixedClock, SystemClock
 from atrium_shared.errors import (
     Conflict,
     Denied,
@@ -31,12 +34,25 @@ from atrium_shared.errors import (
     Unauthenticated,
     Unavailable,
 )
-from atrium_shared.identity import ServiceIdentity, TokenExpired, TokenInvalid
+from atrium_shared.identity import ServiceIdentity, TokenExpired, TokenInvalid, TokenSigner
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.access import ANONYMOUS
-from atrium_shared.rpc.channel import RemoteError, metadata_for, open_channel, raise_from_rpc
+from atrium_shared.rpc.channel import (
+    ChannelTls,
+    RemoteError,
+    metadata_for,
+    open_channel,
+    raise_from_rpc,
+    read_stream,
+)
 from atrium_shared.rpc.context import principal, trace_id
-from atrium_shared.rpc.server import RpcLimits, RpcServer, ServerMisconfigured, serve_until_signal
+from atrium_shared.rpc.server import (
+    RpcLimits,
+    RpcServer,
+    ServerMisconfigured,
+    ServerTls,
+    serve_until_signal,
+)
 from atrium_shared.testing import (
     TEST_SECRET,
     FakeAuthenticator,
@@ -88,9 +104,12 @@ async def invoke(echo: Any, channel: grpc.aio.Channel, method: str, *requests: A
         call = stub(send())
     else:
         call = stub(requests[0])
-    if method in ("Repeat", "Chat", "Feed"):
-        return [answer async for answer in call]
-    return [await call]
+    try:
+        if method in ("Repeat", "Chat", "Feed"):
+            return [answer async for answer in call]
+        return [await call]
+    finally:
+        call.cancel()
 
 
 async def failure(awaitable: Any) -> RemoteError:
@@ -637,6 +656,19 @@ async def test_a_stream_ends_when_its_caller_lost_something(
     assert error.reason == reason
 
 
+async def test_a_change_while_a_stream_is_let_in_counts(echo: Any) -> None:
+    class Slow(FakeAuthenticator):
+        async def authenticate(self, credential: str, on_behalf_of: str | None) -> Principal:
+            found = await super().authenticate(credential, on_behalf_of)
+            if found is LIN:
+                self.change(credential, GUEST)  # revoked just after it was looked up
+            return found
+
+    async with running_server([echo.app()], authenticator=Slow({"lin": LIN})) as server:
+        error = await failure(invoke(echo, server.open_channel("lin"), "Repeat"))
+    assert error.reason == "PERMISSION_DENIED"
+
+
 async def test_a_stream_goes_on_when_its_caller_gained_something(echo: Any) -> None:
     authenticator = FakeAuthenticator({"lin": LIN})
     async with running_server([echo.app()], authenticator=authenticator) as server:
@@ -697,6 +729,40 @@ async def test_a_stopping_server_says_so_and_lets_calls_finish(echo: Any) -> Non
         async with asyncio.timeout(2):
             await stopping
     assert order == ["call ended", "app stopped"]
+
+
+async def test_calls_under_way_may_still_call_services_of_a_stopping_server(echo: Any) -> None:
+    release = asyncio.Event()
+    nested, _ = TokenSigner.generate("k1").sign(
+        tenant="acme",
+        actor="users/lin",
+        on_behalf_of=None,
+        allow_set=LIN.allow_set,
+        credential="apiKeys/k1",
+        audiences=["test"],
+    )
+    target = ""
+
+    async def say(request: Any, context: Any) -> Any:
+        await release.wait()
+        async with open_channel(target) as channel:
+            return await echo.call(channel, "WhoAmI")(
+                request, metadata=metadata_for(principal(context))
+            )
+
+    lin = make_principal("testing.echo:use", token=nested)
+    async with running_server([echo.app(Say=say)], {"lin": lin, nested: lin}) as server:
+        target = server.target
+        channel = server.open_channel("lin")
+        under_way = asyncio.create_task(invoke(echo, channel, "Say"))
+        await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(server.server.stop(5))
+        await asyncio.sleep(0.05)
+        assert (await failure(invoke(echo, channel, "WhoAmI"))).reason == "SHUTTING_DOWN"
+        release.set()
+        (answer,) = await under_way
+        assert answer.text == "hello"
+        await stopping
 
 
 async def test_open_streams_do_not_hold_up_the_end_of_the_server_for_ever(echo: Any) -> None:
@@ -901,6 +967,85 @@ async def test_an_idempotent_call_is_repeated_when_the_server_is_unavailable(ech
             )
     assert calls == {"WhoAmI": 2, "Say": 1}
     assert error.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_server_with_certificates_knows_its_clients(echo: Any) -> None:
+    certificate, key = _self_signed()
+    server = _server(
+        echo.app(),
+        service=IDENTITY,
+        address="localhost:0",
+        tls=ServerTls(certificate, key, client_ca=certificate),
+    )
+    port = await server.start()
+    try:
+        known = ChannelTls(server_ca=certificate, certificate=certificate, private_key=key)
+        async with open_channel(f"localhost:{port}", tls=known) as channel:
+            assert (await invoke(echo, channel, "Ping"))[0].text == "hello"
+        for tls in (ChannelTls(server_ca=certificate), None):
+            async with open_channel(f"localhost:{port}", tls=tls) as channel:
+                error = await failure(invoke(echo, channel, "Ping"))
+                assert error.code is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await server.stop(0)
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = SystemClock().now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    return certificate.public_bytes(pem), key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+async def test_who_stops_reading_a_stream_ends_the_call(echo: Any) -> None:
+    ended = asyncio.Event()
+
+    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                yield request
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    async with running_server([echo.app(Repeat=repeat)], PRINCIPALS) as server:
+        stub = echo.call(server.open_channel("lin"), "Repeat")
+        async with aclosing(read_stream(stub(echo.words(text="hello")))) as messages:
+            async for message in messages:
+                assert message.text == "hello"
+                break
+        async with asyncio.timeout(2):
+            await ended.wait()
+
+
+async def test_a_stream_that_fails_raises_the_kind_of_its_error(echo: Any) -> None:
+    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield request
+        raise BookNotFound("emma")
+
+    async def read(channel: grpc.aio.Channel) -> list[str]:
+        call = echo.call(channel, "Repeat")(echo.words(text="hello"))
+        return [message.text async for message in read_stream(call)]
+
+    async with running_server([echo.app(Repeat=repeat)], PRINCIPALS) as server:
+        with pytest.raises(NotFound) as caught:
+            await read(server.open_channel("lin"))
+    assert caught.value.reason == "BOOK_NOT_FOUND"
 
 
 async def test_a_server_that_is_not_there_is_unavailable(echo: Any) -> None:

@@ -30,7 +30,7 @@ class DemoSettings(Settings):
     upload_seconds: float = 60.0
     """Longest upload, in seconds."""
 
-    models: list[str] = []
+    models: tuple[str, ...] = ()
     """Models to load."""
 
     password: SecretStr = SecretStr("")
@@ -64,7 +64,7 @@ def test_settings_come_from_the_variables() -> None:
         DemoSettings, {**GOOD, "DEMO_PORT": "7403", "DEMO_MODELS": '["e5", "qwen"]'}
     )
     assert (settings.port, settings.state_dir) == (7403, Path("/var/lib/demo"))
-    assert settings.models == ["e5", "qwen"]
+    assert settings.models == ("e5", "qwen")
     assert settings.upload_seconds == 60.0
 
 
@@ -106,7 +106,7 @@ def test_every_wrong_variable_is_named_with_expectation_and_value() -> None:
 
 def test_a_list_that_is_no_json_is_refused() -> None:
     (line,) = problems(DEMO_MODELS="e5,qwen")
-    assert line.startswith("DEMO_MODELS: Input should be a valid list; given was 'e5,qwen'")
+    assert line.startswith("DEMO_MODELS: Input should be a valid tuple; given was 'e5,qwen'")
 
 
 @pytest.mark.parametrize("value", ["00ff", "not base64!", base64.b64encode(b"short").decode()])

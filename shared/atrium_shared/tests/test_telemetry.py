@@ -46,6 +46,22 @@ def test_a_stack_is_part_of_its_line(capsys: Any) -> None:
     assert "ZeroDivisionError" in str(json.loads(line)["exception"])
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_stack_shows_no_variables(capsys: Any, as_json: bool) -> None:
+    telemetry.configure_logging(json=as_json)
+
+    def ask(question: str) -> None:
+        raise ZeroDivisionError(len(question))
+
+    try:
+        ask("".join(["how much ", "does Lin earn?"]))
+    except ZeroDivisionError as error:
+        structlog.get_logger().error("call failed", exc_info=error)
+    line = capsys.readouterr().err
+    assert "ZeroDivisionError" in line
+    assert "how much does" not in line
+
+
 def test_people_read_plain_lines(capsys: Any) -> None:
     telemetry.configure_logging(json=False)
     structlog.get_logger().info("serving", port=7400)
