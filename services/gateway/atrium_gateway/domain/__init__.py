@@ -1,0 +1,1 @@
+"""Models, routes, replies and usage: rules without technology."""

@@ -1,0 +1,214 @@
+"""What can go wrong at the gateway, by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atrium_shared.errors import Exhausted, Invalid, NotFound, Unavailable
+
+
+class ModelNotFound(NotFound):
+    """No such model in the catalogue."""
+
+    reason = "MODEL_NOT_FOUND"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"Model {model!r} does not exist. ListModels names those that do.",
+            field="name",
+            model=model,
+        )
+
+
+class RouteNotFound(NotFound):
+    """The tenant has no such route of its own."""
+
+    reason = "ROUTE_NOT_FOUND"
+
+    def __init__(self, route: str) -> None:
+        super().__init__(
+            f"Route {route!r} is not set for this tenant. ListRoutes shows the routes; those with "
+            "origin FILE are the operator's and cannot be removed.",
+            field="name",
+            route=route,
+        )
+
+
+class RouteModelUnknown(Invalid):
+    """A route names a model that the installation does not have."""
+
+    reason = "ROUTE_MODEL_UNKNOWN"
+
+    def __init__(self, route: str, model: str, *, field: str) -> None:
+        super().__init__(
+            f"Route {route!r} names model {model!r}, which this installation does not have. "
+            "ListModels names those that it has.",
+            field=field,
+            route=route,
+            model=model,
+        )
+
+
+class TaskHasNoModel(Unavailable):
+    """No candidate of the task's route can be used now."""
+
+    reason = "TASK_HAS_NO_MODEL"
+
+    def __init__(self, task: str, capability: str, attempts: Sequence[str] = ()) -> None:
+        why = (
+            f"tried: {'; '.join(attempts)}"
+            if attempts
+            else f"no route of it leads to a model that can {capability}"
+        )
+        super().__init__(
+            f"Task {task!r} has no model that answers ({why}). Run `atrium models pull small` and "
+            "leave GATEWAY_MODELS at `small`, set LLM_URL to an OpenAI-compatible server, or route "
+            "the task to another model.",
+            task=task,
+            capability=capability,
+        )
+
+
+class ModelUnavailable(Unavailable):
+    """A model is configured but cannot be used now. The next candidate is tried."""
+
+    reason = "MODEL_UNAVAILABLE"
+
+    def __init__(self, model: str, why: str) -> None:
+        super().__init__(f"Model {model!r} cannot be used now: {why}", model=model)
+        self.why = why
+
+
+class UpstreamFailed(Unavailable):
+    """The server behind a model failed, or said something that cannot be understood."""
+
+    reason = "UPSTREAM_FAILED"
+
+    def __init__(self, model: str, why: str, *, status: int | None = None) -> None:
+        super().__init__(
+            f"The server of model {model!r} failed: {why}. Call again later, or let the operator "
+            "look at that server.",
+            model=model,
+        )
+        if status is not None:
+            self.metadata["status"] = str(status)
+        self.why = why
+
+
+class UpstreamTimedOut(Unavailable):
+    """The server behind a model did not answer in time."""
+
+    reason = "UPSTREAM_TIMED_OUT"
+
+    def __init__(self, model: str, seconds: float, *, waiting_for: str = "the reply") -> None:
+        super().__init__(
+            f"Model {model!r} took longer than {seconds:g} s for {waiting_for}. Ask for fewer "
+            "tokens, or raise the timeout of the route's candidate.",
+            model=model,
+            timeout_seconds=f"{seconds:g}",
+        )
+        self.why = f"took longer than {seconds:g} s for {waiting_for}"
+
+
+class PromptTooLong(Invalid):
+    """Prompt and reply do not fit the model's context together."""
+
+    reason = "PROMPT_TOO_LONG"
+
+    def __init__(
+        self, model: str, *, prompt_tokens: int, max_tokens: int, context_tokens: int, exact: bool
+    ) -> None:
+        size = f"{prompt_tokens}" if exact else f"about {prompt_tokens}"
+        super().__init__(
+            f"The prompt has {size} tokens and the reply may have {max_tokens}; together they must "
+            f"not exceed the {context_tokens} tokens of {model!r}. Shorten the messages, lower "
+            "max_tokens, or route the task to a model with a larger context.",
+            field="messages",
+            model=model,
+            prompt_tokens=prompt_tokens,
+            max_tokens=max_tokens,
+            context_tokens=context_tokens,
+        )
+
+
+class GeneratorQueueFull(Exhausted):
+    """Too many calls wait for a generator already."""
+
+    reason = "GENERATOR_QUEUE_FULL"
+
+    def __init__(self, model: str, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} calls wait for {model!r} already. Call again later, or add a replica.",
+            model=model,
+            waiting=waiting,
+        )
+
+
+class EncoderQueueFull(Exhausted):
+    """Too many texts wait for an encoder already."""
+
+    reason = "ENCODER_QUEUE_FULL"
+
+    def __init__(self, model: str, waiting: int) -> None:
+        super().__init__(
+            f"{waiting} calls wait for {model!r} already. Call again later, or add threads "
+            "(GATEWAY_ENCODER_THREADS) or a replica.",
+            model=model,
+            waiting=waiting,
+        )
+
+
+class SchemaUnsupported(Invalid):
+    """The JSON schema is not one, or the model cannot follow it."""
+
+    reason = "SCHEMA_UNSUPPORTED"
+
+    def __init__(self, why: str, *, model: str | None = None) -> None:
+        super().__init__(
+            f"The reply cannot be held to `response_schema`: {why}. Send a JSON Schema (2020-12) "
+            "without remote references that the model can follow, or ask for free text.",
+            field="response_schema",
+        )
+        if model is not None:
+            self.metadata["model"] = model
+
+
+class LabelWithoutMeaning(Invalid):
+    """A label has neither a description nor an example."""
+
+    reason = "LABEL_WITHOUT_MEANING"
+
+    def __init__(self, index: int, label: str) -> None:
+        super().__init__(
+            f"Label {label!r} has neither a description nor an example, so nothing can be matched "
+            "with it. Give it one or the other.",
+            field=f"labels[{index}]",
+            label=label,
+        )
+
+
+class LabelRepeated(Invalid):
+    """Two labels have the same id."""
+
+    reason = "LABEL_REPEATED"
+
+    def __init__(self, index: int, label: str) -> None:
+        super().__init__(
+            f"Label {label!r} is given twice. Join the examples of both into one label.",
+            field=f"labels[{index}].id",
+            label=label,
+        )
+
+
+class UsagePeriodInvalid(Invalid):
+    """The end of a usage period does not lie after its start."""
+
+    reason = "USAGE_PERIOD_INVALID"
+
+    def __init__(self, start: str, end: str) -> None:
+        super().__init__(
+            f"The period from {start} to {end} is empty. `end_time` must lie after `start_time`.",
+            field="end_time",
+            start_time=start,
+            end_time=end,
+        )
