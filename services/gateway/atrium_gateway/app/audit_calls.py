@@ -1,0 +1,111 @@
+"""Records who used which model from outside, without a word of what was said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from atrium_gateway.app.caller import Caller
+from atrium_gateway.app.group_writer import GroupWriter
+from atrium_gateway.domain.models import Engine
+from atrium_gateway.domain.usage import NO_USAGE, Usage
+from atrium_shared.audit import AuditEvent, AuditSink, Decision
+from atrium_shared.errors import AtriumError
+
+_MOST_WAITING = 10_000
+_GROUP = 1_000
+
+
+class AuditedCall:
+    """What is known of a call so far.
+
+    Attributes:
+        model: Model that answered, or empty.
+        usage: What it cost.
+    """
+
+    __slots__ = ("model", "usage")
+
+    def __init__(self) -> None:
+        self.model = ""
+        self.usage = NO_USAGE
+
+    def answered(self, engine: Engine, usage: Usage) -> None:
+        """Note what answered and what it cost."""
+        self.model = engine.model
+        self.usage = usage
+
+
+class AuditCalls:
+    """Events of calls, handed to the audit log in groups.
+
+    Calls do not wait for the log unless it lags by 10,000 events; then they do, and fail with its
+    error when it refuses, so that no call goes unseen for long.
+
+    Args:
+        sink: The audit log.
+        interval_seconds: Longest wait before an event is handed over.
+    """
+
+    def __init__(self, sink: AuditSink, *, interval_seconds: float = 0.5) -> None:
+        self._sink = sink
+        self._events: list[AuditEvent] = []
+        self._writer = GroupWriter("audit", self._write, interval_seconds=interval_seconds)
+
+    @asynccontextmanager
+    async def call(self, caller: Caller, action: str) -> AsyncIterator[AuditedCall]:
+        """Record one call when it ends, if it came from outside.
+
+        Args:
+            caller: Who calls and what for.
+            action: What is called, ``"gateway.Generate"``.
+
+        Raises:
+            AuditQueueFull, AuditUnavailable: On entering, when the log lags too far.
+        """
+        call = AuditedCall()
+        if not caller.outside:
+            yield call
+            return
+        if len(self._events) >= _MOST_WAITING:
+            await self._writer.flush()
+        decision, detail = Decision.ALLOWED, ""
+        try:
+            yield call
+        except AtriumError as error:
+            decision, detail = Decision.FAILED, error.reason
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            detail = "CANCELLED"
+            raise
+        except BaseException:
+            decision, detail = Decision.FAILED, "INTERNAL"
+            raise
+        finally:
+            self._events.append(
+                AuditEvent.of(
+                    caller.principal,
+                    action,
+                    f"tasks/{caller.task}",
+                    decision,
+                    detail=detail,
+                    model=call.model,
+                    tokens=call.usage.total_tokens,
+                )
+            )
+            self._writer.wake()
+
+    async def start(self) -> None:
+        """Start handing over."""
+        await self._writer.start()
+
+    async def stop(self) -> None:
+        """Stop, and hand over what is left."""
+        await self._writer.stop()
+
+    async def _write(self) -> None:
+        while self._events:
+            group = self._events[:_GROUP]
+            await self._sink.record(*group)
+            del self._events[: len(group)]

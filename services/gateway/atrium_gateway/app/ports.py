@@ -1,0 +1,141 @@
+"""What the use cases need from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrium_gateway.domain.generation import Delta, Finished, Prompt
+from atrium_gateway.domain.models import ModelStatus
+from atrium_gateway.domain.routes import Route
+from atrium_gateway.domain.similarity import SimilarityScale
+from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
+
+
+class TextKind(StrEnum):
+    """Which side of a comparison a text is on; e5-like encoders mark the two differently."""
+
+    QUERY = "query"
+    PASSAGE = "passage"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Sentence vectors.
+
+    Attributes:
+        vectors: float32, shape (texts, dimensions); each row has length 1.
+        tokens: Tokens that the encoder read.
+        truncated: Whether each text was cut to the encoder's window.
+    """
+
+    vectors: NDArray[np.float32]
+    tokens: int
+    truncated: Sequence[bool]
+
+
+class Backend(Protocol):
+    """Something that runs a model."""
+
+    async def status(self) -> ModelStatus:
+        """Return whether the model can be used now, and otherwise why not and what to do."""
+
+
+class GeneratorBackend(Backend, Protocol):
+    """Something that writes text: one streaming method."""
+
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+        """Write a reply: deltas as they come, then exactly one :class:`Finished`.
+
+        ``prompt.max_tokens`` is set. Closing the iterator stops the model.
+
+        Raises:
+            ModelUnavailable: The model cannot be used now.
+            UpstreamFailed: Its server failed.
+            UpstreamTimedOut: Its server hangs.
+            PromptTooLong: Prompt and reply do not fit its context.
+            SchemaUnsupported: It cannot follow the schema, or did not.
+        """
+
+
+class EncoderBackend(Backend, Protocol):
+    """Something that makes sentence vectors."""
+
+    @property
+    def similarity_scale(self) -> SimilarityScale:
+        """What its cosines mean."""
+
+    async def embed(self, texts: Sequence[str], kind: TextKind) -> Embedding:
+        """Return one vector a text, in order.
+
+        Raises:
+            ModelUnavailable: The model cannot be used now.
+            UpstreamFailed: Its server failed.
+            UpstreamTimedOut: Its server hangs.
+        """
+
+
+class ReplySchema(Protocol):
+    """A JSON schema, ready to check replies."""
+
+    def mismatch(self, reply: str) -> str:
+        """Return why ``reply`` does not follow the schema, or "" when it does."""
+
+
+class SchemaCompiler(Protocol):
+    """Reads JSON schemas."""
+
+    def compile(self, schema: Mapping[str, Any]) -> ReplySchema:
+        """Return a schema ready to check replies.
+
+        Raises:
+            SchemaUnsupported: It is no schema, is too large, or refers to another document.
+        """
+
+
+class RouteStore(Protocol):
+    """The tenants' own routes."""
+
+    async def list_routes(self, tenant: str) -> list[Route]:
+        """Return the routes of a tenant, by name."""
+
+    async def put_route(self, tenant: str, route: Route) -> None:
+        """Set a route, replacing the one of the same task."""
+
+    async def delete_route(self, tenant: str, task: str) -> bool:
+        """Remove a route. False when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCursor:
+    """Sort key of a usage record: newest day first, then task and model."""
+
+    day: date
+    task: str
+    model: str
+
+
+class UsageStore(Protocol):
+    """Usage by tenant, day, task and model."""
+
+    async def add(self, counts: Mapping[UsageKey, UsageCount]) -> None:
+        """Add to what is stored, all of it or nothing."""
+
+    async def list_records(
+        self, tenant: str, start: date, end: date, after: UsageCursor | None, limit: int
+    ) -> list[UsageRecord]:
+        """Return records of the days ``start`` to ``end``, both included, newest day first.
+
+        Args:
+            tenant: Whose records.
+            start: First day.
+            end: Last day.
+            after: Where the page before ended, or None for the first page.
+            limit: Most records to return.
+        """

@@ -1,0 +1,82 @@
+"""Which candidates a call of a tenant may use. Asked by every call, so tables are kept a while."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from atrium_gateway.app.catalog import Catalog
+from atrium_gateway.app.ports import RouteStore
+from atrium_gateway.domain.errors import TaskHasNoModel
+from atrium_gateway.domain.models import Capability
+from atrium_gateway.domain.routes import Candidate, Route, RouteTable
+from atrium_shared.clock import Clock
+
+
+class ResolveRoute:
+    """Route tables of tenants: the tenant's routes over the operator's.
+
+    A table is read again after ``keep_seconds``, so that a change made through another replica is
+    seen by then; a change made through this one is seen at once.
+
+    Args:
+        operator: Routes of the operator's file.
+        store: The tenants' own routes.
+        catalog: The models.
+        clock: Tells the age of a table.
+        keep_seconds: Longest use of a table.
+        keep_tenants: Most tables kept; the least recently used goes first.
+    """
+
+    def __init__(
+        self,
+        operator: tuple[Route, ...],
+        store: RouteStore,
+        catalog: Catalog,
+        clock: Clock,
+        *,
+        keep_seconds: float = 5.0,
+        keep_tenants: int = 10_000,
+    ) -> None:
+        self._operator = operator
+        self._store = store
+        self._catalog = catalog
+        self._clock = clock
+        self._keep_seconds = keep_seconds
+        self._keep_tenants = keep_tenants
+        self._tables: OrderedDict[str, tuple[float, RouteTable]] = OrderedDict()
+        self._changes = 0
+
+    async def candidates(
+        self, tenant: str, task: str, capability: Capability
+    ) -> tuple[Candidate, ...]:
+        """Return the candidates of a task, first choice first; at least one.
+
+        Raises:
+            TaskHasNoModel: No route of the task leads to a model that can do it.
+        """
+        table = await self.table(tenant)
+        route = table.resolve(task, capability, self._catalog.capabilities_of)
+        if route is None:
+            raise TaskHasNoModel(task, capability.value)
+        return route.candidates
+
+    async def table(self, tenant: str) -> RouteTable:
+        """Return the routes that hold for a tenant."""
+        now = self._clock.monotonic()
+        kept = self._tables.get(tenant)
+        if kept is not None and now - kept[0] < self._keep_seconds:
+            self._tables.move_to_end(tenant)
+            return kept[1]
+        changes = self._changes
+        table = RouteTable(self._operator, await self._store.list_routes(tenant))
+        if changes == self._changes:  # else what was read may be older than a change made meanwhile
+            self._tables[tenant] = (now, table)
+            self._tables.move_to_end(tenant)
+            if len(self._tables) > self._keep_tenants:
+                self._tables.popitem(last=False)
+        return table
+
+    def forget(self, tenant: str) -> None:
+        """Read the tenant's routes again at its next call; they changed."""
+        self._changes += 1
+        self._tables.pop(tenant, None)
