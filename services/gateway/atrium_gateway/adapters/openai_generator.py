@@ -1,0 +1,311 @@
+"""Text from an OpenAI-compatible server: ``/chat/completions`` as a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from atrium_gateway.adapters.event_stream import Event, EventStreamDecoder, EventTooLarge
+from atrium_gateway.adapters.openai_server import (
+    OpenAIServer,
+    RequestRefused,
+    error_code,
+    parse_object,
+    read_body,
+)
+from atrium_gateway.domain.errors import (
+    PromptTooLong,
+    SchemaUnsupported,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
+from atrium_gateway.domain.generation import ChatMessage, Delta, Finished, FinishReason, Prompt
+from atrium_gateway.domain.models import ModelStatus
+from atrium_gateway.domain.tokens import (
+    estimate_prompt_tokens,
+    estimate_tokens,
+    most_prompt_tokens,
+)
+from atrium_gateway.domain.usage import Usage
+from atrium_shared.errors import AtriumError
+
+CountTokens = Callable[[tuple[ChatMessage, ...]], Awaitable[int | None]]
+"""Returns the exact tokens of a conversation, or None when that cannot be told."""
+
+# A prompt is refused unasked only when it is too long by more than the estimate may be wrong.
+_ESTIMATE_MARGIN = 0.75
+# A prompt so far beyond the context needs no exact count, which would take long.
+_HOPELESS = 4
+# After the last words usage and the end of the stream follow at once, or not at all.
+_TRAILER_SECONDS = 5.0
+_MOST_WHOLE_BYTES = 16 << 20
+# No token of a common vocabulary is longer; a server that writes more does not keep to max_tokens.
+_MOST_CHARACTERS_PER_TOKEN = 256
+
+_TOO_LONG_CODES = frozenset(
+    {"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"}
+)
+_TOO_LONG_WORDS = re.compile(
+    r"context (length|size|window)|maximum (context|model) length|too many tokens|"
+    r"(prompt|input) is too long|max_model_len",
+    re.IGNORECASE,
+)
+_SCHEMA_WORDS = re.compile(r"schema|grammar|response_format|guided|structured", re.IGNORECASE)
+_FINISH_REASONS = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "content_filter": FinishReason.FILTERED,
+}
+
+
+class OpenAIGenerator:
+    """A chat model behind an OpenAI-compatible server.
+
+    Args:
+        name: Resource name of the model, for errors.
+        upstream_model: Its name at the server.
+        server: The connection.
+        context_tokens: Its context, or 0 when it is not known; then the server alone decides.
+        count_tokens: Counts a prompt exactly, where the server can.
+        idle_seconds: Longest pause between two parts of a reply.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        upstream_model: str,
+        server: OpenAIServer,
+        *,
+        context_tokens: int = 0,
+        count_tokens: CountTokens | None = None,
+        idle_seconds: float = 60.0,
+    ) -> None:
+        self._name = name
+        self._upstream_model = upstream_model
+        self._server = server
+        self._context_tokens = context_tokens
+        self._count_tokens = count_tokens
+        self._idle_seconds = idle_seconds
+
+    async def status(self) -> ModelStatus:
+        """Return whether the server answers and has the model."""
+        return await self._server.status(self._upstream_model)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+        """Write a reply; see ``GeneratorBackend``."""
+        await self._check_size(prompt)
+        reply = _Reply(self._name, prompt)
+        try:
+            async with (
+                self._server.post(self._name, "/chat/completions", self._body(prompt)) as response,
+                aclosing(self._events(response, reply)) as events,
+            ):
+                async for event in events:
+                    text = reply.take(event)
+                    if text:
+                        yield Delta(text)
+        except RequestRefused as refused:
+            raise self._refusal(refused, prompt) from refused
+        yield reply.finished()
+
+    def _body(self, prompt: Prompt) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._upstream_model,
+            "messages": [
+                {"role": message.role.value, "content": message.content}
+                for message in prompt.messages
+            ],
+            "max_tokens": prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if prompt.stop:
+            body["stop"] = list(prompt.stop)
+        if prompt.seed is not None:
+            body["seed"] = prompt.seed
+        if prompt.response_schema is not None:
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {
+                    "name": "reply",
+                    "strict": True,
+                    "schema": dict(prompt.response_schema),
+                },
+            }
+        return body
+
+    async def _events(self, response: httpx.Response, reply: _Reply) -> AsyncGenerator[Event, None]:
+        """Give the events of a response. The first may take as long as the caller waits."""
+        try:
+            if "json" in response.headers.get("content-type", ""):
+                # The server does not stream: it sends the whole reply as one object.
+                raw = await read_body(response, _MOST_WHOLE_BYTES)
+                if raw is None:
+                    raise EventTooLarge
+                yield Event("message", raw)
+                return
+            decoder = EventStreamDecoder()
+            loop = asyncio.get_running_loop()
+            until: float | None = None
+            chunks = response.aiter_bytes()
+            while True:
+                async with asyncio.timeout_at(until):
+                    chunk = await anext(chunks, None)
+                events = decoder.end() if chunk is None else decoder.feed(chunk)
+                for event in events:
+                    yield event
+                if chunk is None:
+                    return
+                if events:
+                    # Comments and empty lines keep a connection open, but show no progress.
+                    patience = _TRAILER_SECONDS if reply.ended else self._idle_seconds
+                    until = loop.time() + patience
+        except TimeoutError as error:
+            if reply.ended:
+                return  # the reply is whole; only the server's goodbye is missing
+            raise UpstreamTimedOut(
+                self._name, self._idle_seconds, waiting_for="the next part of the reply"
+            ) from error
+        except EventTooLarge as error:
+            raise UpstreamFailed(self._name, "it sent an endless event") from error
+        except httpx.HTTPError as error:
+            raise UpstreamFailed(self._name, "the connection broke off") from error
+
+    async def _check_size(self, prompt: Prompt) -> None:
+        context = self._context_tokens
+        room = context - prompt.max_tokens
+        if not context or most_prompt_tokens(prompt.messages) <= room:
+            return
+        tokens, exact = estimate_prompt_tokens(prompt.messages), False
+        too_long = tokens * _ESTIMATE_MARGIN > room
+        if self._count_tokens is not None and tokens <= context * _HOPELESS:
+            counted = await self._count_tokens(prompt.messages)
+            if counted is not None:
+                tokens, exact, too_long = counted, True, counted > room
+        if too_long:
+            raise PromptTooLong(
+                self._name,
+                prompt_tokens=tokens,
+                max_tokens=prompt.max_tokens,
+                context_tokens=context,
+                exact=exact,
+            )
+
+    def _refusal(self, refused: RequestRefused, prompt: Prompt) -> AtriumError:
+        message = str(refused.details.get("message", ""))
+        if refused.code in _TOO_LONG_CODES or _TOO_LONG_WORDS.search(message):
+            counted: Any = refused.details.get("n_prompt_tokens")
+            context: Any = refused.details.get("n_ctx")
+            known = isinstance(counted, int)
+            return PromptTooLong(
+                self._name,
+                prompt_tokens=int(counted) if known else estimate_prompt_tokens(prompt.messages),
+                max_tokens=prompt.max_tokens,
+                context_tokens=int(context) if isinstance(context, int) else self._context_tokens,
+                exact=known,
+            )
+        if prompt.response_schema is not None and _SCHEMA_WORDS.search(message):
+            return SchemaUnsupported("its server refused the schema", model=self._name)
+        return refused.as_failure(self._name)
+
+
+class _Reply:
+    """What came of one reply so far.
+
+    Args:
+        model: Resource name of the model, for errors.
+        prompt: What was asked.
+    """
+
+    def __init__(self, model: str, prompt: Prompt) -> None:
+        self._model = model
+        self._prompt = prompt
+        self._left = (prompt.max_tokens + 64) * _MOST_CHARACTERS_PER_TOKEN
+        self._parts: list[str] = []
+        self._reason: FinishReason | None = None
+        self._usage: Mapping[str, Any] = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether the server said why it stopped."""
+        return self._reason is not None
+
+    def take(self, event: Event) -> str:
+        """Read an event and return the text in it, or ""."""
+        if event.data.strip() == b"[DONE]":
+            return ""
+        chunk = parse_object(event.data)
+        if chunk is None:
+            raise UpstreamFailed(self._model, "it sent something that is not a JSON object")
+        error = chunk.get("error")
+        if event.type == "error" or error:
+            code = error_code(error if isinstance(error, Mapping) else chunk)
+            raise UpstreamFailed(
+                self._model, f"it failed while it wrote{f' ({code})' if code else ''}"
+            )
+        usage = chunk.get("usage")
+        if isinstance(usage, Mapping):
+            self._usage = usage
+        choices = chunk.get("choices")
+        if not choices:
+            return ""
+        text = self._choice(choices)
+        self._left -= len(text)
+        if self._left < 0:
+            raise UpstreamFailed(self._model, "it writes on beyond max_tokens")
+        if text:
+            self._parts.append(text)
+        return text
+
+    def finished(self) -> Finished:
+        """Return how the reply ended and what it cost.
+
+        Raises:
+            UpstreamFailed: It broke off.
+        """
+        if self._reason is None:
+            what = "in the middle of its reply" if self._parts else "without a reply"
+            raise UpstreamFailed(self._model, f"it ended {what}")
+        return Finished(self._reason, self._count())
+
+    def _choice(self, choices: object) -> str:
+        first = choices[0] if isinstance(choices, list) else None
+        if isinstance(first, Mapping):
+            reason = first.get("finish_reason")
+            if isinstance(reason, str):
+                self._reason = _FINISH_REASONS.get(reason, FinishReason.STOP)
+            message = first.get("delta") or first.get("message") or {}
+            if isinstance(message, Mapping):
+                text = message.get("content")
+                if text is None:
+                    return ""
+                if isinstance(text, str):
+                    return text
+        raise UpstreamFailed(self._model, "it sent an event without the fields of a reply")
+
+    def _count(self) -> Usage:
+        prompt = _count_in(self._usage, "prompt_tokens")
+        completion = _count_in(self._usage, "completion_tokens")
+        details = self._usage.get("prompt_tokens_details")
+        cached = _count_in(details, "cached_tokens") if isinstance(details, Mapping) else None
+        if prompt is None:
+            prompt = estimate_prompt_tokens(self._prompt.messages)
+        if completion is None:
+            completion = estimate_tokens("".join(self._parts))
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            cached_prompt_tokens=min(cached or 0, prompt),
+        )
+
+
+def _count_in(counts: Mapping[str, Any], key: str) -> int | None:
+    value = counts.get(key)
+    return value if isinstance(value, int) and value >= 0 else None

@@ -1,0 +1,291 @@
+"""The connection to one OpenAI-compatible HTTP server: vLLM, llama.cpp, a cloud.
+
+Nothing that the server says is trusted, and nothing that it says in words is shown or logged: its
+messages may repeat a prompt. Its error codes are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from atrium_gateway.domain.errors import UpstreamFailed
+from atrium_gateway.domain.models import READY, ModelState, ModelStatus
+from atrium_shared.clock import Clock, SystemClock
+
+_CONNECT_SECONDS = 5.0
+_WRITE_SECONDS = 30.0
+_PROBE_SECONDS = 3.0
+_KEEP_STATUS_SECONDS = 10.0
+_ATTEMPTS = 3
+_MOST_ERROR_BYTES = 64 * 1024
+# Busy or on its way up: the same request may well succeed in a moment. A plain 500 is more often
+# the request's own doing, and the next candidate serves it better than the same server again.
+_TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class _Transient(Exception):
+    """Nothing of a reply came, and asking again may help.
+
+    Args:
+        why: What happened, for the caller.
+        status: HTTP status, if one came.
+    """
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.status = status
+
+
+class RequestRefused(Exception):
+    """The server refused the request with a 4xx status that is not about load.
+
+    Args:
+        status: HTTP status.
+        code: The server's error code or type, or "".
+        details: The server's ``error`` object.
+    """
+
+    def __init__(self, status: int, code: str, details: Mapping[str, Any]) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.details = details
+
+    def as_failure(self, model: str) -> UpstreamFailed:
+        """Return the error for a caller who cannot do anything about it."""
+        if self.status in (401, 403):
+            why = f"it refused the operator's key (HTTP {self.status})"
+        elif self.status == 404:
+            why = "it does not know the model, or its URL is wrong (HTTP 404)"
+        else:
+            why = f"it refused the request (HTTP {self.status}{_in_brackets(self.code)})"
+        return UpstreamFailed(model, why, status=self.status)
+
+
+class OpenAIServer:
+    """Sends requests to one server and keeps its connections open.
+
+    Args:
+        address: Returns the base URL, such as ``http://vllm:8000/v1``; may raise ModelUnavailable.
+        api_key: Sent as bearer token; None sends none.
+        clock: Tells the age of what is known about the server.
+    """
+
+    def __init__(
+        self, address: Callable[[], str], api_key: str | None, clock: Clock | None = None
+    ) -> None:
+        self._address = address
+        self._clock = clock or SystemClock()
+        headers = {"accept-encoding": "identity", "user-agent": "atrium-gateway"}
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            # Replies take as long as they take; callers bound them with deadlines of their own.
+            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+            trust_env=False,  # only what the settings say decides where texts go
+        )
+        self._models: frozenset[str] | None = None
+        self._alive = ModelStatus(ModelState.STARTING, "the server was not asked yet")
+        self._asked_at: float | None = None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def post(
+        self, model: str, path: str, body: Mapping[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request and give the response, its body still to be read.
+
+        What fails before a response begins is tried again, up to three times in all, with growing
+        pauses and jitter. Leaving the context closes a connection that is not read to its end,
+        which stops the server's work.
+
+        Args:
+            model: Resource name of the model, for errors.
+            path: Below the base URL, ``"/chat/completions"``.
+            body: Sent as JSON.
+
+        Raises:
+            UpstreamFailed: The server cannot be reached or failed.
+            RequestRefused: The server refused the request.
+        """
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(
+            "utf-8", "replace"
+        )
+        response = await self._send(model, path, content)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+    async def post_json(
+        self, model: str, path: str, body: Mapping[str, Any], most_bytes: int
+    ) -> Mapping[str, Any]:
+        """Send a request and return the JSON object that comes back.
+
+        Raises:
+            UpstreamFailed: The server cannot be reached or failed, or what came back is no JSON
+                object or larger than ``most_bytes``.
+            RequestRefused: The server refused the request.
+        """
+        async with self.post(model, path, body) as response:
+            try:
+                raw = await read_body(response, most_bytes)
+            except httpx.HTTPError as error:
+                raise UpstreamFailed(model, _what_broke(error)) from error
+        if raw is None:
+            raise UpstreamFailed(model, f"it sent more than {most_bytes} bytes")
+        value = parse_object(raw)
+        if value is None:
+            raise UpstreamFailed(model, "it sent something that is not a JSON object")
+        return value
+
+    async def status(self, upstream_model: str) -> ModelStatus:
+        """Return whether the server answers and serves a model. Asked at most every 10 s.
+
+        Args:
+            upstream_model: The model's name at the server.
+        """
+        now = self._clock.monotonic()
+        if self._asked_at is None or now - self._asked_at >= _KEEP_STATUS_SECONDS:
+            self._asked_at = now
+            self._alive, self._models = await self._probe()
+        if self._alive is READY and self._models is not None and upstream_model not in self._models:
+            return ModelStatus(
+                ModelState.UNAVAILABLE,
+                f"The server does not list the model {upstream_model!r}. Check its name.",
+            )
+        return self._alive
+
+    async def _probe(self) -> tuple[ModelStatus, frozenset[str] | None]:
+        try:
+            response = await self._client.get(f"{self._address()}/models", timeout=_PROBE_SECONDS)
+        except httpx.HTTPError as error:
+            why = f"The server does not answer: {_what_broke(error)}. Start it, or check its URL."
+            return ModelStatus(ModelState.UNAVAILABLE, why), None
+        if response.status_code in (401, 403):
+            why = f"The server refuses the operator's key (HTTP {response.status_code})."
+            return ModelStatus(ModelState.UNAVAILABLE, why), None
+        if response.status_code >= 500:
+            why = f"The server fails (HTTP {response.status_code}). Look at its log."
+            return ModelStatus(ModelState.UNAVAILABLE, why), None
+        listed = parse_object(response.content) if response.is_success else None
+        data = listed.get("data") if listed else None
+        if not isinstance(data, list):
+            return READY, None  # it answers, but keeps no list of models
+        return READY, frozenset(
+            str(entry.get("id")) for entry in data if isinstance(entry, Mapping)
+        )
+
+    async def _send(self, model: str, path: str, content: bytes) -> httpx.Response:
+        try:
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(_Transient),
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._send_once(model, path, content)
+        except _Transient as error:
+            raise UpstreamFailed(model, error.why, status=error.status) from error
+        except httpx.HTTPError as error:
+            raise UpstreamFailed(model, _what_broke(error)) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _send_once(self, model: str, path: str, content: bytes) -> httpx.Response:
+        request = self._client.build_request(
+            "POST",
+            self._address() + path,
+            content=content,
+            headers={"content-type": "application/json"},
+        )
+        try:
+            response = await self._client.send(request, stream=True)
+        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+            # A kept connection that the server closed meanwhile looks the same as a dead server.
+            raise _Transient(_what_broke(error)) from error
+        if response.is_success:
+            return response
+        try:
+            raw = await read_body(response, _MOST_ERROR_BYTES)
+        except httpx.HTTPError:
+            raw = None
+        finally:
+            await response.aclose()
+        status, details = response.status_code, _error_object(raw)
+        code = error_code(details)
+        if status in _TRANSIENT_STATUS:
+            raise _Transient(f"HTTP {status}{_in_brackets(code)}", status)
+        if 400 <= status < 500:
+            raise RequestRefused(status, code, details)
+        raise UpstreamFailed(model, f"HTTP {status}{_in_brackets(code)}", status=status)
+
+
+def parse_object(raw: bytes) -> Mapping[str, Any] | None:
+    """Return the JSON object in ``raw``, or None when there is none."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def error_code(details: Mapping[str, Any]) -> str:
+    """Return the short name of an error, or "" when it has none that may be shown."""
+    for key in ("code", "type"):
+        value = details.get(key)
+        if isinstance(value, str) and _CODE.fullmatch(value):
+            return value
+    return ""
+
+
+async def read_body(response: httpx.Response, most_bytes: int) -> bytes | None:
+    """Return the body of a response, or None when it has more than ``most_bytes``."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > most_bytes:
+            return None
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def _error_object(raw: bytes | None) -> Mapping[str, Any]:
+    body = parse_object(raw) if raw else None
+    if body is None:
+        return {}
+    error = body.get("error")
+    # vLLM once put the fields at the top, OpenAI puts them under "error".
+    return error if isinstance(error, Mapping) else body
+
+
+def _what_broke(error: httpx.HTTPError) -> str:
+    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+        return "no connection to it can be made"
+    if isinstance(error, httpx.TimeoutException):
+        return "it does not answer"
+    return "the connection broke off"
+
+
+def _in_brackets(code: str) -> str:
+    return f", {code}" if code else ""
