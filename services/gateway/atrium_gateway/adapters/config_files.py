@@ -1,0 +1,169 @@
+"""The operator's YAML files: routes, and further model servers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import yaml
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from atrium_gateway.domain.models import Capability
+from atrium_gateway.domain.routes import (
+    DEFAULT_MAX_TOKENS,
+    DEFAULT_TIMEOUT_SECONDS,
+    Candidate,
+    Route,
+    RouteOrigin,
+)
+from atrium_gateway.domain.similarity import PLAIN_SCALE
+from atrium_shared.settings import SettingsInvalid
+
+SHIPPED_ROUTES = Path(__file__).parent.parent / "routes.yaml"
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^models/[A-Za-z0-9._:/-]+$", max_length=256)]
+Task = Annotated[
+    str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*([.][a-z0-9_-]+)*$", max_length=64)
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _CandidateEntry(_Strict):
+    model: ModelName
+    timeout_seconds: float = Field(DEFAULT_TIMEOUT_SECONDS, gt=0, le=3600)
+    max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=1, le=131_072)
+    optional: bool = False
+
+
+class _RoutesFile(_Strict):
+    routes: dict[Task, Annotated[list[_CandidateEntry], Field(min_length=1, max_length=16)]]
+
+
+class ServedByServer(_Strict):
+    """A model of a server.
+
+    Attributes:
+        name: Resource name here, ``"models/qwen2.5-7b"``.
+        upstream_model: Its name at the server.
+        capability: ``generate`` or ``embed``.
+        context_tokens: Its context or window; 0: not known.
+        concurrent: Calls that run at once.
+        query_prefix: What an encoder wants before a question.
+        passage_prefix: What an encoder wants before a passage.
+        unrelated_cosine: Cosine that an encoder gives to unrelated texts.
+        same_cosine: Cosine that it gives to texts that say the same.
+    """
+
+    name: ModelName
+    upstream_model: str = Field(min_length=1)
+    capability: Capability = Capability.GENERATE
+    context_tokens: int = Field(0, ge=0)
+    concurrent: int = Field(64, ge=1)
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    unrelated_cosine: float = PLAIN_SCALE.unrelated
+    same_cosine: float = PLAIN_SCALE.same
+
+    @model_validator(mode="after")
+    def _check(self) -> ServedByServer:
+        if self.capability not in (Capability.GENERATE, Capability.EMBED):
+            raise ValueError("capability: expected generate or embed")
+        if self.unrelated_cosine >= self.same_cosine:
+            raise ValueError("unrelated_cosine: expected less than same_cosine")
+        return self
+
+
+class ServerEntry(_Strict):
+    """An OpenAI-compatible server.
+
+    Attributes:
+        url: Base URL, with ``/v1`` where the server wants it.
+        api_key_file: File with the key, such as a mounted secret; None sends none.
+        models: What it serves.
+    """
+
+    url: AnyHttpUrl
+    api_key_file: Path | None = None
+    models: Annotated[list[ServedByServer], Field(min_length=1)]
+
+    def api_key(self) -> str | None:
+        """Return the key.
+
+        Raises:
+            SettingsInvalid: The file cannot be read.
+        """
+        if self.api_key_file is None:
+            return None
+        try:
+            return self.api_key_file.read_text().strip()
+        except OSError as error:
+            raise SettingsInvalid(
+                f"  GATEWAY_SERVERS_FILE: api_key_file {str(self.api_key_file)!r} cannot be read "
+                f"({error.strerror})"
+            ) from error
+
+
+class _ServersFile(_Strict):
+    servers: list[ServerEntry]
+
+
+def read_routes(path: Path | None) -> tuple[Route, ...]:
+    """Return the operator's routes.
+
+    Args:
+        path: The file; None for the one that ships.
+
+    Raises:
+        SettingsInvalid: The file cannot be read, or something in it is wrong.
+    """
+    entries = _read(path or SHIPPED_ROUTES, _RoutesFile, "GATEWAY_ROUTES_FILE").routes
+    return tuple(
+        Route(
+            task,
+            tuple(Candidate(**candidate.model_dump()) for candidate in candidates),
+            RouteOrigin.FILE,
+        )
+        for task, candidates in entries.items()
+    )
+
+
+def read_servers(path: Path | None) -> list[ServerEntry]:
+    """Return the further servers; none without a file.
+
+    Raises:
+        SettingsInvalid: The file cannot be read, or something in it is wrong.
+    """
+    return [] if path is None else _read(path, _ServersFile, "GATEWAY_SERVERS_FILE").servers
+
+
+F = TypeVar("F", bound=BaseModel)
+
+
+def _read(path: Path, form: type[F], variable: str) -> F:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(content, Mapping):
+            raise SettingsInvalid(f"  {variable}: {path} holds no mapping")
+        return form.model_validate(content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"  {variable}: {path} cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise SettingsInvalid(f"  {variable}: {path} is no YAML: {error}") from error
+    except ValidationError as error:
+        lines = "\n".join(
+            f"  {variable}: {path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+            for problem in error.errors(include_url=False)
+        )
+        raise SettingsInvalid(lines) from error

@@ -1,0 +1,174 @@
+"""A model that says what it is told to: for tests and for trying the suite without weights.
+
+What it does by itself is fixed, so tests may rely on it:
+
+- A token is a Chinese character, or a word with the spaces after it.
+- Without an enqueued reply it answers ``scripted: `` and the last user message.
+- With a schema it answers the smallest JSON value that follows the schema's types: every required
+  property, ``"scripted"`` for text, the least allowed number or 0, no items, ``false``.
+- It stops before a stop string, after ``max_tokens`` tokens (``LENGTH``), and refuses a prompt
+  that does not fit 8,192 tokens with the reply.
+- A vector counts the words of a text in 384 places chosen by a checksum (feature hashing), so
+  texts that share words have a high cosine and texts that share none one of about 0. Questions
+  and passages are not marked apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import zlib
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from atrium_gateway.app.ports import Embedding, TextKind
+from atrium_gateway.domain import lexical
+from atrium_gateway.domain.errors import PromptTooLong
+from atrium_gateway.domain.generation import Delta, Finished, FinishReason, Prompt, Role
+from atrium_gateway.domain.models import READY, ModelStatus
+from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
+from atrium_gateway.domain.usage import Usage
+
+SCRIPTED_MODEL = "models/scripted"
+CONTEXT_TOKENS = 8192
+DIMENSIONS = 384
+_WINDOW_TOKENS = 512
+_REMEMBERED = 1000
+_TOKEN = re.compile(r"[\u4e00-\u9fff]|[^\s\u4e00-\u9fff]+\s*|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedReply:
+    """A reply to give.
+
+    Attributes:
+        text: What to say.
+        pause_seconds: Pause before each token.
+        error: Raised after the text instead of finishing.
+    """
+
+    text: str = ""
+    pause_seconds: float = 0.0
+    error: Exception | None = None
+
+
+class ScriptedBackend:
+    """A generator and an encoder that need no weights.
+
+    Args:
+        name: Resource name of the model, for errors.
+
+    Attributes:
+        prompts: The last 1,000 prompts, oldest first.
+        embedded: The last 1,000 calls of :meth:`embed`: texts and kind.
+        cancelled: Replies that were stopped by their reader.
+    """
+
+    similarity_scale: SimilarityScale = PLAIN_SCALE
+
+    def __init__(self, name: str = SCRIPTED_MODEL) -> None:
+        self._name = name
+        self._replies: deque[ScriptedReply] = deque()
+        self.prompts: deque[Prompt] = deque(maxlen=_REMEMBERED)
+        self.embedded: deque[tuple[tuple[str, ...], TextKind]] = deque(maxlen=_REMEMBERED)
+        self.cancelled = 0
+
+    def enqueue(self, *replies: str | Exception | ScriptedReply) -> None:
+        """Set the next replies; an exception is raised before the first token."""
+        for reply in replies:
+            if isinstance(reply, Exception):
+                reply = ScriptedReply(error=reply)
+            elif isinstance(reply, str):
+                reply = ScriptedReply(reply)
+            self._replies.append(reply)
+
+    async def status(self) -> ModelStatus:
+        """Return that it is ready."""
+        return READY
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+        """Write a reply; see ``GeneratorBackend``."""
+        self.prompts.append(prompt)
+        read = sum(len(_TOKEN.findall(message.content)) for message in prompt.messages)
+        if read + prompt.max_tokens > CONTEXT_TOKENS:
+            raise PromptTooLong(
+                self._name,
+                prompt_tokens=read,
+                max_tokens=prompt.max_tokens,
+                context_tokens=CONTEXT_TOKENS,
+                exact=True,
+            )
+        reply = self._replies.popleft() if self._replies else ScriptedReply(_default(prompt))
+        text = reply.text
+        for stop in prompt.stop:
+            text = text.partition(stop)[0]
+        tokens = _TOKEN.findall(text)
+        written = tokens[: prompt.max_tokens]
+        try:
+            for token in written:
+                if reply.pause_seconds:
+                    await asyncio.sleep(reply.pause_seconds)
+                yield Delta(token)
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled += 1
+            raise
+        if reply.error is not None:
+            raise reply.error
+        reason = FinishReason.LENGTH if len(tokens) > len(written) else FinishReason.STOP
+        yield Finished(reason, Usage(prompt_tokens=read, completion_tokens=len(written)))
+
+    async def embed(self, texts: Sequence[str], kind: TextKind) -> Embedding:
+        """Return one vector a text; see ``EncoderBackend``."""
+        self.embedded.append((tuple(texts), kind))
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
+        truncated: list[bool] = []
+        read = 0
+        for row, text in zip(vectors, texts, strict=True):
+            terms = lexical.terms(text)
+            truncated.append(len(terms) > _WINDOW_TOKENS)
+            for term in terms[:_WINDOW_TOKENS]:
+                checksum = zlib.crc32(term.encode())
+                row[checksum % DIMENSIONS] += 1 if checksum >> 31 else -1
+            read += min(len(terms), _WINDOW_TOKENS)
+            length = np.linalg.norm(row)
+            if length:
+                row /= length
+            else:
+                row[0] = 1  # a text without words still has a vector of length 1
+        return Embedding(vectors, read, truncated)
+
+
+def _default(prompt: Prompt) -> str:
+    if prompt.response_schema is not None:
+        return json.dumps(_smallest(prompt.response_schema), ensure_ascii=False)
+    asked = [message.content for message in prompt.messages if message.role is Role.USER]
+    return f"scripted: {asked[-1] if asked else ''}"
+
+
+def _smallest(schema: Mapping[str, Any]) -> object:
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    kind = schema.get("type", "object")
+    match kind[0] if isinstance(kind, list) else kind:
+        case "object":
+            properties = schema.get("properties", {})
+            return {
+                name: _smallest(properties.get(name, {})) for name in schema.get("required", ())
+            }
+        case "array":
+            return [_smallest(schema.get("items", {}))] * int(schema.get("minItems", 0))
+        case "string":
+            return "scripted"
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return False
+        case _:
+            return None

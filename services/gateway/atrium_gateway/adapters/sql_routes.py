@@ -1,0 +1,59 @@
+"""Tenants' routes in the service's database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import Delete, delete, insert, select
+
+from atrium_gateway.adapters.tables import routes
+from atrium_gateway.domain.routes import Candidate, Route, RouteOrigin
+from atrium_shared.database import Database
+
+
+class SqlRoutes:
+    """Routes, one row each.
+
+    Args:
+        database: The service's database, started.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_routes(self, tenant: str) -> list[Route]:
+        """Return the routes of a tenant, by name."""
+        query = (
+            select(routes.c.task, routes.c.candidates)
+            .where(routes.c.tenant == tenant)
+            .order_by(routes.c.task)
+        )
+        async with self._database.read() as session:
+            rows = (await session.execute(query)).all()
+        return [
+            Route(
+                row.task,
+                tuple(Candidate(**candidate) for candidate in row.candidates),
+                RouteOrigin.TENANT,
+            )
+            for row in rows
+        ]
+
+    async def put_route(self, tenant: str, route: Route) -> None:
+        """Set a route, replacing the one of the same task."""
+        candidates = [asdict(candidate) for candidate in route.candidates]
+        async with self._database.write() as session:
+            await session.execute(_one(tenant, route.task))
+            await session.execute(
+                insert(routes).values(tenant=tenant, task=route.task, candidates=candidates)
+            )
+
+    async def delete_route(self, tenant: str, task: str) -> bool:
+        """Remove a route. False when there was none."""
+        async with self._database.write() as session:
+            deleted = await session.execute(_one(tenant, task).returning(routes.c.task))
+            return deleted.first() is not None
+
+
+def _one(tenant: str, task: str) -> Delete:
+    return delete(routes).where(routes.c.tenant == tenant, routes.c.task == task)
