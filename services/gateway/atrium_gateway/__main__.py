@@ -1,0 +1,62 @@
+"""Runs the gateway alone: ``python -m atrium_gateway``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from atrium_gateway.bootstrap import build
+from atrium_gateway.settings import GatewaySettings
+from atrium_shared.audit import RemoteAuditSink
+from atrium_shared.identity import IdentityClient, ServiceIdentity
+from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
+from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
+from atrium_shared.telemetry import configure_logging
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsInvalid: A setting is missing or wrong.
+        ServerMisconfigured: The address cannot be had.
+    """
+    if settings.secret is None:
+        raise SettingsInvalid(
+            "  ATRIUM_SECRET: needed and not set; take the one of the other services, or make one "
+            "with `openssl rand -hex 32`"
+        )
+    service = ServiceIdentity("gateway", secret_bytes(settings.secret))
+    async with open_channel(settings.admin_target, service=service) as channel:
+        identity = IdentityClient(channel, service, downstream=("admin",))
+        audit = RemoteAuditSink(channel, service)
+        server = RpcServer(
+            [build(settings, audit=audit)],
+            address=settings.address,
+            authenticator=identity,
+            audit=audit,
+            service=service,
+        )
+        await identity.start()
+        try:
+            await serve_until_signal(server)
+        finally:
+            await audit.close()
+            await identity.close()
+
+
+def main() -> int:
+    """Run the gateway; return the exit code."""
+    try:
+        settings = load_settings(GatewaySettings)
+        configure_logging(json=settings.log_json)
+        asyncio.run(serve(settings))
+    except (SettingsInvalid, ServerMisconfigured) as error:
+        sys.stderr.write(f"The gateway cannot start.\n{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What an operator can set."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from atrium_gateway.adapters.local_models import LOCAL_ENCODERS, LOCAL_GENERATORS, SMALL
+from atrium_shared.settings import InstallationSecret, Settings
+
+_MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
+
+
+class GatewaySettings(Settings):
+    """Settings of the gateway, read once when it starts."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+
+    address: str = "127.0.0.1:7401"
+    """Where the gateway listens when it runs alone, host:port."""
+
+    database_url: str = "sqlite+aiosqlite:///var/gateway.db"
+    """Database of routes and usage: sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME."""
+
+    models: str = "small"
+    """Models of the store to run: `small`, `none`, or names with commas between."""
+
+    models_dir: Annotated[Path, Field(validation_alias="ATRIUM_MODELS_DIR")] = Path(
+        "~/.cache/atrium/models"
+    )
+    """Folder of the model store."""
+
+    encoder_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Texts that the encoder reads at the same time. 0: one a core."""
+
+    generator_threads: Annotated[int, Field(ge=0, le=256)] = 0
+    """Threads of the local generator. 0: one a core."""
+
+    generator_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    """Replies that the local generator writes at the same time; each needs memory of its own."""
+
+    generator_context_tokens: Annotated[int, Field(ge=512, le=131_072)] = 8192
+    """Prompt plus reply of the local generator, in tokens."""
+
+    queue_capacity: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """Calls that may wait for one generator; more get GENERATOR_QUEUE_FULL."""
+
+    routes_file: Path | None = None
+    """YAML file of the operator's routes. Not set: the routes that ship with the gateway."""
+
+    servers_file: Path | None = None
+    """YAML file of further OpenAI-compatible servers. Not set: none."""
+
+    idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Longest pause of a remote server between two parts of a reply, in seconds."""
+
+    scripted: bool = False
+    """True adds models/scripted, which needs no weights and answers by rule: for tests."""
+
+    llm_url: Annotated[AnyHttpUrl | None, Field(validation_alias="LLM_URL")] = None
+    """OpenAI-compatible server to prefer over the local generator; /v1 is added to a bare host."""
+
+    llm_model: Annotated[str, Field(validation_alias="LLM_MODEL")] = ""
+    """Name of the model at LLM_URL; needed with it."""
+
+    llm_api_key: Annotated[SecretStr | None, Field(validation_alias="LLM_API_KEY")] = None
+    """Key for LLM_URL. Not set: none is sent."""
+
+    llm_context_tokens: Annotated[int, Field(ge=0, validation_alias="LLM_CONTEXT_TOKENS")] = 0
+    """Prompt plus reply of LLM_MODEL, in tokens. 0: not known, the server decides."""
+
+    admin_target: Annotated[str, Field(validation_alias="ATRIUM_ADMIN_TARGET")] = "127.0.0.1:7407"
+    """The admin service, host:port; asked who calls when the gateway runs alone."""
+
+    secret: Annotated[InstallationSecret | None, Field(validation_alias="ATRIUM_SECRET")] = None
+    """Secret that all services of the installation share; needed when the gateway runs alone."""
+
+    log_json: bool = False
+    """True writes logs as JSON, one object a line."""
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")]
+        known = {*LOCAL_GENERATORS, *LOCAL_ENCODERS}
+        if value not in ("small", "none") and not known.issuperset(names):
+            raise ValueError(f"expected small, none, or names among {', '.join(sorted(known))}")
+        return ",".join(names)
+
+    @model_validator(mode="after")
+    def _llm_model_named(self) -> GatewaySettings:
+        if self.llm_url is not None and not self.llm_model:
+            raise ValueError(
+                "LLM_MODEL: needed with LLM_URL; the server's /models path lists its models"
+            )
+        if self.llm_model and not _MODEL.fullmatch(self.llm_model):
+            raise ValueError("LLM_MODEL: expected letters, digits and . _ : / -")
+        return self
+
+    @property
+    def running_models(self) -> frozenset[str]:
+        """Ids of the models of the store to run."""
+        if self.models == "none":
+            return frozenset()
+        return SMALL if self.models == "small" else frozenset(self.models.split(","))
+
+    @property
+    def llm_base_url(self) -> str:
+        """``llm_url`` with ``/v1`` where it names a bare host."""
+        url = str(self.llm_url).rstrip("/")
+        return url if (self.llm_url and (self.llm_url.path or "/") != "/") else f"{url}/v1"
+
+    def threads(self, wanted: int) -> int:
+        """Return a number of threads, 0 taken as one a core."""
+        return wanted or os.cpu_count() or 1
