@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -23,7 +23,6 @@ __all__ = [
     "metadata_for",
     "open_channel",
     "raise_from_rpc",
-    "read_stream",
 ]
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -39,7 +38,6 @@ _IDEMPOTENT = (
 )
 
 Metadata = tuple[tuple[str, str], ...]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -126,24 +124,6 @@ def metadata_for(principal: Principal) -> Metadata:
     if trace is None:
         return (authorization,)
     return (authorization, ("traceparent", trace))
-
-
-async def read_stream(call: grpc.aio.UnaryStreamCall[Any, T]) -> AsyncGenerator[T, None]:
-    """Yield the messages of a server stream; when the reading ends, however, so does the call.
-
-    A call that is merely dropped can live on when its reader is cancelled at an unlucky moment.
-    Close the generator (``contextlib.aclosing``) where reading may stop early.
-
-    Raises:
-        RemoteError: The call failed; see :func:`raise_from_rpc`.
-    """
-    try:
-        async for message in call:
-            yield message
-    except grpc.aio.AioRpcError as error:
-        raise_from_rpc(error)
-    finally:
-        call.cancel()
 
 
 def metadata_interceptors(

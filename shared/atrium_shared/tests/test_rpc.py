@@ -7,7 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
@@ -43,7 +43,6 @@ from atrium_shared.rpc.channel import (
     metadata_for,
     open_channel,
     raise_from_rpc,
-    read_stream,
 )
 from atrium_shared.rpc.context import principal, trace_id
 from atrium_shared.rpc.server import (
@@ -1010,42 +1009,6 @@ def _self_signed() -> tuple[bytes, bytes]:
     return certificate.public_bytes(pem), key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-async def test_who_stops_reading_a_stream_ends_the_call(echo: Any) -> None:
-    ended = asyncio.Event()
-
-    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
-        try:
-            while True:
-                yield request
-                await asyncio.sleep(0)
-        finally:
-            ended.set()
-
-    async with running_server([echo.app(Repeat=repeat)], PRINCIPALS) as server:
-        stub = echo.call(server.open_channel("lin"), "Repeat")
-        async with aclosing(read_stream(stub(echo.words(text="hello")))) as messages:
-            async for message in messages:
-                assert message.text == "hello"
-                break
-        async with asyncio.timeout(2):
-            await ended.wait()
-
-
-async def test_a_stream_that_fails_raises_the_kind_of_its_error(echo: Any) -> None:
-    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
-        yield request
-        raise BookNotFound("emma")
-
-    async def read(channel: grpc.aio.Channel) -> list[str]:
-        call = echo.call(channel, "Repeat")(echo.words(text="hello"))
-        return [message.text async for message in read_stream(call)]
-
-    async with running_server([echo.app(Repeat=repeat)], PRINCIPALS) as server:
-        with pytest.raises(NotFound) as caught:
-            await read(server.open_channel("lin"))
-    assert caught.value.reason == "BOOK_NOT_FOUND"
 
 
 async def test_a_server_that_is_not_there_is_unavailable(echo: Any) -> None:
