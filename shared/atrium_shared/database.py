@@ -97,10 +97,10 @@ class Database:
         """
         arguments: dict[str, Any] = {}
         if self.is_sqlite:
-            if self._url.database and self._url.database != ":memory:":
-                path = Path(self._url.database)
-                await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True)
+            file = self._url.database
+            folder = Path(file).parent if file and file != ":memory:" else None
         else:
+            folder = None
             arguments["connect_args"] = {"server_settings": {"search_path": self._name}}
             arguments["pool_pre_ping"] = True
         self._engine = create_async_engine(
@@ -113,6 +113,8 @@ class Database:
             event.listen(self._engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
         try:
+            if folder is not None:
+                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             async with self._engine.begin() as connection:
                 if not self.is_sqlite:
                     await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{self._name}"'))
