@@ -1,0 +1,1 @@
+"""The admin service: who is who, who may do what, and what was done."""

@@ -1,0 +1,78 @@
+"""Runs the admin service alone, or makes a key where the database lies.
+
+``python -m atrium_admin`` serves; with ``issue-key TENANT USER`` it prints a new key.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from atrium_admin.bootstrap import build
+from atrium_admin.settings import AdminSettings
+from atrium_shared.errors import AtriumError
+from atrium_shared.identity import ServiceIdentity
+from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
+from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
+from atrium_shared.telemetry import configure_logging
+
+
+async def serve(settings: AdminSettings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ServerMisconfigured: The address cannot be had.
+        AtriumError: The database or its signing key cannot be opened.
+    """
+    admin = build(settings)
+    server = RpcServer(
+        [admin.service_app],
+        address=settings.address,
+        authenticator=admin.authenticator,
+        audit=admin.audit,
+        service=ServiceIdentity("admin", secret_bytes(settings.secret)),
+    )
+    await serve_until_signal(server)
+
+
+async def issue_key(settings: AdminSettings, tenant: str, user: str) -> None:
+    """Print a new key of a user. A server may be running on the same database.
+
+    Raises:
+        AtriumError: There is no such tenant or user, or the database cannot be opened.
+    """
+    admin = build(settings)
+    await admin.service_app.start()
+    try:
+        key, credential = await admin.issue_key(tenant, user)
+    finally:
+        await admin.service_app.stop()
+    sys.stderr.write(f"Made {key.name} for users/{user} of {tenant}. It is shown this once:\n")
+    sys.stdout.write(f"{credential}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m atrium_admin", description=__doc__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    issue = commands.add_parser("issue-key", help="make a key when all keys of a tenant are lost")
+    issue.add_argument("tenant", help="id of the tenant, such as acme")
+    issue.add_argument("user", help="id of the user, such as admin")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings(AdminSettings)
+        configure_logging(json=settings.log_json)
+        if options.command == "issue-key":
+            asyncio.run(issue_key(settings, options.tenant, options.user))
+        else:
+            asyncio.run(serve(settings))
+    except (SettingsInvalid, ServerMisconfigured, AtriumError) as error:
+        sys.stderr.write(f"The admin service cannot do this.\n{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Groups in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atrium_admin.adapters.sql_ids import fit, portions
+from atrium_admin.adapters.tables import group_members, group_roles, groups
+from atrium_admin.app.ports import Slice
+from atrium_admin.domain.users import Group
+
+
+class SqlGroups:
+    """Implements :class:`~atrium_admin.app.ports.Groups`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self, tenant: str, group: str) -> Group | None:
+        """Return a group."""
+        rows = await self._session.execute(
+            select(groups).where(groups.c.tenant_id == tenant, groups.c.id == group)
+        )
+        found = await self._load(rows.all())
+        return found[0] if found else None
+
+    async def list_after(
+        self, tenant: str, group: str, limit: int, *, max_members: int
+    ) -> Slice[Group]:
+        """Return groups with greater ids, in their order."""
+        members = (
+            select(func.count())
+            .where(
+                group_members.c.tenant_id == groups.c.tenant_id,
+                group_members.c.group_id == groups.c.id,
+            )
+            .scalar_subquery()
+        )
+        query = (
+            select(groups, members.label("members"))
+            .where(groups.c.tenant_id == tenant, groups.c.id > group)
+            .order_by(groups.c.id)
+            .limit(limit + 1)
+        )
+        rows = (await self._session.execute(query)).all()
+        count = fit([row.members for row in rows[:limit]], max_members)
+        return Slice(await self._load(rows[:count]), len(rows) > count)
+
+    async def add(self, tenant: str, group: Group) -> None:
+        """Store a new group."""
+        await self._session.execute(
+            insert(groups).values(
+                tenant_id=tenant,
+                id=group.id,
+                display_name=group.display_name,
+                create_time=group.create_time,
+            )
+        )
+        await self._add_members(tenant, group.id, group.members)
+        await self._add_roles(tenant, group.id, group.roles)
+
+    async def replace(self, tenant: str, group: Group) -> None:
+        """Store a changed group."""
+        await self._session.execute(
+            update(groups)
+            .where(groups.c.tenant_id == tenant, groups.c.id == group.id)
+            .values(display_name=group.display_name)
+        )
+        ours = (group_members.c.tenant_id == tenant, group_members.c.group_id == group.id)
+        before = set(await self._session.scalars(select(group_members.c.user_id).where(*ours)))
+        for gone in portions(sorted(before.difference(group.members))):
+            await self._session.execute(
+                delete(group_members).where(*ours, group_members.c.user_id.in_(gone))
+            )
+        await self._add_members(tenant, group.id, sorted(set(group.members) - before))
+        await self._session.execute(
+            delete(group_roles).where(
+                group_roles.c.tenant_id == tenant, group_roles.c.group_id == group.id
+            )
+        )
+        await self._add_roles(tenant, group.id, group.roles)
+
+    async def remove(self, tenant: str, group: str) -> None:
+        """Remove a group."""
+        await self._session.execute(
+            delete(groups).where(groups.c.tenant_id == tenant, groups.c.id == group)
+        )
+
+    async def _add_members(self, tenant: str, group: str, members: Iterable[str]) -> None:
+        rows = [{"tenant_id": tenant, "group_id": group, "user_id": user} for user in members]
+        if rows:
+            await self._session.execute(insert(group_members), rows)
+
+    async def _add_roles(self, tenant: str, group: str, roles: Iterable[str]) -> None:
+        rows = [{"tenant_id": tenant, "group_id": group, "role_id": role} for role in roles]
+        if rows:
+            await self._session.execute(insert(group_roles), rows)
+
+    async def _load(self, rows: Sequence[Row[tuple[object, ...]]]) -> list[Group]:
+        if not rows:
+            return []
+        tenant = rows[0].tenant_id
+        members: dict[str, list[str]] = {row.id: [] for row in rows}
+        for group, user in await self._session.execute(
+            select(group_members.c.group_id, group_members.c.user_id).where(
+                group_members.c.tenant_id == tenant, group_members.c.group_id.in_(members)
+            )
+        ):
+            members[group].append(user)
+        roles: dict[str, list[str]] = {row.id: [] for row in rows}
+        for group, role in await self._session.execute(
+            select(group_roles.c.group_id, group_roles.c.role_id).where(
+                group_roles.c.tenant_id == tenant, group_roles.c.group_id.in_(roles)
+            )
+        ):
+            roles[group].append(role)
+        return [
+            Group(
+                id=row.id,
+                display_name=row.display_name,
+                members=tuple(sorted(members[row.id])),
+                roles=tuple(sorted(roles[row.id])),
+                create_time=row.create_time,
+            )
+            for row in rows
+        ]

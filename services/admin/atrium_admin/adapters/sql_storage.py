@@ -1,0 +1,62 @@
+"""Everything that is stored, in one SQL database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atrium_admin.adapters.sql_api_keys import SqlApiKeys
+from atrium_admin.adapters.sql_audit_lines import SqlAuditLines
+from atrium_admin.adapters.sql_groups import SqlGroups
+from atrium_admin.adapters.sql_policies import SqlPolicies
+from atrium_admin.adapters.sql_roles import SqlRoles
+from atrium_admin.adapters.sql_signing_keys import SqlSigningKeys
+from atrium_admin.adapters.sql_tenants import SqlTenants
+from atrium_admin.adapters.sql_users import SqlUsers
+from atrium_shared.database import Database, DatabaseUnavailable
+
+
+class SqlUnitOfWork:
+    """Implements :class:`~atrium_admin.app.ports.UnitOfWork` over one session."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self.tenants = SqlTenants(session)
+        self.users = SqlUsers(session)
+        self.groups = SqlGroups(session)
+        self.roles = SqlRoles(session)
+        self.api_keys = SqlApiKeys(session)
+        self.policies = SqlPolicies(session)
+        self.audit = SqlAuditLines(session)
+        self.signing_keys = SqlSigningKeys(session)
+
+
+class SqlStorage:
+    """Implements :class:`~atrium_admin.app.ports.Storage`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlUnitOfWork]:
+        """Give a transaction that changes nothing."""
+        with _answering():
+            async with self._database.read() as session:
+                yield SqlUnitOfWork(session)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqlUnitOfWork]:
+        """Give a transaction: committed and durable at its end, or undone on an error."""
+        with _answering():
+            async with self._database.write() as session:
+                yield SqlUnitOfWork(session)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
+        raise DatabaseUnavailable("admin") from error

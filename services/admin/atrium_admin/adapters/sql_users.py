@@ -1,0 +1,139 @@
+"""Users in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Row, delete, insert, literal, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from atrium_admin.adapters.sql_ids import first_unknown
+from atrium_admin.adapters.tables import group_members, user_roles, users
+from atrium_admin.app.ports import Slice
+from atrium_admin.domain.users import Memberships, User, UserKind
+
+
+class SqlUsers:
+    """Implements :class:`~atrium_admin.app.ports.Users`."""
+
+    def __init__(self, session: AsyncSession) -> None:
+        self._session = session
+
+    async def get(self, tenant: str, user: str) -> User | None:
+        """Return a user."""
+        found = await self._load(
+            (
+                await self._session.execute(
+                    select(users).where(users.c.tenant_id == tenant, users.c.id == user)
+                )
+            ).all()
+        )
+        return found[0] if found else None
+
+    async def list_after(self, tenant: str, user: str, limit: int) -> Slice[User]:
+        """Return up to ``limit`` users with greater ids, in their order."""
+        query = (
+            select(users)
+            .where(users.c.tenant_id == tenant, users.c.id > user)
+            .order_by(users.c.id)
+            .limit(limit + 1)
+        )
+        rows = (await self._session.execute(query)).all()
+        return Slice(await self._load(rows[:limit]), len(rows) > limit)
+
+    async def unknown(self, tenant: str, ids: Sequence[str]) -> str | None:
+        """Return one of the ids that is no user, or None when all are."""
+        return await first_unknown(self._session, users, tenant, ids)
+
+    async def is_disabled(self, tenant: str, user: str) -> bool | None:
+        """Say whether a user is disabled; None when there is none."""
+        disabled: bool | None = await self._session.scalar(
+            select(users.c.disabled).where(users.c.tenant_id == tenant, users.c.id == user)
+        )
+        return disabled
+
+    async def add(self, tenant: str, user: User) -> None:
+        """Store a new user."""
+        await self._session.execute(
+            insert(users).values(
+                tenant_id=tenant,
+                id=user.id,
+                display_name=user.display_name,
+                kind=user.kind.value,
+                email=user.email,
+                disabled=user.disabled,
+                create_time=user.create_time,
+            )
+        )
+        await self._add_roles(tenant, user.id, user.roles)
+
+    async def replace(self, tenant: str, user: User) -> None:
+        """Store a changed user."""
+        await self._session.execute(
+            update(users)
+            .where(users.c.tenant_id == tenant, users.c.id == user.id)
+            .values(display_name=user.display_name, email=user.email, disabled=user.disabled)
+        )
+        await self._session.execute(
+            delete(user_roles).where(
+                user_roles.c.tenant_id == tenant, user_roles.c.user_id == user.id
+            )
+        )
+        await self._add_roles(tenant, user.id, user.roles)
+
+    async def remove(self, tenant: str, user: str) -> None:
+        """Remove a user with their keys and memberships."""
+        await self._session.execute(
+            delete(users).where(users.c.tenant_id == tenant, users.c.id == user)
+        )
+
+    async def memberships(self, tenant: str, user: str) -> Memberships | None:
+        """Return a user's direct roles and groups; None when there is no such user."""
+        # One question instead of three: this is asked for every user who comes by.
+        rows = await self._session.execute(
+            union_all(
+                select(literal("user").label("what"), users.c.id).where(
+                    users.c.tenant_id == tenant, users.c.id == user
+                ),
+                select(literal("role"), user_roles.c.role_id).where(
+                    user_roles.c.tenant_id == tenant, user_roles.c.user_id == user
+                ),
+                select(literal("group"), group_members.c.group_id).where(
+                    group_members.c.tenant_id == tenant, group_members.c.user_id == user
+                ),
+            )
+        )
+        found: dict[str, set[str]] = {"user": set(), "role": set(), "group": set()}
+        for what, identifier in rows:
+            found[what].add(identifier)
+        if not found["user"]:
+            return None
+        return Memberships(frozenset(found["role"]), frozenset(found["group"]))
+
+    async def _add_roles(self, tenant: str, user: str, roles: Iterable[str]) -> None:
+        rows = [{"tenant_id": tenant, "user_id": user, "role_id": role} for role in roles]
+        if rows:
+            await self._session.execute(insert(user_roles), rows)
+
+    async def _load(self, rows: Sequence[Row[tuple[object, ...]]]) -> list[User]:
+        if not rows:
+            return []
+        given: dict[str, list[str]] = {row.id: [] for row in rows}
+        for user, role in await self._session.execute(
+            select(user_roles.c.user_id, user_roles.c.role_id)
+            .where(user_roles.c.tenant_id == rows[0].tenant_id, user_roles.c.user_id.in_(given))
+            .order_by(user_roles.c.role_id)
+        ):
+            given[user].append(role)
+        return [
+            User(
+                id=row.id,
+                display_name=row.display_name,
+                kind=UserKind(row.kind),
+                email=row.email,
+                roles=tuple(given[row.id]),
+                disabled=row.disabled,
+                create_time=row.create_time,
+            )
+            for row in rows
+        ]

@@ -1,0 +1,212 @@
+"""Tables of the admin service. Everything of a tenant is keyed by the tenant first."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+from atrium_shared.database import UtcDateTime
+
+metadata = MetaData()
+
+INSTALLATION_ID = 1
+"""The one row of ``installation``, put there by the first migration."""
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("first_tenant", String(64), nullable=False),
+    Column("built_in_roles", String(64), nullable=False),
+    Column("change_version", BigInteger, nullable=False),
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("display_name", String(200), nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("max_upload_bytes", BigInteger, nullable=False),
+    Column("operator", Boolean, nullable=False),
+    Column("policy_version", BigInteger, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("display_name", String(200), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("email", String(320), nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+groups = Table(
+    "groups",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("display_name", String(200), nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+roles = Table(
+    "roles",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("id", String(128), primary_key=True),
+    Column("display_name", String(200), nullable=False),
+    Column("built_in", Boolean, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+
+def _of(table: str, column: str, *, cascade: bool) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["tenant_id", column],
+        [f"{table}.tenant_id", f"{table}.id"],
+        ondelete="CASCADE" if cascade else None,
+    )
+
+
+role_grants = Table(
+    "role_grants",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("role_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("resource", String(256), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("effect", String(8), nullable=False),
+    _of("roles", "role_id", cascade=True),
+    # Whether an administrator is left asks for a handful of resources.
+    Index("role_grants_by_resource", "tenant_id", "resource"),
+)
+
+role_parents = Table(
+    "role_parents",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("role_id", String(128), primary_key=True),
+    Column("parent_id", String(128), primary_key=True),
+    _of("roles", "role_id", cascade=True),
+    _of("roles", "parent_id", cascade=False),
+    Index("role_parents_by_parent", "tenant_id", "parent_id"),
+)
+
+user_roles = Table(
+    "user_roles",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+    Column("role_id", String(128), primary_key=True),
+    _of("users", "user_id", cascade=True),
+    _of("roles", "role_id", cascade=False),
+    Index("user_roles_by_role", "tenant_id", "role_id"),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("group_id", String(128), primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+    _of("groups", "group_id", cascade=True),
+    _of("users", "user_id", cascade=True),
+    Index("group_members_by_user", "tenant_id", "user_id"),
+)
+
+group_roles = Table(
+    "group_roles",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("group_id", String(128), primary_key=True),
+    Column("role_id", String(128), primary_key=True),
+    _of("groups", "group_id", cascade=True),
+    _of("roles", "role_id", cascade=False),
+    Index("group_roles_by_role", "tenant_id", "role_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant_id", String(64), nullable=False),
+    Column("user_id", String(128), nullable=False),
+    Column("display_name", String(200), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("prefix", String(80), nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("expire_time", UtcDateTime, nullable=True),
+    Column("revoke_time", UtcDateTime, nullable=True),
+    Column("last_use_time", UtcDateTime, nullable=True),
+    _of("users", "user_id", cascade=True),
+    Index("api_keys_by_time", "tenant_id", "create_time", "id"),
+    Index("api_keys_by_user", "tenant_id", "user_id"),
+)
+
+policy_changes = Table(
+    "policy_changes",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
+    Column("policy_version", BigInteger, nullable=False),
+    # Null: more than are worth naming.
+    Column("users", JSON(none_as_null=True), nullable=True),
+    Column("roles", JSON, nullable=False),
+    Column("groups", JSON, nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Index("policy_changes_by_tenant", "tenant_id", "policy_version"),
+)
+
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
+
+audit_lines = Table(
+    "audit_lines",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcDateTime, nullable=False),
+    Column("actor", String(134), nullable=False),
+    Column("on_behalf_of", String(134), nullable=False),
+    Column("action", String(128), nullable=False),
+    Column("resource", String(512), nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("detail", String(256), nullable=False),
+    Column("policy_version", BigInteger, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Index("audit_lines_by_time", "tenant_id", "time"),
+    Index("audit_lines_by_actor", "tenant_id", "actor", "sequence"),
+    Index("audit_lines_by_on_behalf_of", "tenant_id", "on_behalf_of", "sequence"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)

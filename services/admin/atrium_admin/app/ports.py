@@ -1,0 +1,475 @@
+"""What the use cases need from the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+from atrium_admin.domain.administration import Administration
+from atrium_admin.domain.api_keys import ApiKey
+from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine
+from atrium_admin.domain.roles import Role
+from atrium_admin.domain.tenants import Tenant
+from atrium_admin.domain.users import Group, Memberships, User
+from atrium_shared.principal import Grant
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[T]):
+    """Part of a list.
+
+    Attributes:
+        items: The part.
+        more: Whether anything comes after it.
+    """
+
+    items: list[T]
+    more: bool
+
+
+class Tenants(Protocol):
+    """Tenants, and the one record about the installation as a whole."""
+
+    async def get(self, tenant: str) -> Tenant | None:
+        """Return a tenant."""
+        ...
+
+    async def list_after(self, tenant: str, limit: int) -> Slice[Tenant]:
+        """Return up to ``limit`` tenants with greater ids, in their order."""
+        ...
+
+    async def add(self, tenant: Tenant) -> None:
+        """Store a new tenant, with an empty audit log."""
+        ...
+
+    async def lock(self, tenant: str) -> None:
+        """Let no other transaction change this tenant until this one ends."""
+        ...
+
+    async def bump_policy(self, tenant: str) -> int:
+        """Raise the tenant's policy version by one and return it."""
+        ...
+
+    async def lock_installation(self) -> str:
+        """Let no other transaction bootstrap. Returns the first tenant's id, or ""."""
+        ...
+
+    async def set_first(self, tenant: str) -> None:
+        """Remember the first tenant."""
+        ...
+
+    async def built_in_roles(self) -> str:
+        """Return the digest of the built-in roles that the tenants have now."""
+        ...
+
+    async def set_built_in_roles(self, digest: str) -> None:
+        """Remember the digest of the built-in roles."""
+        ...
+
+
+class Users(Protocol):
+    """Users of all tenants."""
+
+    async def get(self, tenant: str, user: str) -> User | None:
+        """Return a user."""
+        ...
+
+    async def list_after(self, tenant: str, user: str, limit: int) -> Slice[User]:
+        """Return up to ``limit`` users with greater ids, in their order."""
+        ...
+
+    async def unknown(self, tenant: str, users: Sequence[str]) -> str | None:
+        """Return one of the ids that is no user, or None when all are."""
+        ...
+
+    async def is_disabled(self, tenant: str, user: str) -> bool | None:
+        """Say whether a user is disabled; None when there is none."""
+        ...
+
+    async def add(self, tenant: str, user: User) -> None:
+        """Store a new user."""
+        ...
+
+    async def replace(self, tenant: str, user: User) -> None:
+        """Store a changed user."""
+        ...
+
+    async def remove(self, tenant: str, user: str) -> None:
+        """Remove a user with their keys and memberships."""
+        ...
+
+    async def memberships(self, tenant: str, user: str) -> Memberships | None:
+        """Return a user's direct roles and groups; None when there is no such user."""
+        ...
+
+
+class Groups(Protocol):
+    """Groups of all tenants."""
+
+    async def get(self, tenant: str, group: str) -> Group | None:
+        """Return a group."""
+        ...
+
+    async def list_after(
+        self, tenant: str, group: str, limit: int, *, max_members: int
+    ) -> Slice[Group]:
+        """Return groups with greater ids, in their order.
+
+        Stops after ``limit`` groups, and before the group with which their members would exceed
+        ``max_members``; but the first is always there.
+        """
+        ...
+
+    async def add(self, tenant: str, group: Group) -> None:
+        """Store a new group."""
+        ...
+
+    async def replace(self, tenant: str, group: Group) -> None:
+        """Store a changed group."""
+        ...
+
+    async def remove(self, tenant: str, group: str) -> None:
+        """Remove a group."""
+        ...
+
+
+class Roles(Protocol):
+    """Roles of all tenants."""
+
+    async def get(self, tenant: str, role: str) -> Role | None:
+        """Return a role."""
+        ...
+
+    async def list_after(
+        self, tenant: str, role: str, limit: int, *, max_grants: int
+    ) -> Slice[Role]:
+        """Return roles with greater ids, in their order.
+
+        Stops after ``limit`` roles, and before the role with which their grants would exceed
+        ``max_grants``; but the first is always there.
+        """
+        ...
+
+    async def unknown(self, tenant: str, roles: Sequence[str]) -> str | None:
+        """Return one of the ids that is no role, or None when all are."""
+        ...
+
+    async def edges(self, tenant: str) -> dict[str, list[str]]:
+        """Return role -> the roles that it inherits, for all roles that inherit."""
+        ...
+
+    async def holders(self, tenant: str, role: str) -> tuple[int, str]:
+        """Count who holds or inherits a role, and name one of them (``users/lin``) or ""."""
+        ...
+
+    async def add(self, tenant: str, role: Role) -> None:
+        """Store a new role."""
+        ...
+
+    async def replace(self, tenant: str, role: Role) -> None:
+        """Store a changed role."""
+        ...
+
+    async def remove(self, tenant: str, role: str) -> None:
+        """Remove a role."""
+        ...
+
+
+class ApiKeys(Protocol):
+    """API keys of all tenants."""
+
+    async def get(self, key: str) -> ApiKey | None:
+        """Return a key of any tenant: the key names its tenant, not the other way round."""
+        ...
+
+    async def list_after(
+        self, tenant: str, user: str, before: tuple[datetime, str] | None, limit: int
+    ) -> Slice[ApiKey]:
+        """Return up to ``limit`` keys, newest first.
+
+        Args:
+            tenant: Whose keys.
+            user: Only this user's keys; "" for all.
+            before: (creation, id) of the last key of the page before.
+            limit: Most keys to return.
+        """
+        ...
+
+    async def add(self, key: ApiKey) -> None:
+        """Store a new key."""
+        ...
+
+    async def revoke(self, key: str, time: datetime) -> None:
+        """End a key."""
+        ...
+
+    async def record_uses(self, uses: Sequence[tuple[str, datetime]]) -> None:
+        """Set the last use of keys; keys that are gone are passed over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A committed change.
+
+    Attributes:
+        version: Counts the changes of all tenants, without gaps, in the order of their commits.
+        tenant: Whose policy, users or keys changed.
+        policy_version: The tenant's policy version after it; unchanged when only keys changed.
+        users: Ids of the users whose own roles, groups, keys or state changed. None: more than
+            are worth naming.
+        roles: Ids of the roles that were made, changed or removed; anyone may hold them.
+        groups: Ids of the groups that were made, changed or removed.
+    """
+
+    version: int
+    tenant: str
+    policy_version: int
+    users: tuple[str, ...] | None
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def named_users(self) -> tuple[str, ...] | None:
+        """Ids of all users whose permissions may have changed. None: any of the tenant's."""
+        return None if self.roles else self.users
+
+
+class Policies(Protocol):
+    """The policy as a whole and the list of its changes."""
+
+    async def version(self, tenant: str) -> int:
+        """Return a tenant's policy version."""
+        ...
+
+    async def last_change(self) -> int:
+        """Return the version of the newest change over all tenants; 0 before the first."""
+        ...
+
+    async def add_change(
+        self,
+        tenant: str,
+        policy_version: int,
+        *,
+        users: Sequence[str] | None,
+        roles: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        time: datetime,
+    ) -> int:
+        """Append to the list of changes and return the change's version."""
+        ...
+
+    async def changes_after(self, version: int, limit: int) -> list[PolicyChange]:
+        """Return changes of all tenants with greater versions, in their order."""
+        ...
+
+    async def tenant_changes(self, tenant: str, after: int, until: int) -> list[PolicyChange]:
+        """Return a tenant's changes with a policy version above ``after`` and up to ``until``."""
+        ...
+
+    async def rules(self, tenant: str, roles: Sequence[str] | None) -> dict[str, list[Grant]]:
+        """Return role -> its own grants; of these roles alone, or of all."""
+        ...
+
+    async def group_roles(self, tenant: str, groups: Sequence[str] | None) -> dict[str, list[str]]:
+        """Return group -> its roles; of these groups alone, or of all."""
+        ...
+
+    async def administration(self, tenant: str) -> Administration:
+        """Return the part of the policy that decides who administers the tenant."""
+        ...
+
+    async def enabled_holders(
+        self, tenant: str, roles: Iterable[str], after: str, limit: int
+    ) -> dict[str, frozenset[str]]:
+        """Return enabled users who hold one of ``roles`` directly or through a group.
+
+        Args:
+            tenant: Whose users.
+            roles: Ids of roles.
+            after: Only users with greater ids.
+            limit: Most users to return.
+
+        Returns:
+            User id -> all roles given to them, directly and through groups, in the order of ids.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which lines of an audit log.
+
+    Attributes:
+        start_time: Only at or after.
+        end_time: Only before.
+        user: Only of this actor or on this user's behalf (``users/lin``); "" for all.
+        action: Only this action; "" for all.
+    """
+
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    user: str = ""
+    action: str = ""
+
+
+class AuditLines(Protocol):
+    """The stored lines of the audit logs."""
+
+    async def head(self, tenant: str) -> AuditHead | None:
+        """Return where a tenant's log ends; None when there is no such tenant."""
+        ...
+
+    async def append(self, tenant: str, events: Sequence[AuditEvent]) -> None:
+        """Seal events and put them at the end of a tenant's log.
+
+        Raises:
+            TenantNotFound: There is no such tenant.
+        """
+        ...
+
+    async def list_before(
+        self, tenant: str, chosen: AuditFilter, before: int, limit: int
+    ) -> Slice[AuditLine]:
+        """Return up to ``limit`` lines, newest first, with sequences below ``before`` (0: all)."""
+        ...
+
+    async def read_after(self, tenant: str, sequence: int, limit: int) -> list[AuditLine]:
+        """Return up to ``limit`` lines with greater sequences, oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """A signing key as it is stored: nobody can sign with it who lacks the installation's secret.
+
+    Attributes:
+        kid: Key id (RFC 7517).
+        sealed: Encrypted private key.
+        create_time: When it was made. The newest key signs; all of them verify.
+    """
+
+    kid: str
+    sealed: bytes
+    create_time: datetime
+
+
+class SigningKeys(Protocol):
+    """Stored signing keys."""
+
+    async def list_all(self) -> list[SealedKey]:
+        """Return all keys, newest first."""
+        ...
+
+    async def add(self, key: SealedKey) -> None:
+        """Store a new key."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction over everything that is stored."""
+
+    @property
+    def tenants(self) -> Tenants:
+        """Tenants."""
+        ...
+
+    @property
+    def users(self) -> Users:
+        """Users."""
+        ...
+
+    @property
+    def groups(self) -> Groups:
+        """Groups."""
+        ...
+
+    @property
+    def roles(self) -> Roles:
+        """Roles."""
+        ...
+
+    @property
+    def api_keys(self) -> ApiKeys:
+        """API keys."""
+        ...
+
+    @property
+    def policies(self) -> Policies:
+        """Policies and their changes."""
+        ...
+
+    @property
+    def audit(self) -> AuditLines:
+        """Audit logs."""
+        ...
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """Signing keys."""
+        ...
+
+
+class Storage(Protocol):
+    """Where everything is kept."""
+
+    def read(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Give a transaction that changes nothing."""
+        ...
+
+    def write(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Give a transaction: committed and durable at its end, or undone on an error."""
+        ...
+
+
+class PolicyEnforcer(Protocol):
+    """One tenant's roles and rules in memory, which decide. Not safe for several threads."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        ...
+
+    def set_roles(self, roles: Iterable[tuple[str, Sequence[Grant], Sequence[str]]]) -> None:
+        """Put roles (id, own grants, inherited roles), in place of what they were."""
+        ...
+
+    def remove_role(self, role: str) -> None:
+        """Forget a role."""
+        ...
+
+    def set_group(self, group: str, roles: Sequence[str]) -> None:
+        """Put a group, in place of what it was."""
+        ...
+
+    def remove_group(self, group: str) -> None:
+        """Forget a group."""
+        ...
+
+    def roles_of(self, memberships: Memberships) -> frozenset[str]:
+        """Return all roles of such a user: given, through groups, and inherited."""
+        ...
+
+    def grants_of(self, role: str) -> Sequence[Grant]:
+        """Return a role's own grants."""
+        ...
+
+    def enforce(self, user: str, memberships: Memberships, resource: str, action: str) -> bool:
+        """Decide by looking at every rule: slow, and the measure for every faster way."""
+        ...
+
+
+class KeyVault(Protocol):
+    """Seals small secrets so that the database alone does not give them away."""
+
+    def seal(self, secret: bytes, purpose: str) -> bytes:
+        """Encrypt; ``purpose`` must be given again to open."""
+        ...
+
+    def open(self, sealed: bytes, purpose: str) -> bytes | None:
+        """Decrypt; None when it was sealed under another secret or purpose, or was altered."""
+        ...

@@ -1,0 +1,177 @@
+"""Builds the admin service: the one place that knows every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from atrium.admin.v1 import admin_service_pb2_grpc, identity_service_pb2_grpc
+from atrium_admin.adapters.aesgcm_vault import AesGcmVault
+from atrium_admin.adapters.casbin_enforcer import CasbinEnforcer
+from atrium_admin.adapters.local_audit_sink import LocalAuditSink
+from atrium_admin.adapters.sql_storage import SqlStorage
+from atrium_admin.app.audit_log import AuditLog
+from atrium_admin.app.audit_trail import AuditTrail
+from atrium_admin.app.authenticate import Authenticate
+from atrium_admin.app.bootstrap_installation import BootstrapInstallation
+from atrium_admin.app.change_policy import Changes
+from atrium_admin.app.compile_policy import CompilePolicy
+from atrium_admin.app.create_api_key import CreateApiKey
+from atrium_admin.app.create_group import CreateGroup
+from atrium_admin.app.create_role import CreateRole
+from atrium_admin.app.create_tenant import CreateTenant
+from atrium_admin.app.create_user import CreateUser
+from atrium_admin.app.delete_group import DeleteGroup
+from atrium_admin.app.delete_role import DeleteRole
+from atrium_admin.app.delete_user import DeleteUser
+from atrium_admin.app.exchange_credential import ExchangeCredential
+from atrium_admin.app.explain_permission import ExplainPermission
+from atrium_admin.app.issue_key import IssueKey
+from atrium_admin.app.key_uses import KeyUses
+from atrium_admin.app.list_api_keys import ListApiKeys
+from atrium_admin.app.policy_feed import PolicyFeed
+from atrium_admin.app.read_audit_log import ListAuditEvents, VerifyAuditLog
+from atrium_admin.app.read_groups import GetGroup, ListGroups
+from atrium_admin.app.read_roles import GetRole, ListRoles
+from atrium_admin.app.read_tenants import GetTenant, ListTenants
+from atrium_admin.app.read_users import GetUser, ListUsers
+from atrium_admin.app.refresh_built_in_roles import RefreshBuiltInRoles
+from atrium_admin.app.revoke_api_key import RevokeApiKey
+from atrium_admin.app.signing import Signing
+from atrium_admin.app.update_group import UpdateGroup
+from atrium_admin.app.update_role import UpdateRole
+from atrium_admin.app.update_user import UpdateUser
+from atrium_admin.rpc.admin_servicer import AdminServicer, AdminUseCases
+from atrium_admin.rpc.authenticator import AdminAuthenticator
+from atrium_admin.rpc.identity_servicer import IdentityServicer
+from atrium_admin.settings import AdminSettings
+from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
+from atrium_shared.database import Database
+from atrium_shared.rpc.server import ServiceApp
+from atrium_shared.settings import secret_bytes
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class AdminApp:
+    """The admin service, wired.
+
+    Attributes:
+        service_app: What a server serves.
+        authenticator: Authenticates calls to any service of this process, without a network hop.
+        audit: Audit log for any service of this process.
+        bootstrap: Makes the first tenant, for a process that does it without a network hop.
+        issue_key: The command line's way back in; see :class:`IssueKey`.
+        key_uses: Writes when keys were last used.
+        compile_policy: Compiles allow-sets.
+    """
+
+    service_app: ServiceApp
+    authenticator: AdminAuthenticator
+    audit: LocalAuditSink
+    bootstrap: BootstrapInstallation
+    issue_key: IssueKey
+    key_uses: KeyUses
+    compile_policy: CompilePolicy
+
+
+def build(
+    settings: AdminSettings,
+    *,
+    served: Sequence[str] = ("admin",),
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> AdminApp:
+    """Wire the admin service; nothing is opened before ``service_app.start()``.
+
+    Args:
+        settings: What the operator set.
+        served: Names of all services in this process. Tokens that the authenticator makes are for
+            these, and tokens for any of these are accepted.
+        clock: Replaces the machine's clock.
+        ids: Replaces random ids.
+    """
+    clock = clock or SystemClock()
+    ids = ids or RandomIds()
+    database = Database(settings.database_url, migrations=MIGRATIONS, name="admin")
+    storage = SqlStorage(database)
+    log = AuditLog(storage)
+    trail = AuditTrail(log, clock)
+    feed = PolicyFeed(storage, clock, poll_seconds=settings.poll_seconds)
+    changes = Changes(storage, trail, feed, clock)
+    compile_policy = CompilePolicy(storage, CasbinEnforcer, max_tenants=settings.cached_tenants)
+    signing = Signing(storage, AesGcmVault(secret_bytes(settings.secret)), clock, ids)
+    uses = KeyUses(storage, clock)
+    authenticate = Authenticate(storage, compile_policy, signing, uses, log, clock)
+    exchange = ExchangeCredential(authenticate, signing)
+    refresh_built_in_roles = RefreshBuiltInRoles(storage, changes, clock)
+    bootstrap = BootstrapInstallation(storage, trail, log, clock, ids)
+    admin = AdminServicer(
+        AdminUseCases(
+            bootstrap=bootstrap,
+            create_tenant=CreateTenant(storage, trail, clock, ids),
+            get_tenant=GetTenant(storage, trail),
+            list_tenants=ListTenants(storage, trail),
+            create_user=CreateUser(changes, clock),
+            get_user=GetUser(storage, trail),
+            list_users=ListUsers(storage, trail),
+            update_user=UpdateUser(changes),
+            delete_user=DeleteUser(changes),
+            create_group=CreateGroup(changes, clock),
+            get_group=GetGroup(storage, trail),
+            list_groups=ListGroups(storage, trail),
+            update_group=UpdateGroup(changes),
+            delete_group=DeleteGroup(changes),
+            create_role=CreateRole(changes, clock),
+            get_role=GetRole(storage, trail),
+            list_roles=ListRoles(storage, trail),
+            update_role=UpdateRole(changes),
+            delete_role=DeleteRole(changes),
+            explain_permission=ExplainPermission(storage, compile_policy, trail),
+            create_api_key=CreateApiKey(changes, clock, ids),
+            list_api_keys=ListApiKeys(storage, trail),
+            revoke_api_key=RevokeApiKey(changes, clock),
+            list_audit_events=ListAuditEvents(storage, trail),
+            verify_audit_log=VerifyAuditLog(storage, trail),
+        )
+    )
+    identity = IdentityServicer(exchange, signing, feed, log, clock)
+
+    async def start() -> None:
+        await database.start()
+        await signing.start()
+        await feed.start()
+        await refresh_built_in_roles()
+        await uses.start()
+
+    async def stop() -> None:
+        await feed.stop()
+        await uses.stop()
+        await log.close()
+        await database.close()
+
+    service_app = ServiceApp(
+        name="admin",
+        services={
+            "atrium.admin.v1.AdminService": partial(
+                admin_service_pb2_grpc.add_AdminServiceServicer_to_server, admin
+            ),
+            "atrium.admin.v1.IdentityService": partial(
+                identity_service_pb2_grpc.add_IdentityServiceServicer_to_server, identity
+            ),
+        },
+        start=start,
+        stop=stop,
+    )
+    return AdminApp(
+        service_app=service_app,
+        authenticator=AdminAuthenticator(exchange, feed, clock, served),
+        audit=LocalAuditSink(log, clock),
+        bootstrap=bootstrap,
+        issue_key=IssueKey(changes, clock, ids),
+        key_uses=uses,
+        compile_policy=compile_policy,
+    )

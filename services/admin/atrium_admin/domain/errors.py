@@ -1,0 +1,310 @@
+"""Everything that the admin service refuses, one class a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from atrium_shared.errors import Conflict, Denied, Invalid, NotFound, Unauthenticated, Unavailable
+
+
+class FieldInvalid(Invalid):
+    """A field holds what no rule of the proto can tell, such as control characters."""
+
+    reason = "FIELD_INVALID"
+
+    def __init__(self, field: str, expected: str) -> None:
+        super().__init__(f"Field {field!r} must be {expected}.", field=field, expected=expected)
+
+
+class UpdateMaskUnknown(Invalid):
+    """The update mask names a field that cannot be changed."""
+
+    reason = "UPDATE_MASK_UNKNOWN"
+
+    def __init__(self, path: str, allowed: Sequence[str]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(
+            f"The update mask names {path!r}; expected some of: {listed}.",
+            field="update_mask",
+            path=path,
+            allowed=listed,
+        )
+
+
+class TenantNotFound(NotFound):
+    """No such tenant, or not one that the caller may see."""
+
+    reason = "TENANT_NOT_FOUND"
+
+    def __init__(self, tenant: str, *, field: str | None = None) -> None:
+        super().__init__(f"Tenant {tenant!r} does not exist.", field=field, tenant=tenant)
+
+
+class TenantExists(Conflict):
+    """The tenant's id is taken."""
+
+    reason = "TENANT_EXISTS"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            f"Tenant {tenant!r} exists already. Choose another id.",
+            field="tenant_id",
+            tenant=tenant,
+        )
+
+
+class NotOperator(Denied):
+    """Only the operator tenant may make tenants."""
+
+    reason = "NOT_OPERATOR"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            f"Tenant {tenant!r} is not the operator. Ask the operator of this installation to "
+            "make the tenant.",
+            tenant=tenant,
+        )
+
+
+class AlreadyBootstrapped(Conflict):
+    """The first tenant was made before."""
+
+    reason = "ALREADY_BOOTSTRAPPED"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            f"The first tenant exists already: {tenant!r}. Use an administrator's key, or "
+            "`python -m atrium_admin issue-key` where the database lies if all keys are lost.",
+            tenant=tenant,
+        )
+
+
+class UserNotFound(NotFound):
+    """No such user in the caller's tenant."""
+
+    reason = "USER_NOT_FOUND"
+
+    def __init__(self, user: str, *, field: str | None = None) -> None:
+        super().__init__(f"User {user!r} does not exist.", field=field, user=user)
+
+
+class UserExists(Conflict):
+    """The user's id is taken."""
+
+    reason = "USER_EXISTS"
+
+    def __init__(self, user: str) -> None:
+        super().__init__(
+            f"User {user!r} exists already. Update it, or choose another id.",
+            field="user_id",
+            user=user,
+        )
+
+
+class GroupNotFound(NotFound):
+    """No such group in the caller's tenant."""
+
+    reason = "GROUP_NOT_FOUND"
+
+    def __init__(self, group: str) -> None:
+        super().__init__(f"Group {group!r} does not exist.", group=group)
+
+
+class GroupExists(Conflict):
+    """The group's id is taken."""
+
+    reason = "GROUP_EXISTS"
+
+    def __init__(self, group: str) -> None:
+        super().__init__(
+            f"Group {group!r} exists already. Update it, or choose another id.",
+            field="group_id",
+            group=group,
+        )
+
+
+class RoleNotFound(NotFound):
+    """No such role in the caller's tenant."""
+
+    reason = "ROLE_NOT_FOUND"
+
+    def __init__(self, role: str, *, field: str | None = None) -> None:
+        super().__init__(f"Role {role!r} does not exist.", field=field, role=role)
+
+
+class RoleExists(Conflict):
+    """The role's id is taken."""
+
+    reason = "ROLE_EXISTS"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"Role {role!r} exists already. Update it, or choose another id.",
+            field="role_id",
+            role=role,
+        )
+
+
+class RoleBuiltIn(Conflict):
+    """The role comes with every tenant."""
+
+    reason = "ROLE_BUILT_IN"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"Role {role!r} comes with every tenant and cannot be changed. Make a role that "
+            "inherits from it.",
+            role=role,
+        )
+
+
+class RoleCycle(Invalid):
+    """The inherited roles would form a circle."""
+
+    reason = "ROLE_CYCLE"
+
+    def __init__(self, circle: Sequence[str], *, field: str) -> None:
+        path = " -> ".join(circle)
+        super().__init__(
+            f"The roles would inherit in a circle: {path}. Leave one of these steps out.",
+            field=field,
+            circle=path,
+        )
+
+
+class RoleInUse(Conflict):
+    """Somebody holds the role."""
+
+    reason = "ROLE_IN_USE"
+
+    def __init__(self, role: str, holders: int, example: str) -> None:
+        super().__init__(
+            f"Role {role!r} is held or inherited by {holders}, one of them {example!r}. Take it "
+            "from them first.",
+            role=role,
+            holders=holders,
+            example=example,
+        )
+
+
+class LastAdmin(Conflict):
+    """Nobody enabled would be left who may manage users and roles."""
+
+    reason = "LAST_ADMIN"
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(
+            "After this change no enabled user could manage users and roles. Give another user "
+            "'admin.users:manage' and 'admin.roles:manage' (such as by 'roles/admin') first.",
+            tenant=tenant,
+        )
+
+
+class ApiKeyNotFound(NotFound):
+    """No such key in the caller's tenant."""
+
+    reason = "API_KEY_NOT_FOUND"
+
+    def __init__(self, api_key: str) -> None:
+        super().__init__(f"API key {api_key!r} does not exist.", api_key=api_key)
+
+
+class ApiKeyExpiryPast(Invalid):
+    """A new key would be dead at birth."""
+
+    reason = "API_KEY_EXPIRY_PAST"
+
+    def __init__(self, expire_time: datetime, now: datetime) -> None:
+        super().__init__(
+            f"The key would expire at {expire_time.isoformat()}, which is not after now "
+            f"({now.isoformat()}). Send a later time, or none for a key that never expires.",
+            field="expire_time",
+            expire_time=expire_time.isoformat(),
+            now=now.isoformat(),
+        )
+
+
+class ApiKeyUnknown(Unauthenticated):
+    """No key has this id and secret; which of the two is wrong is not told."""
+
+    reason = "API_KEY_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__("The API key is unknown. Ask your administrator for a new one.")
+
+
+class ApiKeyExpired(Unauthenticated):
+    """The key's time is over."""
+
+    reason = "API_KEY_EXPIRED"
+
+    def __init__(self, api_key: str, expire_time: datetime) -> None:
+        super().__init__(
+            f"API key {api_key!r} expired at {expire_time.isoformat()}. Ask your administrator "
+            "for a new one.",
+            api_key=api_key,
+            expire_time=expire_time.isoformat(),
+        )
+
+
+class ApiKeyRevoked(Unauthenticated):
+    """The key was ended by an administrator."""
+
+    reason = "API_KEY_REVOKED"
+
+    def __init__(self, api_key: str) -> None:
+        super().__init__(
+            f"API key {api_key!r} was revoked. Ask your administrator for a new one.",
+            api_key=api_key,
+        )
+
+
+class UserDisabled(Unauthenticated):
+    """The user may do nothing for now."""
+
+    reason = "USER_DISABLED"
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"User {user!r} is disabled. Ask your administrator.", user=user)
+
+
+class ImpersonationDenied(Denied):
+    """The caller may not act on this user's behalf."""
+
+    reason = "IMPERSONATION_DENIED"
+
+    def __init__(self, actor: str, user: str) -> None:
+        super().__init__(
+            f"{actor!r} may not act on behalf of {user!r}: it lacks '{user}:impersonate'. Ask "
+            "your administrator for a role that grants it, such as 'roles/service'.",
+            actor=actor,
+            user=user,
+        )
+
+
+class WatcherTooSlow(Unavailable):
+    """The watcher read more slowly than changes came, and was cut off."""
+
+    reason = "WATCHER_TOO_SLOW"
+
+    def __init__(self, replica: str, waiting: int) -> None:
+        super().__init__(
+            f"Replica {replica!r} left {waiting} changes unread and was cut off. Connect again "
+            "and forget everything cached.",
+            replica=replica,
+            waiting=waiting,
+        )
+
+
+class SigningKeyLocked(Unavailable):
+    """The signing key in the database was encrypted under another installation secret."""
+
+    reason = "SIGNING_KEY_LOCKED"
+
+    def __init__(self, kid: str) -> None:
+        super().__init__(
+            f"Signing key {kid!r} cannot be decrypted: ATRIUM_SECRET is not the secret that it "
+            "was stored under. Set the secret that this database was made with.",
+            kid=kid,
+        )

@@ -1,0 +1,21 @@
+"""Update masks (AIP-134)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from atrium_admin.domain.errors import UpdateMaskUnknown
+
+
+def resolve_mask(paths: Sequence[str], allowed: Sequence[str]) -> frozenset[str]:
+    """Return the fields to change: those named, or all when none is named or by ``*``.
+
+    Raises:
+        UpdateMaskUnknown: A path names no field that can be changed.
+    """
+    if not paths or list(paths) == ["*"]:
+        return frozenset(allowed)
+    for path in paths:
+        if path not in allowed:
+            raise UpdateMaskUnknown(path, allowed)
+    return frozenset(paths)

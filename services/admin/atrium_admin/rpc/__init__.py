@@ -1,0 +1,1 @@
+"""gRPC: protos to domain values and back."""
