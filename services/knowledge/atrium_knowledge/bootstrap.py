@@ -109,11 +109,7 @@ def build(
     index = index or QdrantEdgeIndex(
         settings.index_dir, max_open=settings.index_shards_open, threads=settings.index_threads
     )
-    files = (
-        None if parser else FileParser(workers=settings.parser_processes, limits=_limits(settings))
-    )
-    reader = parser or files
-    assert reader is not None
+    files = FileParser(workers=settings.parser_processes, limits=_limits(settings))
     collections = SqlCollections(database, operations)
     documents = SqlDocuments(
         database,
@@ -138,12 +134,12 @@ def build(
         collections,
         documents,
         blobs,
-        reader,
-        index,
+        parser or files,
         index_passages,
         clean_up,
         delegation,
         locks,
+        clock,
         patience_seconds=patience.others_seconds,
     )
     keep_index = KeepIndex(

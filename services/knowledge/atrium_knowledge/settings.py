@@ -49,7 +49,7 @@ class KnowledgeSettings(Settings):
     index_shards_open: Annotated[int, Field(ge=1, le=10_000)] = 64
     """Collections whose index is open at the same time."""
 
-    upkeep_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    upkeep_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     """How often missing vectors are looked for, in seconds."""
 
     answers_kept_days: Annotated[float, Field(gt=0, le=3650)] = 30.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -244,6 +245,17 @@ class House:
     def operations(self, who: str) -> operations_pb2_grpc.OperationsAsyncStub:
         """Return a client of the operations of one of `PEOPLE`."""
         return operations_pb2_grpc.OperationsStub(self.server.open_channel(who))
+
+    def stored_files(self) -> list[str]:
+        """Return the names of all files in the file store, hidden and partial ones too."""
+        folder = Path(self.settings.blob_url.removeprefix("file://"))
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    def stored_rows(self, table: str) -> list[Any]:
+        """Return the rows of a table."""
+        path = self.settings.database_url.removeprefix("sqlite+aiosqlite:///")
+        with closing(sqlite3.connect(path)) as database:
+            return database.execute(f'SELECT * FROM "{table}"').fetchall()  # noqa: S608 - no input
 
     async def collection(
         self, collection_id: str = "handbook", **fields: Any

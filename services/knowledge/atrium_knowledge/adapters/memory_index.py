@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection as AnyCollection
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,9 +65,9 @@ class MemoryIndex:
         for stored in self._shards.get(shard, {}).values():
             stored.vectors.pop(space, None)
 
-    async def revisions(self, shard: str) -> frozenset[int]:
-        """Return the revisions that have points."""
-        return frozenset(stored.revision for stored in self._shards.get(shard, {}).values())
+    async def revisions(self, shard: str) -> Mapping[int, int]:
+        """Return the revisions that have points, and how many."""
+        return Counter(stored.revision for stored in self._shards.get(shard, {}).values())
 
     async def flush(self, shard: str) -> None:
         """Nothing is ever on disk."""

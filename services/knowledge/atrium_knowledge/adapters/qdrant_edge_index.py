@@ -129,16 +129,17 @@ class QdrantEdgeIndex:
             if held is not None:
                 await self._run(held.remove_space, space)
 
-    async def revisions(self, shard: str) -> frozenset[int]:
-        """Return the revisions that have points."""
+    async def revisions(self, shard: str) -> Mapping[int, int]:
+        """Return the revisions that have points, and how many."""
         async with self._opened(shard) as held:
-            return frozenset() if held is None else await self._run(held.revisions)
+            return {} if held is None else await self._run(held.revisions)
 
     async def flush(self, shard: str) -> None:
-        """Return when all writes are on disk."""
-        async with self._opened(shard) as held:
-            if held is not None:
-                await self._run(held.edge.flush)
+        """Return when all writes are on disk. A shard that is not open has been flushed."""
+        held = self._open.get(shard)
+        if held is not None and held.unflushed:
+            async with self._using(held):
+                await self._run(held.flush)
 
     async def drop(self, shard: str) -> None:
         """Remove a shard. Callers see to it that nobody uses it any more."""
@@ -191,9 +192,14 @@ class QdrantEdgeIndex:
             yield None
             return
         self._open.move_to_end(shard)
+        async with self._using(held):
+            yield held
+
+    @asynccontextmanager
+    async def _using(self, held: _Shard) -> AsyncIterator[None]:
         held.enter()
         try:
-            yield held
+            yield
         finally:
             held.leave()
             await self._close_surplus()
@@ -245,6 +251,7 @@ class _Shard:
         self.edge = edge
         self.idle = asyncio.Event()
         self.idle.set()
+        self.unflushed = False
         self._users = 0
         self._spaces: set[VectorSpace] = set()
 
@@ -264,7 +271,7 @@ class _Shard:
         name = self._space(space)
         alive = self._alive(vectors)
         if alive:
-            self.edge.update(
+            self._update(
                 UpdateOperation.update_vectors(
                     [PointVectors(point, {name: vectors[point].tolist()}) for point in alive]
                 )
@@ -276,21 +283,27 @@ class _Shard:
             points: list[int | UUID | str] = [
                 point for point in alive if classes[point] == access_class
             ]
-            self.edge.update(UpdateOperation.set_payload(points, {_CLASS: access_class}))
+            self._update(UpdateOperation.set_payload(points, {_CLASS: access_class}))
 
     def remove_revisions(self, revisions: Sequence[int]) -> None:
         chosen = Filter(must=[FieldCondition(_REVISION, match=MatchAny(any=list(revisions)))])
-        self.edge.update(UpdateOperation.delete_points_by_filter(chosen))
+        self._update(UpdateOperation.delete_points_by_filter(chosen))
         self.edge.optimize()
 
     def remove_space(self, space: VectorSpace) -> None:
-        self.edge.update(UpdateOperation.delete_vector_name(self._space(space)))
+        self._update(UpdateOperation.delete_vector_name(self._space(space)))
         self._spaces.discard(space)
 
-    def revisions(self) -> frozenset[int]:
+    def flush(self) -> None:
+        # Writes that come while it runs are perhaps not in it.
+        self.unflushed = False
+        self.edge.flush()
+
+    def revisions(self) -> dict[int, int]:
         count = self.edge.count(CountRequest(exact=True))
         found = self.edge.facet(FacetRequest(_REVISION, limit=max(1, count), exact=True))
-        return frozenset(int(hit.value) for hit in found.hits)
+        # Values of points that were removed stay in it for a while, with a count of 0.
+        return {int(hit.value): hit.count for hit in found.hits if hit.count}
 
     def find_keywords(self, query: Mapping[int, float], view: View, depth: int) -> list[Scored]:
         indices = sorted(query)
@@ -323,6 +336,10 @@ class _Shard:
                 return ranked(found, depth)
             limit *= 4
 
+    def _update(self, operation: UpdateOperation) -> None:
+        self.edge.update(operation)
+        self.unflushed = True
+
     def _point(self, one: IndexPoint, space: VectorSpace | None) -> Point:
         indices = sorted(one.keywords)
         vectors: dict[str, list[float] | SparseVector | list[list[float]]] = {
@@ -345,7 +362,7 @@ class _Shard:
         if space not in self._spaces:
             # Vectors have length 1, so that the dot product is the cosine.
             create = UpdateOperation.create_dense_vector(name, space.dimensions, Distance.Dot)
-            self.edge.update(create)
+            self._update(create)
             self._spaces.add(space)
         return name
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from atrium_knowledge.adapters import tables
 from atrium_knowledge.adapters.sql_collections import insert_purge, intern_rules, space_of
 from atrium_knowledge.app.stores import (
+    LiveRevision,
     Parsed,
     Progress,
     Purge,
@@ -280,15 +281,25 @@ class SqlDocuments:
             rows = await session.execute(query.order_by(_REVISIONS.c.seq))
             return [_to_revision(row) for row in rows]
 
-    async def live(self, collection_uid: str) -> Sequence[Revision]:
+    async def live(self, collection_uid: str) -> Mapping[int, LiveRevision]:
         """Return the searchable revisions of a collection."""
-        query = _REVISION_ROWS.where(
-            _REVISIONS.c.collection_uid == collection_uid,
-            _REVISIONS.c.state == RevisionState.LIVE,
+        columns = _REVISIONS.c
+        query = _live(
+            collection_uid,
+            columns.seq,
+            columns.passage_count,
+            columns.encoder,
+            columns.dimensions,
         )
         async with self._database.read() as session:
-            rows = await session.execute(query.order_by(_REVISIONS.c.seq))
-            return [_to_revision(row) for row in rows]
+            rows = await session.execute(query.order_by(columns.seq))
+            return {row.seq: LiveRevision(row.passage_count, space_of(row)) for row in rows}
+
+    async def uploaders(self, collection_uid: str) -> Sequence[tuple[str, str | None]]:
+        """Return who uploaded searchable documents."""
+        query = _live(collection_uid, _REVISIONS.c.actor, _REVISIONS.c.on_behalf_of).distinct()
+        async with self._database.read() as session:
+            return [(row.actor, row.on_behalf_of) for row in await session.execute(query)]
 
     async def store_parsed(self, seq: int, parsed: Parsed) -> int | None:
         """Store what parsing found."""
@@ -671,6 +682,12 @@ class SqlDocuments:
             labels_pending=True,
         )
         return points
+
+
+def _live(collection_uid: str, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    return sa.select(*columns).where(
+        _REVISIONS.c.collection_uid == collection_uid, _REVISIONS.c.state == RevisionState.LIVE
+    )
 
 
 def _passage_rows(seq: int, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:

@@ -23,7 +23,7 @@ from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.encode import BATCH
 from atrium_knowledge.app.index_passages import IndexPassages
 from atrium_knowledge.app.locks import CollectionLocks
-from atrium_knowledge.app.ports import Delegation, DocumentParser, PassageIndex
+from atrium_knowledge.app.ports import Delegation, DocumentParser
 from atrium_knowledge.app.stores import (
     CollectionStore,
     DocumentStore,
@@ -43,11 +43,13 @@ from atrium_knowledge.domain.documents import (
 )
 from atrium_knowledge.domain.errors import IngestionFailed, UploadCancelled
 from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.jobs import JSON, JobContext
 from atrium_shared.principal import Principal
 
 WRITE_DOCUMENTS: Final = "knowledge.documents:write"
+_REPORT_SECONDS: Final = 1.0
 _PROCESSING: Final = (RevisionState.PROCESSING,)
 _OVER: Final[JSON] = {"over": True}
 
@@ -70,11 +72,11 @@ class IngestDocument:
         documents: Where documents are stored.
         blobs: Where files are stored.
         parser: Reads files.
-        index: Where passages are found.
         index_passages: Encodes and writes passages.
         clean_up: Removes what is left of a failed or replaced version.
         delegation: Says who the uploader is and what they may do now.
         locks: One writer a collection.
+        clock: Tells when to report progress again.
         patience_seconds: How long something that is away is waited for before the document fails.
     """
 
@@ -84,11 +86,11 @@ class IngestDocument:
         documents: DocumentStore,
         blobs: BlobStore,
         parser: DocumentParser,
-        index: PassageIndex,
         index_passages: IndexPassages,
         clean_up: CleanUp,
         delegation: Delegation,
         locks: CollectionLocks,
+        clock: Clock,
         *,
         patience_seconds: float = 6 * 3600.0,
     ) -> None:
@@ -96,14 +98,15 @@ class IngestDocument:
         self._documents = documents
         self._blobs = blobs
         self._parser = parser
-        self._index = index
         self._index_passages = index_passages
         self._clean_up = clean_up
         self._delegation = delegation
         self._locks = locks
+        self._clock = clock
         self._patience_seconds = patience_seconds
         self._ready = asyncio.Event()
         self._steps: set[asyncio.Task[JSON]] = set()
+        self._reported_at: dict[int, float] = {}
 
     def open(self) -> None:
         """Let steps begin: the service has started."""
@@ -218,7 +221,7 @@ class IngestDocument:
             count = await self._documents.store_parsed(revision.seq, parsed)
         if count is None:
             return _OVER
-        await self._documents.report(
+        await self._report(
             revision, Progress("ENCODING", passages_total=count, parse_seconds=seconds)
         )
         return {"passages": count, "seconds": seconds}
@@ -236,7 +239,7 @@ class IngestDocument:
             "index_seconds": indexed.index_seconds,
             "tokens": indexed.tokens,
         }
-        await self._documents.report(revision, _plus(progress, result))
+        await self._report(revision, _plus(progress, result))
         return result
 
     async def _publish(
@@ -244,12 +247,20 @@ class IngestDocument:
     ) -> JSON:
         await self._permitted(revision)
         async with self._locks.of(revision.collection_uid):
-            await self._index.flush(revision.collection_uid)
             purges = await self._documents.publish(revision.seq, space, progress)
             if space is not None:
                 await self._collections.adopt_space(revision.collection_uid, space)
+        self._reported_at.pop(revision.seq, None)
         await self._clean_up.run(purges)
         return {}
+
+    async def _report(self, revision: Revision, progress: Progress) -> None:
+        """Tell how far it is, from time to time: every report is a write to disk."""
+        now = self._clock.monotonic()
+        last = self._reported_at.setdefault(revision.seq, now)
+        if now - last >= _REPORT_SECONDS:
+            self._reported_at[revision.seq] = now
+            await self._documents.report(revision, progress)
 
     async def _permitted(self, revision: Revision) -> Principal:
         """Return who uploaded, provided that they still may."""

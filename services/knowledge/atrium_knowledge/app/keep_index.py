@@ -8,7 +8,8 @@ those of an encoder that has since been replaced, and points of an index folder 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -19,9 +20,14 @@ from atrium_knowledge.app.encode import BATCH, Encode
 from atrium_knowledge.app.index_passages import IndexPassages, indexed_text
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import Delegation, PassageIndex
-from atrium_knowledge.app.stores import AnswerStore, CollectionStore, DocumentStore
+from atrium_knowledge.app.stores import (
+    AnswerStore,
+    CollectionStore,
+    DocumentStore,
+    LiveRevision,
+)
 from atrium_knowledge.domain.collections import Collection, VectorSpace
-from atrium_knowledge.domain.documents import Revision, RevisionState
+from atrium_knowledge.domain.documents import RevisionState
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, Denied
 from atrium_shared.principal import Principal
@@ -110,6 +116,7 @@ class KeepIndex:
         told, self._told = self._told, set()
         for collection, actor, on_behalf_of in await self._collections.list_all():
             try:
+                await self._index.flush(collection.uid)
                 if probe:
                     await self._drop_strangers(collection)
                 await self._look_after(
@@ -130,32 +137,30 @@ class KeepIndex:
     ) -> None:
         live = await self._documents.live(collection.uid)
         lost = await self._lost(collection, live) if probe else []
-        vectorless = any(one.space is None or one.space != collection.space for one in live)
+        vectorless = any(
+            one.space is None or one.space != collection.space for one in live.values()
+        )
         topicless = bool(collection.restricted_topics) and not is_current(
             await self._collections.topics(collection.uid), collection
         )
         if not (lost or vectorless or topicless or told or (probe and live)):
             return
-        principal = await self._principal(collection, live, actor, on_behalf_of)
-        for revision in lost:
-            await self._restore(principal, revision)
+        principal = await self._principal(collection, actor, on_behalf_of)
+        for seq in lost:
+            await self._restore(principal, seq)
         await self._complete(principal, collection, topicless=topicless)
 
     async def _principal(
-        self, collection: Collection, live: Sequence[Revision], actor: str, on_behalf_of: str | None
+        self, collection: Collection, actor: str, on_behalf_of: str | None
     ) -> Principal:
         """Return who pays: whoever set the collection up, else one of its uploaders."""
-        users = dict.fromkeys(
-            [(actor, on_behalf_of), *((one.actor, one.on_behalf_of) for one in live)]
-        )
-        refusal: Denied | None = None
-        for user in users:
-            try:
-                return await self._delegation.delegate(collection.tenant, *user)
-            except Denied as error:
-                refusal = error
-        assert refusal is not None
-        raise refusal
+        try:
+            return await self._delegation.delegate(collection.tenant, actor, on_behalf_of)
+        except Denied as refusal:
+            for user in await self._documents.uploaders(collection.uid):
+                with suppress(Denied):
+                    return await self._delegation.delegate(collection.tenant, *user)
+            raise refusal
 
     async def _complete(
         self, principal: Principal, collection: Collection, *, topicless: bool
@@ -166,10 +171,12 @@ class KeepIndex:
             return
         changed = collection.space != target
         while stale := [
-            one for one in await self._documents.live(collection.uid) if one.space != target
+            seq
+            for seq, one in (await self._documents.live(collection.uid)).items()
+            if one.space != target
         ]:
-            for revision in stale:
-                if not await self._encode_again(principal, revision, target):
+            for seq in stale:
+                if not await self._encode_again(principal, seq, target):
                     return
         if not (changed or topicless):
             return
@@ -182,10 +189,11 @@ class KeepIndex:
                 await self._index.remove_space(collection.uid, old)
         _log.info("vectors complete", collection=collection.uid, encoder=target.encoder)
 
-    async def _encode_again(
-        self, principal: Principal, revision: Revision, target: VectorSpace
-    ) -> bool:
+    async def _encode_again(self, principal: Principal, seq: int, target: VectorSpace) -> bool:
         """Add vectors of ``target`` to a revision's points; say whether that came to its end."""
+        revision = await self._documents.revision(seq)
+        if revision is None:
+            return True
         for first in range(1, revision.passage_count + 1, BATCH):
             passages = await self._documents.passages(revision.seq, first, BATCH)
             texts = [indexed_text(revision.title, passage) for passage in passages]
@@ -204,12 +212,15 @@ class KeepIndex:
             await self._documents.set_space(revision.seq, target)
         return True
 
-    async def _lost(self, collection: Collection, live: Sequence[Revision]) -> list[Revision]:
+    async def _lost(self, collection: Collection, live: Mapping[int, LiveRevision]) -> list[int]:
         there = await self._index.revisions(collection.uid)
-        return [one for one in live if one.passage_count and one.seq not in there]
+        return [seq for seq, one in live.items() if there.get(seq, 0) != one.passage_count]
 
-    async def _restore(self, principal: Principal, revision: Revision) -> None:
+    async def _restore(self, principal: Principal, seq: int) -> None:
         """Write the points of a revision that the index has lost."""
+        revision = await self._documents.revision(seq)
+        if revision is None:
+            return
         spaces: set[VectorSpace | None] = set()
         for first in range(1, revision.passage_count + 1, BATCH):
             indexed = await self._index_passages(principal, revision, first, BATCH, _LIVE)
@@ -224,8 +235,8 @@ class KeepIndex:
         """Remove points of revisions that the records do not know, as after a restored backup."""
         async with self._locks.of(collection.uid):
             there = await self._index.revisions(collection.uid)
-            known = {one.seq for one in await self._documents.live(collection.uid)}
-            strangers = there - known - await self._documents.hidden(collection.uid)
+            known = await self._documents.live(collection.uid)
+            strangers = there.keys() - known.keys() - await self._documents.hidden(collection.uid)
             if strangers:
                 await self._index.remove_revisions(collection.uid, strangers)
                 _log.warning("unknown points removed", collection=collection.uid)

@@ -212,8 +212,8 @@ class View:
 class PassageIndex(Protocol):
     """Finds points by keywords and by vectors; one shard a collection.
 
-    A shard comes into being with its first point. Writes are durable after :meth:`flush`.
-    Repeating a write changes nothing.
+    A shard comes into being with its first point. Repeating a write changes nothing. Writes survive
+    the end of the process at once, and that of the machine after :meth:`flush`.
     """
 
     async def upsert(
@@ -240,8 +240,8 @@ class PassageIndex(Protocol):
         """Remove all vectors of a space."""
         ...
 
-    async def revisions(self, shard: str) -> frozenset[int]:
-        """Return the revisions that have points."""
+    async def revisions(self, shard: str) -> Mapping[int, int]:
+        """Return the revisions that have points, and how many."""
         ...
 
     async def flush(self, shard: str) -> None:

@@ -212,6 +212,15 @@ class Progress:
     encoder_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LiveRevision:
+    """What the index should have of a searchable revision."""
+
+    passage_count: int
+    space: VectorSpace | None
+    """Of its vectors; ``None`` while it has none."""
+
+
 class DocumentStore(Protocol):
     """Documents, their versions and passages, and the operations of uploads."""
 
@@ -265,8 +274,12 @@ class DocumentStore(Protocol):
         """Return every revision that is being processed."""
         ...
 
-    async def live(self, collection_uid: str) -> Sequence[Revision]:
+    async def live(self, collection_uid: str) -> Mapping[int, LiveRevision]:
         """Return the searchable revisions of a collection."""
+        ...
+
+    async def uploaders(self, collection_uid: str) -> Sequence[tuple[str, str | None]]:
+        """Return who uploaded searchable documents: actor and on whose behalf."""
         ...
 
     async def store_parsed(self, seq: int, parsed: Parsed) -> int | None:
