@@ -279,6 +279,7 @@ class ServedGateway:
         scripted: The scripted model.
         audit: What was recorded.
         clock: Stands still until it is advanced.
+        target: Where it listens, host:port.
         open_channel: Gives a channel of "acme" or "globex" (administrators of the tenants of
             these names), "guest" (of acme, may nothing), or a channel without a credential.
     """
@@ -288,6 +289,7 @@ class ServedGateway:
     scripted: ScriptedBackend
     audit: MemoryAuditSink
     clock: FixedClock
+    target: str
     open_channel: Callable[..., grpc.aio.Channel]
 
 
@@ -344,6 +346,7 @@ async def serve_gateway(
             scripted,
             audit,
             clock,
+            running.target,
             running.open_channel,
         )
 
