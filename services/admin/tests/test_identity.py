@@ -276,6 +276,16 @@ async def test_delegated_work_ends_with_the_right_to_it(house: House, portal: st
     assert (await refused(delegate())).reason == "USER_NOT_FOUND"
 
 
+async def test_services_of_this_process_delegate_without_a_network_hop(
+    house: House, portal: str
+) -> None:
+    principal = await house.app.authenticator.delegate("acme", "users/portal", "users/lin")
+    assert (principal.actor, principal.on_behalf_of) == ("users/portal", "users/lin")
+    assert principal.may("knowledge.documents:write")
+    again = await house.app.authenticator.authenticate(principal.token, None)
+    assert again.on_behalf_of == "users/lin"
+
+
 async def test_the_tenants_upload_limit_travels_along(house: House) -> None:
     made = await house.admin().CreateTenant(
         pb.CreateTenantRequest(tenant_id="small", tenant={"max_upload_bytes": 4096})

@@ -7,10 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import insert
 
 from atrium.admin.v1 import admin_pb2
 from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium.admin.v1 import identity_service_pb2 as ids
+from atrium_admin.adapters.tables import policy_changes
 from atrium_admin.app.policy_feed import PolicyFeed
 from atrium_admin.app.ports import PolicyChange
 from atrium_admin.domain.errors import WatcherTooSlow
@@ -106,6 +108,40 @@ async def test_the_stream_ends_with_the_server(house: House) -> None:
         await read_to_the_end(stream)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert failure_of(caught.value).reason == "SHUTTING_DOWN"
+
+
+@pytest.fixture
+def short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the feed of every service that is built after it cut watchers off at once."""
+    monkeypatch.setitem(PolicyFeed.__init__.__kwdefaults__, "max_waiting", 1)
+
+
+async def test_a_replica_that_reads_too_slowly_is_told_to_start_anew(
+    short_queue: None, house: House
+) -> None:
+    stream = house.identity().WatchPolicies(ids.WatchPoliciesRequest(replica="k1"))
+    first = await stream.read()
+    # Several changes of another replica, found at one look.
+    await house.tamper(
+        *(
+            insert(policy_changes).values(
+                version=first.version + number,
+                tenant_id="acme",
+                policy_version=1,
+                users=[],
+                roles=[],
+                groups=[],
+                time=house.clock.now(),
+            )
+            for number in (1, 2, 3)
+        )
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read_to_the_end(stream)
+    failure = failure_of(caught.value)
+    assert failure.code is grpc.StatusCode.UNAVAILABLE
+    assert failure.reason == "WATCHER_TOO_SLOW"
+    assert failure.metadata == {"replica": "k1", "waiting": "1"}
 
 
 class FakeChanges:
