@@ -15,11 +15,7 @@ from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.settings import AdminSettings
 from atrium_client import readable_errors
 from atrium_gateway.settings import GatewaySettings
-from atrium_knowledge.adapters.gateway_client import (
-    IDEMPOTENT_METHODS,
-    GatewayEmbedder,
-    GatewayGenerator,
-)
+from atrium_knowledge.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.jobs import Jobs
@@ -36,7 +32,7 @@ _EXECUTOR_ID = "suite"
 
 
 class Suite:
-    """All services in this process. It starts once.
+    """All services in this process. It starts once, and a process runs one at a time.
 
     Args:
         settings: What the operator set.
@@ -52,6 +48,8 @@ class Suite:
         """Where gRPC listens, ``host:port``."""
         self.http_address = settings.http_address
         """Where HTTP listens, ``host:port``."""
+        self.state_dir = self._state.folder
+        """Where everything is kept."""
         self.is_new = False
         """True when the state folder was made by this start."""
 
@@ -79,9 +77,9 @@ class Suite:
             self.http_address = address_of(http_listener)
             secret = self._settings.secret or self._state.secret()
             self._service = ServiceIdentity("suite", secret_bytes(secret))
-            self._channel = await stack.enter_async_context(
-                open_channel(_loopback(self.address), idempotent=IDEMPOTENT_METHODS)
-            )
+            # No method is repeated here: a service of this process that does not answer at once has
+            # no network to blame.
+            self._channel = await stack.enter_async_context(open_channel(_loopback(self.address)))
             await self._start_services(secret, stack)
             http = HttpServer(build_http(self.readiness), http_listener)
             await http.start()
@@ -161,6 +159,8 @@ class Suite:
                     "KNOWLEDGE_INDEX_DIR": str(state.folder / "index"),
                     "KNOWLEDGE_REPLICA": _EXECUTOR_ID,
                 },
+                # A scan takes seconds; other files need not wait for it.
+                defaults={"KNOWLEDGE_PARSER_PROCESSES": "2"},
             ),
             audit=admin.audit,
             jobs=jobs,

@@ -51,10 +51,17 @@ class SuiteSettings(Settings):
     """The installation's secret. Not set: made once and kept in the state folder."""
 
 
-def load_service_settings(cls: type[S], chosen: Mapping[str, str]) -> S:
-    """Read a service's settings from the environment; what the suite chose comes before.
+def load_service_settings(
+    cls: type[S], chosen: Mapping[str, str], *, defaults: Mapping[str, str] | None = None
+) -> S:
+    """Read a service's settings from the environment.
+
+    Args:
+        cls: Which settings.
+        chosen: Variables that the suite sets, whatever the environment says.
+        defaults: Variables that it sets where the environment says nothing.
 
     Raises:
         SettingsInvalid: Names every variable that is wrong.
     """
-    return load_settings(cls, {**os.environ, **chosen})
+    return load_settings(cls, {**(defaults or {}), **os.environ, **chosen})

@@ -18,11 +18,10 @@ from atrium_suite.demo.handbook import Handbook, SampleQuestion
 from atrium_suite.demo.steps import Asked
 from atrium_suite.demo.transcript import Transcript
 from atrium_suite.terminal.answers import DECISIONS, engine_in_words, place_of
-from atrium_suite.terminal.output import make_console, make_table, megabytes, plain
+from atrium_suite.terminal.output import make_console, make_table, plain
 from atrium_suite.terminal.uploads import FileAdded
 
 _WIDTH = 112
-_LANGUAGES = {"zh": "中文", "en": "English"}
 
 
 class DemoScreen:
@@ -185,8 +184,10 @@ class DocumentsView:
 
     def __rich__(self) -> RenderableType:
         table = make_table(*self._COLUMNS)
+        table.columns[0].no_wrap = True
         for column in table.columns[2:7]:
             column.justify = "right"
+            column.no_wrap = True
         for row in self._rows():
             table.add_row(*row)
         return table
@@ -199,8 +200,8 @@ class DocumentsView:
         for document in self._documents:
             added = self._added.get(document.id)
             labels = ", ".join(document.labels) or "everyone"
-            if document.section_labels:
-                labels += " (one section: " + ", ".join(*document.section_labels.values()) + ")"
+            for needed in document.section_labels.values():
+                labels += f"; one section {', '.join(needed)}"
             name = plain(document.path.name)
             if added is None:
                 yield (name, plain(labels, "dim"), *([Text("")] * 5), Text("waiting", "dim"))
@@ -245,9 +246,12 @@ class QuestionView:
         table.columns[5].justify = "right"
         language = ""
         for asked in self._asked:
-            if asked.language != language:
-                language = asked.language
-            table.add_row(*_question_row(asked))
+            first = asked.language != language
+            if first and language:
+                table.add_row()
+            language = asked.language
+            mark, *cells = _question_row(asked)
+            table.add_row(mark if first else Text(""), *cells)
         if not self._asking:
             return table
         return Group(table, Spinner("dots", Text(self._asking, "dim")))
@@ -291,11 +295,6 @@ def _state(added: FileAdded) -> Text:
 
 def _milliseconds(seconds: float) -> Text:
     return Text(f"{seconds * 1000:,.0f} ms" if seconds else "")
-
-
-def models_in_words(sizes: Sequence[tuple[str, int]]) -> str:
-    """Return models with their sizes in bytes, in words."""
-    return ", ".join(f"{name} {megabytes(size)}" for name, size in sizes)
 
 
 def show_path(path: Path) -> str:

@@ -6,6 +6,7 @@ from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2
 
 DECISIONS = {
+    knowledge_pb2.Answer.DECISION_UNSPECIFIED: ("UNDECIDED", "未决定 undecided", "red"),
     knowledge_pb2.Answer.ANSWERED: ("ANSWERED", "已回答 answered", "green"),
     knowledge_pb2.Answer.REFUSED: ("REFUSED", "已拒绝 refused", "yellow"),
     knowledge_pb2.Answer.NOT_FOUND: ("NOT_FOUND", "未找到 not found", "cyan"),

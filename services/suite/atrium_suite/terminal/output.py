@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PIPE_WIDTH = 200
+_PIPE_WIDTH = 10_000
 # Control characters and the marks that turn the direction of writing could make a terminal show
 # something else than what is there.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -57,10 +57,15 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, 
     for row in rows:
         add_row(table, *row)
     console = make_console()
-    if table.row_count:
+    if not table.row_count:
+        console.print(empty)
+    elif console.is_terminal:
         console.print(table)
     else:
-        console.print(empty)
+        # Programs that read lines want no filling at their ends.
+        with console.capture() as printed:
+            console.print(table)
+        sys.stdout.writelines(f"{line.rstrip()}\n" for line in printed.get().splitlines())
 
 
 def to_dict(message: Message) -> dict[str, Any]:

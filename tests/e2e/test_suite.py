@@ -1,0 +1,216 @@
+"""The whole suite, as its callers see it: who asks decides what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from atrium.admin.v1 import admin_pb2, admin_service_pb2
+from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium_client import AtriumCallError, AtriumClient, readable_errors
+from atrium_suite.bootstrap import build
+from atrium_suite.demo.facts import mentions
+from atrium_suite.demo.steps import COLLECTION, ask_as
+from atrium_suite.errors import AddressInUse, StateDirInUse
+from atrium_suite.settings import SuiteSettings
+
+from .conftest import Filled
+from .running_suite import UNKNOWN_KEY, RunningSuite
+
+Answer = knowledge_pb2.Answer
+
+
+async def refusal_of(call: Callable[[], Awaitable[Any]]) -> AtriumCallError:
+    with pytest.raises(AtriumCallError) as caught, readable_errors():
+        await call()
+    return caught.value
+
+
+def list_documents(client: AtriumClient) -> Awaitable[Any]:
+    request = knowledge_service_pb2.ListDocumentsRequest(parent=COLLECTION)
+    return client.knowledge.ListDocuments(request)
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_four_people_are_answered_from_what_each_may_read(
+    filled: Filled, language: str
+) -> None:
+    for person in filled.handbook.people:
+        async with filled.running.client(filled.portal_key, person.id) as client:
+            for question in filled.handbook.questions:
+                asked = await ask_as(
+                    client, filled.handbook, question, person, language,
+                    generate=False, encoder=False,
+                )  # fmt: skip
+                assert asked.verdict.faults == (), (person.id, question.id, asked.answer.text)
+
+
+async def test_the_same_question_gets_different_answers_with_sources(filled: Filled) -> None:
+    questions = {"chen.cn": "每年有多少天年假？", "anna.de": "How many days of annual leave?"}
+    answers = {}
+    for user in questions:
+        async with filled.running.client(filled.portal_key, user) as client:
+            answers[user] = await client.answer(COLLECTION, questions[user])
+    for user, document in (("chen.cn", "leave-china"), ("anna.de", "leave-germany")):
+        answer = answers[user]
+        assert answer.decision == Answer.ANSWERED
+        assert "[1]" in answer.text
+        cited = {each.passage.document.rpartition("/")[2] for each in answer.citations}
+        assert cited == {document}
+        for citation in answer.citations:
+            passage = citation.passage
+            begin = citation.start - passage.start
+            assert passage.text[begin : begin + len(citation.quote)] == citation.quote
+    assert answers["chen.cn"].text != answers["anna.de"].text
+
+
+async def test_pay_is_told_to_hr_and_refused_in_words_to_the_others(filled: Filled) -> None:
+    question = "What is the salary range of grade P5?"
+    refusal = next(topic for topic in filled.handbook.topics if topic.id == "pay").refusals["en"]
+    for person in filled.handbook.people:
+        async with filled.running.client(filled.portal_key, person.id) as client:
+            answer = await client.answer(COLLECTION, question)
+        if person.id == "lin.hr":
+            assert answer.decision == Answer.ANSWERED
+            continue
+        assert answer.decision == Answer.REFUSED
+        assert answer.restricted_topic == "pay"
+        assert answer.text == refusal
+        assert not answer.citations
+
+
+async def test_lists_and_searches_hold_nothing_that_the_asker_may_not_read(filled: Filled) -> None:
+    async with filled.running.client(filled.portal_key, "chen.cn") as client:
+        listed = {each.name.rpartition("/")[2] for each in (await list_documents(client)).documents}
+        found = await client.knowledge.Search(
+            knowledge_service_pb2.SearchRequest(
+                parent=COLLECTION, query="salary band P5 Sandbar skiff rollback", page_size=100
+            )
+        )
+        hidden = f"{COLLECTION}/documents/pay-bands"
+        denied = await refusal_of(
+            lambda: client.knowledge.GetDocument(
+                knowledge_service_pb2.GetDocumentRequest(name=hidden)
+            )
+        )
+        absent = await refusal_of(
+            lambda: client.knowledge.GetDocument(
+                knowledge_service_pb2.GetDocumentRequest(name=f"{COLLECTION}/documents/none")
+            )
+        )
+    held = filled.handbook.labels_of("chen.cn")
+    readable = {
+        each.id for each in filled.handbook.documents if not each.labels or held & set(each.labels)
+    }
+    assert listed == readable
+    shown = "\n".join(each.passage.text for each in found.results)
+    assert not mentions(shown, "skiff rollback")
+    assert not mentions(shown, "30400")
+    assert {each.passage.document.rpartition("/")[2] for each in found.results} <= readable
+    assert denied.reason == absent.reason == "DOCUMENT_NOT_FOUND"
+    assert denied.message.replace("pay-bands", "none") == absent.message
+
+
+async def test_a_section_with_labels_is_hidden_inside_an_open_document(filled: Filled) -> None:
+    query = knowledge_service_pb2.SearchRequest(
+        parent=COLLECTION, query="salary adjustment after the review", page_size=100
+    )
+    sections: dict[str, set[str]] = {}
+    for user in ("lin.hr", "anna.de"):
+        async with filled.running.client(filled.portal_key, user) as client:
+            results = (await client.knowledge.Search(query)).results
+        sections[user] = {each.passage.section_path[-1] for each in results
+                          if each.passage.section_path
+                          and each.passage.document.endswith("/performance-review")}  # fmt: skip
+    assert "Salary adjustment after the review" in sections["lin.hr"]
+    assert "Salary adjustment after the review" not in sections["anna.de"]
+
+
+async def test_another_tenant_sees_nothing(filled: Filled) -> None:
+    async with filled.running.client(filled.admin_key) as operator:
+        made = await operator.admin.CreateTenant(
+            admin_service_pb2.CreateTenantRequest(
+                tenant_id="other", tenant=admin_pb2.Tenant(display_name="Other")
+            )
+        )
+    async with filled.running.client(made.secret) as other:
+        collections = await other.knowledge.ListCollections(
+            knowledge_service_pb2.ListCollectionsRequest()
+        )
+        assert not collections.collections
+        foreign = await refusal_of(lambda: list_documents(other))
+        assert foreign.reason == "COLLECTION_NOT_FOUND"
+        question = await refusal_of(lambda: other.answer(COLLECTION, "How long is probation?"))
+        assert question.reason == "COLLECTION_NOT_FOUND"
+        users = await other.admin.ListUsers(admin_service_pb2.ListUsersRequest())
+        assert [each.name for each in users.users] == ["users/admin"]
+        events = await other.admin.ListAuditEvents(admin_service_pb2.ListAuditEventsRequest())
+        assert all(COLLECTION not in each.resource or each.decision != 1 for each in events.events)
+
+
+async def test_only_a_valid_key_opens_the_door(filled: Filled) -> None:
+    running = filled.running
+    async with running.client(filled.admin_key) as admin:
+        soon = admin_service_pb2.CreateApiKeyRequest(user="users/portal", display_name="short")
+        soon.expire_time.FromDatetime(datetime.now(UTC) + timedelta(seconds=1.5))
+        expiring = (await admin.admin.CreateApiKey(soon)).secret
+        made = await admin.admin.CreateApiKey(
+            admin_service_pb2.CreateApiKeyRequest(user="users/portal")
+        )
+        async with running.client(made.secret) as client:
+            await list_documents(client)
+            revoke = admin_service_pb2.RevokeApiKeyRequest(name=made.api_key.name)
+            await admin.admin.RevokeApiKey(revoke)
+            revoked = await refusal_of(lambda: list_documents(client))
+    async with running.client(expiring) as client:
+        await list_documents(client)
+        await asyncio.sleep(1.6)
+        expired = await refusal_of(lambda: list_documents(client))
+    async with running.client(UNKNOWN_KEY) as client:
+        unknown = await refusal_of(lambda: list_documents(client))
+    assert revoked.reason == "API_KEY_REVOKED"
+    assert expired.reason == "API_KEY_EXPIRED"
+    assert unknown.reason == "API_KEY_UNKNOWN"
+
+
+async def test_who_may_not_act_for_others_may_not_ask_for_them(filled: Filled) -> None:
+    async with filled.running.client(filled.admin_key) as admin:
+        made = await admin.admin.CreateApiKey(
+            admin_service_pb2.CreateApiKeyRequest(user="users/anna.de")
+        )
+    async with filled.running.client(made.secret, "lin.hr") as anna:
+        denied = await refusal_of(lambda: list_documents(anna))
+    assert denied.reason == "IMPERSONATION_DENIED"
+
+
+async def test_readiness_health_and_metrics_are_served_over_http(filled: Filled) -> None:
+    async with httpx.AsyncClient(base_url=f"http://{filled.running.suite.http_address}") as http:
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()["ready"]) == (200, True)
+        assert (await http.get("/healthz")).status_code == 200
+        metrics = (await http.get("/metrics")).text
+    assert 'atrium_rpc_total{code="OK",method="CreateCollection"' in metrics
+
+
+def test_a_second_suite_on_the_same_folder_does_not_start(filled: Filled) -> None:
+    with pytest.raises(StateDirInUse):
+        RunningSuite(filled.running.suite.state_dir)
+
+
+async def test_a_second_suite_on_the_same_port_does_not_start(
+    filled: Filled, tmp_path: Path
+) -> None:
+    suite = build(
+        SuiteSettings(
+            state_dir=tmp_path, address=filled.running.target, http_address="127.0.0.1:0",
+            models="none",
+        )
+    )  # fmt: skip
+    with pytest.raises(AddressInUse, match="--address"):
+        await suite.start()
