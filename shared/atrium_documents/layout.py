@@ -484,7 +484,10 @@ class _Measures:
         ends = sorted(line.x1 for line in lines)
         self._left = starts[len(starts) // 10]
         self._right = ends[math.ceil(0.95 * (len(ends) - 1))]
-        if is_alone and (len(lines) < _FEW_LINES or self._right < 0.65 * page.width):
+        self._is_edge_known = not (
+            is_alone and (len(lines) < _FEW_LINES or self._right < 0.65 * page.width)
+        )
+        if not self._is_edge_known:
             # Too few or too short to show the edge: margins are usually alike.
             self._right = max(self._right, page.width - self._left)
         self._by_ocr = by_ocr = page.by_ocr
@@ -506,7 +509,7 @@ class _Measures:
     def is_short(self, line: Line, following: Line | None) -> bool:
         """The first word of the next line would still have fitted."""
         if following is None:
-            room = 3 * line.size
+            room = (2.2 if HAN.match(line.text[-1]) else 6) * line.size
         elif HAN.match(following.text):
             room = 2.2 * line.size
         else:
@@ -549,9 +552,10 @@ class _Measures:
         if line.x0 - above.x0 > 0.8 * line.size and self.is_indented(line):
             # After one full line it is a hanging indent.
             return len(lines) > 1 or is_short or above.text.endswith(_TERMINAL)
-        if is_short:
-            return above.text.endswith(_TERMINAL) or not line.text[0].islower()
-        return False
+        if is_short and HAN.match(line.text):
+            # Chinese has no small letters to tell by: only a known edge does.
+            return self._is_edge_known or above.text.endswith(_TERMINAL)
+        return is_short and (above.text.endswith(_TERMINAL) or not line.text[0].islower())
 
 
 def _usual_pitch(distances: Sequence[float]) -> float:

@@ -187,10 +187,14 @@ class _Process:
         except (BrokenPipeError, ConnectionError) as error:
             raise EOFError from error
 
-    async def end(self) -> int:
-        """Kill the process and return its exit code."""
+    def kill(self) -> None:
+        """Kill the process, if it still runs."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
+
+    async def end(self) -> int:
+        """Kill the process and return its exit code."""
+        self.kill()
         # Reading to the end closes the pipes.
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -209,6 +213,8 @@ class _Slot:
     def __init__(self) -> None:
         self._starting: asyncio.Task[_Process] | None = None
         self._ending: set[asyncio.Task[int]] = set()
+        self._is_quiet = asyncio.Event()
+        self._is_quiet.set()
         self.is_usable = False
 
     async def start(self) -> None:
@@ -244,8 +250,13 @@ class _Slot:
 
     async def stop(self) -> None:
         self.is_usable = False
-        starting, self._starting = self._starting, None
-        if starting is not None:
+        starting = self._starting
+        if starting is not None and not self._is_quiet.is_set():
+            # The call that is reading sees its process end, and clears up after it.
+            starting.result().kill()
+            await self._is_quiet.wait()
+        elif starting is not None:
+            self._starting = None
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, ParserUnavailable):
                 await (await starting).end()
@@ -257,6 +268,7 @@ class _Slot:
         assert self._starting is not None
         worker = self._starting.result()
         self.is_usable = False
+        self._is_quiet.clear()
         received: list[frames.Frame] = []
         try:
             async with asyncio.timeout(limits.timeout_seconds) as clock:
@@ -275,6 +287,8 @@ class _Slot:
             # Cancelled: the process is in the middle of a file that nobody waits for.
             self._discard(worker)
             raise
+        finally:
+            self._is_quiet.set()
         if retire:
             self._discard(worker)
         else:

@@ -15,10 +15,11 @@ from atrium_documents.cleaning import HAN, one_line
 Cell = str | None
 Row = Sequence[Cell]
 
+_CURRENCY: Final = "(?:USD|EUR|CNY|RMB|GBP|JPY|HKD|CHF|SGD)"
 _NUMBERLIKE: Final = re.compile(
-    r"[\s(（~≈<>≤≥+\-−–]*(?:[A-Z]{2,3}\s?)?[$€£¥￥₩]?"
+    rf"[\s(（~≈<>≤≥+\-−–]*(?:{_CURRENCY}\s?)?[$€£¥￥₩]?"
     r"\s*\d[\d.,'/:\-–—年月日时分秒\s]*"
-    r"(?:[%‰）)元万亿年月日天个次人美°]|[kKmMBgGtTC](?![a-z])|[A-Z]{3})*\s*"
+    rf"(?:[%‰）)元万亿年月日天个次人美°]|[kKmMBgGtTC](?![a-z])|{_CURRENCY})*\s*"
 )
 _YEAR: Final = re.compile(r"(?:19|20)\d\d年?")
 _LONGEST_NAME: Final = 60

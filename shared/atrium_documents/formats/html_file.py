@@ -55,9 +55,7 @@ def read(reading: Reading) -> None:
     """Read an HTML page. The title is its first main heading, or else its ``<title>``."""
     builder = reading.builder
     builder.used(_ENGINE)
-    declared = _CHARSET.search(reading.data[:4096])
-    text, _ = decode(reading.data, declared.group(1).decode("ascii") if declared else None)
-    root = _parse(text)
+    root = _parse(decode_html(reading.data))
     if root is None:
         return
     main = _main_part(root)
@@ -66,6 +64,12 @@ def read(reading: Reading) -> None:
     _Walker(builder).walk(main)
     if title and not any(p.kind is BlockKind.HEADING for p in builder.pieces[before:]):
         builder.title = builder.title or collapse_markup_space(title)
+
+
+def decode_html(data: bytes, default: str | None = None) -> str:
+    """Decode a page by the encoding it states, or else by ``default``, or else by its content."""
+    declared = _CHARSET.search(data[:4096])
+    return decode(data, declared.group(1).decode("ascii") if declared else default)[0]
 
 
 def add_html(builder: DocumentBuilder, text: str) -> None:

@@ -13,10 +13,13 @@ from olefile.olefile import OleFileError
 from oxmsg import Message
 
 from atrium_documents.errors import DocumentBroken
+from atrium_documents.formats.html_file import decode_html
 from atrium_documents.formats.mail import Attachment, Mail, add_mail
 from atrium_documents.reading import Reading
 
 _ENGINE: Final = f"python-oxmsg {version('python-oxmsg')}"
+_HTML: Final = 0x1013
+_CODE_PAGE: Final = 0x3FDE
 _FAILURES: Final = (
     OleFileError, OSError, ValueError, LookupError, AttributeError, TypeError, AssertionError,
     struct.error,
@@ -39,7 +42,7 @@ def read(reading: Reading) -> None:
                 ("Cc", _decoded(headers.get("cc"))),
                 ("Date", _decoded(headers.get("date")) or (sent.isoformat(" ") if sent else "")),
             ],
-            html=message.html_body or "",
+            html=_html(message),
             text=message.body or "",
             attachments=list(_attachments(message)),
         )
@@ -51,6 +54,15 @@ def read(reading: Reading) -> None:
     if not mail.html and not mail.text:
         reading.builder.warn("The mail has no plain or HTML body; RTF bodies are not read.")
     add_mail(reading, mail)
+
+
+def _html(message: Message) -> str:
+    """The HTML body, by the encoding that it states itself, or else by the mail's code page."""
+    data = message.properties.binary_prop_value(_HTML)
+    if not data:
+        return message.html_body or ""
+    page = message.properties.int_prop_value(_CODE_PAGE)
+    return decode_html(data, "utf-8" if page == 65001 else f"cp{page}")
 
 
 def _decoded(header: object) -> str:

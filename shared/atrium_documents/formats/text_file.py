@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -29,6 +31,7 @@ _CODE_SUFFIXES: Final = frozenset(
 )
 _WIDEST_WRAP: Final = 120
 _NARROWEST_WRAP: Final = 40
+_SENTENCE_END: Final = tuple(".。!！?？:：;；")
 _UNDERLINE: Final = re.compile(r"^\s*(=|-|~|\*|#)\1{2,}\s*$")
 
 
@@ -78,7 +81,7 @@ def _chunks(lines: list[str]) -> Iterator[list[str]]:
 def _add_chunk(
     builder: DocumentBuilder,
     chunk: list[str],
-    wrap: int | None,
+    wrap: _Wrap | None,
     levels: dict[str, int],
     page: int | None,
 ) -> None:
@@ -125,16 +128,27 @@ def _heading_scheme(line: str) -> str | None:
     return None
 
 
-def _wrap_width(lines: list[str]) -> int | None:
-    """The width at which lines were broken, or ``None`` if each line is a paragraph."""
+@dataclass(frozen=True, slots=True)
+class _Wrap:
+    """The width at which lines were broken."""
+
+    width: int
+    is_sure: bool
+    """Several lines are about as wide; one alone may just be the longest."""
+
+
+def _wrap_width(lines: list[str]) -> _Wrap | None:
+    """Find the width at which lines were broken, or ``None`` if each line is a paragraph."""
     widths = sorted(_width(line) for line in lines if line.strip())
     if len(widths) < 2:
         return None
-    widest = widths[int(0.99 * (len(widths) - 1))]
-    return widest if _NARROWEST_WRAP <= widest <= _WIDEST_WRAP else None
+    widest = widths[math.ceil(0.99 * (len(widths) - 1))]
+    if not _NARROWEST_WRAP <= widest <= _WIDEST_WRAP:
+        return None
+    return _Wrap(widest, sum(width >= 0.9 * widest for width in widths) >= 3)
 
 
-def _continues(line: str, following: str, wrap: int | None) -> bool:
+def _continues(line: str, following: str, wrap: _Wrap | None) -> bool:
     """A line was broken by width if the next line's first word would not have fitted on it."""
     if wrap is None or is_list_marker(following.strip()):
         return False
@@ -142,10 +156,12 @@ def _continues(line: str, following: str, wrap: int | None) -> bool:
     next_indent = len(following) - len(following.lstrip())
     if next_indent > indent and not is_list_marker(line.strip()):
         return False
+    if not wrap.is_sure and line.endswith(_SENTENCE_END):
+        return False
     word = following.split(maxsplit=1)[0]
     if HAN.match(word):
         word = word[:2]
-    return _width(line) + 1 + _width(word) > wrap
+    return _width(line) + 1 + _width(word) > wrap.width
 
 
 def _width(text: str) -> int:
