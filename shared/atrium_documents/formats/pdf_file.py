@@ -218,12 +218,14 @@ class _View:
 
 
 def _characters(text_page: Any) -> str:
-    """The page's text with one code point per character that pdfium counts."""
+    """The page's text with one code point per place that pdfium counts.
+
+    A character beyond the basic plane takes two places, as surrogates; `_clean` joins them.
+    """
     count = text_page.count_chars()
     text: str = text_page.get_text_range()
     if len(text) == count:
         return text
-    # Characters beyond the basic plane take two units of the text but one place, or the reverse.
     raw = text_page.raw
     codes = (pdfium_c.FPDFText_GetUnicode(raw, index) for index in range(count))
     return "".join(chr(code) if code <= 0x10FFFF else "\ufffd" for code in codes)
@@ -369,7 +371,8 @@ def _is_marker(piece: list[tuple[str, float, float, float, float]]) -> bool:
 
 
 def _clean(text: str) -> str:
-    return plain_forms(visible(text.replace("\ufffe", "-").replace("\x02", "-")))
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return plain_forms(visible(whole.replace("\ufffe", "-").replace("\x02", "-")))
 
 
 # -- scanned pages ----------------------------------------------------------------------------

@@ -38,6 +38,11 @@ class PdfPage:
         self.operators.append(f"BT /F3 {size} Tf 1 0 0 1 {x} {A4[1] - y} Tm <{data}> Tj ET")
         return self
 
+    def rare(self, x: float, y: float, text: str, size: float = 11) -> PdfPage:
+        """Text in a font whose letters A, B, C are the characters 𠮷, 家 and 😀."""
+        self.operators.append(f"BT /F4 {size} Tf 1 0 0 1 {x} {A4[1] - y} Tm ({text}) Tj ET")
+        return self
+
     def lines(self, x: float, y: float, lines: Iterable[str], size: float = 11) -> PdfPage:
         for number, line in enumerate(lines):
             self.text(x, y + number * size * 1.25, line, size)
@@ -60,6 +65,13 @@ class PdfPage:
         self.jpeg, self.jpeg_size = out.getvalue(), image.size
         self.operators.append(f"q {A4[0]} 0 0 {A4[1]} 0 0 cm /Im Do Q")
         return self
+
+
+_RARE_LETTERS = (
+    b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def "
+    b"1 begincodespacerange <00> <FF> endcodespacerange 3 beginbfchar <41> <D842DFB7> "
+    b"<42> <5BB6> <43> <D83DDE00> endbfchar endcmap end end"
+)
 
 
 def pdf(
@@ -89,6 +101,8 @@ def pdf(
         "<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UTF16-H"
         f"/DescendantFonts[{descendant} 0 R]>>"
     )
+    table = add(stream("", _RARE_LETTERS))
+    rare = add(f"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/ToUnicode {table} 0 R>>")
     kids: list[int] = []
     parent = len(objects) + 1 + sum(2 + bool(page.jpeg) for page in pages)
     for page in pages:
@@ -108,7 +122,8 @@ def pdf(
             add(
                 f"<</Type/Page/Parent {parent} 0 R/MediaBox[0 0 {A4[0]} {A4[1]}]"
                 f"/Rotate {page.rotate}/Contents {content} 0 R/Resources<<"
-                f"/Font<</F1 {helvetica} 0 R/F2 {bold} 0 R/F3 {song} 0 R>>{xobject}>>>>"
+                f"/Font<</F1 {helvetica} 0 R/F2 {bold} 0 R/F3 {song} 0 R/F4 {rare} 0 R>>"
+                f"{xobject}>>>>"
             )
         )
     refs = " ".join(f"{kid} 0 R" for kid in kids)

@@ -46,6 +46,16 @@ def test_chinese_lines_are_joined_without_spaces(read: Read) -> None:
     assert document.language == "zh"
 
 
+def test_characters_beyond_the_basic_plane_keep_words_in_place(read: Read) -> None:
+    page = PdfPage().rare(72, 120, "ABC AB").text(72, 134, "and the rest of the paragraph.")
+    page.grid([72, 200, 330], [150, 170, 190])
+    for x, y, cell in [(76, 164, "AB"), (204, 164, "C"), (76, 184, "C"), (204, 184, "BA")]:
+        page.rare(x, y, cell)
+    document = read(pdf([page]), "a.pdf")
+    assert document.text.startswith("𠮷家😀 𠮷家")
+    assert texts(document, BlockKind.TABLE_ROW) == ["𠮷家 | 😀", "😀 | 家𠮷"]
+
+
 def test_divided_words_are_made_whole_and_compounds_kept(read: Read) -> None:
     lines = [
         "The well-known rule grants thirty days of paid leave in every full calen-",
