@@ -21,6 +21,7 @@ from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.ask_collection import AskCollection
 from atrium_knowledge.app.ask_question import AskQuestion
 from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.centred_embedder import CentredEmbedder
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.create_collection import CreateCollection
@@ -103,6 +104,7 @@ def build(
         patience: How long ingestion waits for what is away.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
+    embedder = CentredEmbedder(embedder)
     database = Database(settings.database_url, migrations=_MIGRATIONS, name="knowledge")
     operations = OperationStore(database, "knowledge", clock=clock)
     blobs = BlobStore(settings.blob_url)
@@ -125,7 +127,8 @@ def build(
     trail = AuditTrail(audit)
     locks = CollectionLocks()
     classes = AccessClasses(collections)
-    encode = Encode(embedder, patience_seconds=patience.encoder_seconds)
+    centred = CentredEmbedder(embedder)
+    encode = Encode(centred, patience_seconds=patience.encoder_seconds)
     topics = CompileTopics(collections, encode)
     recent = RecentAnswers(answers, clock)
     clean_up = CleanUp(documents, index, blobs, locks)
@@ -157,7 +160,27 @@ def build(
         answers_kept=timedelta(days=settings.answers_kept_days),
     )
     recover = Recover(documents, index, blobs, jobs, clean_up, locks)
-    search = SearchPassages(collections, documents, index, classes, embedder, keep_index.tell)
+    search = SearchPassages(collections, documents, index, classes, centred, keep_index.tell)
+    ask = AskQuestion(
+        search=search,
+        topics=topics,
+        embedder=embedder,
+        generator=generator,
+        answers=recent,
+        audit=audit,
+        clock=clock,
+        ids=ids,
+    )
+    ask = AskQuestion(
+        search=search,
+        topics=topics,
+        embedder=centred,
+        generator=generator,
+        answers=recent,
+        audit=audit,
+        clock=clock,
+        ids=ids,
+    )
     servicer = KnowledgeServicer(
         UseCases(
             create_collection=CreateCollection(collections, topics, trail, clock, ids),
@@ -181,7 +204,7 @@ def build(
             ),
             delete_document=DeleteDocument(collections, documents, recent, jobs, clean_up, trail),
             search=SearchCollection(collections, search, trail),
-            ask=AskCollection(collections, AskQuestion(), trail),
+            ask=AskCollection(collections, ask, trail),
             read_passages=ReadPassages(collections, documents, classes, trail),
             give_feedback=GiveFeedback(answers, recent, trail, clock, ids),
         )

@@ -20,7 +20,13 @@ from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_
 from atrium_documents import BlockKind, DocumentBroken, ParsedDocument, ParseLimits
 from atrium_documents.builder import DocumentBuilder
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
-from atrium_knowledge.app.ports import ChatMessage, Embedding, Generated, PassageIndex
+from atrium_knowledge.app.ports import (
+    ChatMessage,
+    DocumentParser,
+    Embedding,
+    Generated,
+    PassageIndex,
+)
 from atrium_knowledge.bootstrap import Patience, build
 from atrium_knowledge.domain.engines import Engine, EngineKind
 from atrium_knowledge.settings import KnowledgeSettings
@@ -232,7 +238,7 @@ class House:
     server: RunningServer
     jobs: MemoryJobs
     embedder: HashEmbedder
-    parser: FakeParser
+    parser: Any
     delegation: FakeDelegation
     audit: MemoryAuditSink
     index: PassageIndex
@@ -336,7 +342,7 @@ async def open_house(
     folder: Path,
     *,
     embedder: HashEmbedder | None = None,
-    parser: FakeParser | None = None,
+    parser: DocumentParser | None = None,
     index: PassageIndex | None = None,
     delegation: FakeDelegation | None = None,
     clock: Clock | None = None,

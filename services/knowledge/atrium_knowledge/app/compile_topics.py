@@ -71,7 +71,8 @@ class CompileTopics:
     ) -> TopicVectors | None:
         """Return the vectors of topics; ``None`` without an encoder or without topics."""
         texts = texts_of(topics)
-        encoded: Encoded | None = await self._encode(principal, texts) if texts else None
+        # Examples are questions, and are compared with questions.
+        encoded: Encoded | None = await self._encode(principal, texts, "query") if texts else None
         if encoded is None or encoded.vectors is None or encoded.space is None:
             return None
         return TopicVectors(encoded.space, fingerprint(topics), encoded.vectors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import structlog
@@ -52,8 +52,13 @@ class Encode:
         self._embedder = embedder
         self._patience_seconds = patience_seconds
 
-    async def __call__(self, principal: Principal, texts: Sequence[str]) -> Encoded:
-        """Return the vectors of passages, all in one space; none if the principal may not use it.
+    async def __call__(
+        self,
+        principal: Principal,
+        texts: Sequence[str],
+        kind: Literal["query", "passage"] = "passage",
+    ) -> Encoded:
+        """Return the vectors of texts, all in one space; none if the principal may not use it.
 
         Raises:
             AtriumError: The encoder refuses these texts.
@@ -72,11 +77,11 @@ class Encode:
                 ):
                     with attempt:
                         part = await self._embedder.embed(
-                            principal, texts[first : first + BATCH], "passage"
+                            principal, texts[first : first + BATCH], kind
                         )
                 if space is not None and part.space != space:
                     # The encoder was changed meanwhile: begin again with the new one.
-                    return await self(principal, texts)
+                    return await self(principal, texts, kind)
                 space = part.space
                 parts.append(part.vectors)
                 tokens += part.tokens

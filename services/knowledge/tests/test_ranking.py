@@ -1,0 +1,56 @@
+from collections import Counter
+
+import pytest
+
+from atrium_knowledge.domain.fusion import Scored, fuse, ranked
+from atrium_knowledge.domain.keywords import passage_vector, query_vector, term_id
+
+
+def test_equal_scores_stand_by_point_after_rounding():
+    leg = [Scored(3, 0.5), Scored(1, 0.5000000001), Scored(2, 0.6)]
+    assert ranked(leg, 10) == [Scored(2, 0.6), Scored(1, 0.5), Scored(3, 0.5)]
+    assert ranked(leg, 2) == [Scored(2, 0.6), Scored(1, 0.5)]
+
+
+def test_a_point_of_both_legs_comes_before_points_of_one():
+    fused = fuse([Scored(1, 9.0), Scored(2, 8.0)], [Scored(3, 0.9), Scored(2, 0.8)])
+    assert [(one.point, one.keyword_rank, one.vector_rank) for one in fused] == [
+        (2, 2, 2),
+        (1, 1, 0),
+        (3, 0, 1),
+    ]
+    assert fused[0].score == round(2 / 62, 6)
+    assert [one.similarity for one in fused] == [0.8, None, 0.9]
+
+
+def test_one_leg_alone_keeps_its_order():
+    leg = [Scored(point, 1.0 / point) for point in range(1, 20)]
+    assert [one.point for one in fuse(leg, [])] == list(range(1, 20))
+    assert [one.point for one in fuse([], leg)] == list(range(1, 20))
+
+
+def test_a_term_counts_more_often_but_not_without_bound():
+    once, twice, often = (
+        passage_vector(Counter({"leave": n, "other": 100 - n}))[term_id("leave")]
+        for n in (1, 2, 90)
+    )
+    assert once < twice < often < 2.2
+
+
+def test_a_term_counts_less_in_a_longer_passage():
+    short = passage_vector(Counter({"leave": 1, "x": 10}))[term_id("leave")]
+    long = passage_vector(Counter({"leave": 1, "x": 500}))[term_id("leave")]
+    assert long < short
+
+
+def test_weights_of_a_passage_depend_on_nothing_else():
+    # Part of the index format: a change of these numbers needs every index to be made again.
+    assert passage_vector(Counter({"leave": 2, "pay": 1})) == {
+        term_id("leave"): pytest.approx(1.894510, abs=1e-6),
+        term_id("pay"): pytest.approx(1.663516, abs=1e-6),
+    }
+    assert (term_id("leave"), term_id("年假")) == (2556232202, 2152730802)
+
+
+def test_a_query_counts_its_terms():
+    assert query_vector(Counter({"leave": 2})) == {term_id("leave"): 2.0}
