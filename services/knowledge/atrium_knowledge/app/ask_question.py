@@ -1,0 +1,491 @@
+"""Answer a question from what the asker may read.
+
+A restricted topic is matched against the question alone. Then the permitted passages are searched,
+a calibrated score (never a model's words) decides whether they answer, and the answer is quoted
+from them, or written by a model and checked sentence by sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrium_knowledge.app.encode import is_absence
+from atrium_knowledge.app.ports import (
+    AnswerLog,
+    ChatMessage,
+    Embedder,
+    Generated,
+    Generator,
+    PassageSearch,
+    Role,
+    SearchOutcome,
+    TopicSource,
+)
+from atrium_knowledge.domain.answering.extraction import (
+    ANSWERABLE_THRESHOLD,
+    ANSWERABLE_THRESHOLD_WITHOUT_ENCODER,
+    Extraction,
+    Extractor,
+    Quote,
+)
+from atrium_knowledge.domain.answering.prompting import (
+    MAX_ANSWER_TOKENS,
+    SentenceStream,
+    cited_numbers,
+    prompt,
+)
+from atrium_knowledge.domain.answering.quantities import find_quantities, supported_by
+from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
+from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
+from atrium_knowledge.domain.collections import Collection
+from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
+from atrium_knowledge.domain.languages import Language, detect_language
+from atrium_knowledge.domain.lexicon import lexicon
+from atrium_knowledge.domain.passages import Hit, Passage
+from atrium_knowledge.domain.topics import CompiledTopic, TopicMatcher
+from atrium_shared.audit import AuditEvent, AuditSink
+from atrium_shared.audit import Decision as AuditDecision
+from atrium_shared.clock import Clock, Ids
+from atrium_shared.errors import AtriumError
+from atrium_shared.principal import Principal
+
+TASK: Final = "knowledge.answer"
+_HITS: Final = 12
+"""Passages that are looked at for an answer."""
+_PROMPT_PASSAGES: Final = 3
+_EXTRACTIVE: Final = Engine(EngineKind.EXTRACTIVE, "atrium")
+_RULES: Final = Engine(EngineKind.RULES, "atrium")
+_NOT_FOUND: Final = {
+    "zh": "在您可以查阅的资料中没有找到答案。",
+    "en": "No answer was found in the documents that you may read.",
+}
+_QUOTED: Final = {"zh": "原文：“{}” [{}]", "en": "The source says: “{}” [{}]"}
+_AUDIT: Final = {
+    Decision.ANSWERED: AuditDecision.ALLOWED,
+    Decision.REFUSED: AuditDecision.REFUSED,
+    Decision.NOT_FOUND: AuditDecision.NOT_FOUND,
+}
+
+
+class AskMode(StrEnum):
+    """How an answer is to be made."""
+
+    AUTO = "auto"
+    """Written by a model where there is one, else quoted."""
+    EXTRACTIVE = "extractive"
+    """Quoted from the sources, word for word."""
+    GENERATIVE = "generative"
+    """Written by a model, or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What an answer is made from."""
+
+    hits: tuple[Hit, ...]
+    """In the order of their numbers in the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next characters of the answer. Only what its sources support is sent."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a part of an answer comes from."""
+
+    number: int
+    """As in "[1]"."""
+    passage: Passage
+    quote: str
+    """Exactly the code points ``start:end`` of the document's stored text."""
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of an answer."""
+
+    name: str
+    decision: Decision
+    text: str
+    citations: tuple[Citation, ...]
+    restricted_topic: str
+    engine: Engine
+    usage: Usage
+    dropped_sentences: int
+
+
+AskEvent = Sources | Delta | Answer
+
+
+@dataclass
+class _Draft:
+    """An answer in the making."""
+
+    hits: tuple[Hit, ...] = ()
+    """The passages that may be cited, in the order of their numbers."""
+    text: str = ""
+    citations: list[Citation] = field(default_factory=list)
+    engine: Engine = _EXTRACTIVE
+    usage: Usage = field(default_factory=Usage)
+    dropped: int = 0
+
+    def cite(self, number: int, start: int, end: int) -> None:
+        """Cite the code points ``start:end`` of the document; what is cited already is left."""
+        passage = self.hits[number - 1].passage
+        if any((c.number, c.start, c.end) == (number, start, end) for c in self.citations):
+            return
+        quote = passage.text[start - passage.start : end - passage.start]
+        self.citations.append(Citation(number, passage, quote, start, end))
+
+    def add(self, text: str, language: Language) -> Delta:
+        """Append a sentence and return what a reader has to be sent."""
+        gap = " " if self.text and language == "en" else ""
+        self.text += gap + text
+        return Delta(gap + text)
+
+
+class AskQuestion:
+    """Answers questions.
+
+    Args:
+        search: Finds permitted passages.
+        topics: Restricted topics of a collection.
+        embedder: Makes vectors of sentences.
+        generator: Writes.
+        answers: Keeps what feedback needs.
+        audit: Records how each question was decided.
+        clock: Tells the time.
+        ids: Makes the names of answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        search: PassageSearch,
+        topics: TopicSource,
+        embedder: Embedder,
+        generator: Generator,
+        answers: AnswerLog,
+        audit: AuditSink,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._search = search
+        self._topics = topics
+        self._embedder = embedder
+        self._generator = generator
+        self._answers = answers
+        self._audit = audit
+        self._clock = clock
+        self._ids = ids
+        self._matcher = TopicMatcher()
+        self._extractor = Extractor()
+
+    async def ask(
+        self,
+        principal: Principal,
+        collection: Collection,
+        question: str,
+        mode: AskMode,
+        language: str,
+    ) -> AsyncGenerator[AskEvent, None]:
+        """Yield the sources, the text as it is made, then the answer.
+
+        Args:
+            principal: Who asks.
+            collection: What is asked.
+            question: At most 4,000 code points.
+            mode: How the answer is to be made.
+            language: Of the answer, "zh" or "en"; empty: that of the question.
+
+        Raises:
+            QuestionTooLong: The question is longer.
+            Unavailable: ``mode`` is GENERATIVE, and there is no generator or it failed.
+        """
+        spoken: Language = "zh" if (language or detect_language(question)) == "zh" else "en"
+        try:
+            found = await self._search.search(principal, collection, question, _HITS)
+            refusing = await self._restricted(principal, collection, question, found)
+            draft = _Draft(usage=Usage(encoder_tokens=found.encoder_tokens))
+            extraction = None
+            if refusing is None:
+                extraction = await self._extract(principal, question, found, spoken, draft)
+        except AtriumError as error:
+            await self._record(principal, collection, AuditDecision.FAILED, error.reason)
+            raise
+        if refusing is not None:
+            draft.engine, draft.text = _RULES, refusing.refusal(spoken)
+            yield Delta(draft.text)
+            yield await self._end(
+                principal, collection, question, Decision.REFUSED, draft, refusing.id
+            )
+            return
+        if extraction is None:
+            draft.engine, draft.text = self._degraded(_EXTRACTIVE, found), _NOT_FOUND[spoken]
+            yield Delta(draft.text)
+            yield await self._end(principal, collection, question, Decision.NOT_FOUND, draft, "")
+            return
+        draft.hits = _numbered(extraction, found.hits)
+        draft.engine = self._degraded(_EXTRACTIVE, found)
+        yield Sources(draft.hits)
+        if mode is AskMode.EXTRACTIVE:
+            yield self._quote(extraction, draft, spoken)
+        else:
+            writing = self._write(principal, question, extraction, found, draft, mode, spoken)
+            try:
+                async with aclosing(writing):
+                    async for delta in writing:
+                        yield delta
+            except AtriumError as error:
+                await self._record(principal, collection, AuditDecision.FAILED, error.reason)
+                raise
+        yield await self._end(principal, collection, question, Decision.ANSWERED, draft, "")
+
+    async def _restricted(
+        self, principal: Principal, collection: Collection, question: str, found: SearchOutcome
+    ) -> CompiledTopic | None:
+        """Return the topic for which the question is refused, or ``None``."""
+        topics = await self._topics.compiled(collection)
+        if not topics:
+            return None
+        match = await asyncio.to_thread(self._matcher.match, question, found.query_vector, topics)
+        if match is None or principal.allow_set.may_read(match.topic.labels):
+            return None
+        return match.topic
+
+    async def _extract(
+        self,
+        principal: Principal,
+        question: str,
+        found: SearchOutcome,
+        language: Language,
+        draft: _Draft,
+    ) -> Extraction | None:
+        """Return what answers the question, or ``None`` when nothing does."""
+        vectors: NDArray[np.float32] | None = None
+        texts = await asyncio.to_thread(self._extractor.texts_to_embed, question, found.hits)
+        if found.query_vector is not None and texts:
+            try:
+                embedding = await self._embedder.embed(principal, texts, "passage")
+                vectors = embedding.vectors
+                draft.usage += Usage(encoder_tokens=embedding.tokens)
+            except AtriumError as error:
+                if not is_absence(error):
+                    raise
+        extraction = await asyncio.to_thread(
+            self._extractor.extract,
+            question,
+            found.hits,
+            found.query_vector if vectors is not None else None,
+            vectors,
+            language,
+        )
+        threshold = (
+            ANSWERABLE_THRESHOLD if vectors is not None else ANSWERABLE_THRESHOLD_WITHOUT_ENCODER
+        )
+        return extraction if extraction.quotes and extraction.answerable >= threshold else None
+
+    def _quote(self, extraction: Extraction, draft: _Draft, language: Language) -> Delta:
+        """Answer in the words of the sources."""
+        for quote in extraction.quotes:
+            draft.cite(extraction.cited.index(quote.hit) + 1, quote.start, quote.end)
+        return draft.add(extraction.text, language)
+
+    async def _write(
+        self,
+        principal: Principal,
+        question: str,
+        extraction: Extraction,
+        found: SearchOutcome,
+        draft: _Draft,
+        mode: AskMode,
+        language: Language,
+    ) -> AsyncGenerator[Delta, None]:
+        """Yield what a model writes as far as the passages support it, else quotes."""
+        passages = [hit.passage for hit in draft.hits]
+        verifier = await asyncio.to_thread(SentenceVerifier, question, passages, lexicon())
+        asked = prompt(question, passages, _focus(extraction, draft.hits), language)
+        messages = [ChatMessage(Role.SYSTEM, asked.system), ChatMessage(Role.USER, asked.user)]
+        sentences = SentenceStream()
+        failure: AtriumError | None = None
+        generated: Generated | None = None
+        stream = self._generator.stream(principal, TASK, messages, MAX_ANSWER_TOKENS)
+        try:
+            async for part in stream:
+                if isinstance(part, Generated):
+                    generated = part
+                    continue
+                for sentence in sentences.feed(part):
+                    if delta := await self._keep(sentence, verifier, draft, language):
+                        yield delta
+        except AtriumError as error:
+            if mode is AskMode.GENERATIVE and not draft.text:
+                raise
+            failure = error
+        finally:
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+        for sentence in sentences.end() if failure is None else ():
+            if delta := await self._keep(sentence, verifier, draft, language):
+                yield delta
+        if generated is not None:
+            draft.usage += generated.usage
+        wrote = bool(draft.text)
+        if not wrote:
+            yield self._quote(extraction, draft, language)
+        elif missing := _uncovered(extraction, draft.text):
+            number = extraction.cited.index(missing.hit) + 1
+            draft.cite(number, missing.start, missing.end)
+            yield draft.add(_QUOTED[language].format(missing.text.strip(), number), language)
+        draft.engine = self._engine(generated, failure, wrote, found)
+
+    async def _keep(
+        self, sentence: str, verifier: SentenceVerifier, draft: _Draft, language: Language
+    ) -> Delta | None:
+        """Take a sentence into the answer if a passage supports it; count it if none does."""
+        words = plain(sentence)
+        if not words or words in draft.text:
+            return None
+        cited = [number - 1 for number in cited_numbers(sentence)]
+        support = await asyncio.to_thread(verifier.support, sentence, cited)
+        if support is None:
+            draft.dropped += 1
+            return None
+        number = support.source + 1
+        start = draft.hits[support.source].passage.start
+        draft.cite(number, start + support.unit.start, start + support.unit.end)
+        return draft.add(f"{words} [{number}]", language)
+
+    def _engine(
+        self,
+        generated: Generated | None,
+        failure: AtriumError | None,
+        wrote: bool,
+        found: SearchOutcome,
+    ) -> Engine:
+        if failure is not None:
+            reason = f"Quoted from the sources: {failure.message}"
+            return replace(_EXTRACTIVE, degraded=True, degraded_reason=reason)
+        if not wrote:
+            reason = "Quoted from the sources: they support nothing that the model wrote."
+            return replace(_EXTRACTIVE, degraded=True, degraded_reason=reason)
+        engine = generated.engine if generated is not None else Engine(EngineKind.GENERATIVE, "")
+        return self._degraded(engine, found)
+
+    def _degraded(self, engine: Engine, found: SearchOutcome) -> Engine:
+        """Mark an engine whose passages were found by a lesser search."""
+        if not found.degraded or engine.degraded:
+            return engine
+        return replace(engine, degraded=True, degraded_reason=found.degraded_reason)
+
+    async def _end(
+        self,
+        principal: Principal,
+        collection: Collection,
+        question: str,
+        decision: Decision,
+        draft: _Draft,
+        topic: str,
+    ) -> Answer:
+        """Keep, record and return the answer."""
+        record = AnswerRecord(
+            tenant=principal.tenant,
+            id=self._ids.new("answers"),
+            subject=principal.subject,
+            collection_uid=collection.uid,
+            decision=decision,
+            engine=draft.engine,
+            passages=tuple(dict.fromkeys(c.passage.name for c in draft.citations)),
+            policy_version=principal.allow_set.policy_version,
+            create_time=self._clock.now(),
+        )
+        await self._answers.save(record, Exchange(question, draft.text))
+        tokens = draft.usage.prompt_tokens + draft.usage.completion_tokens
+        await self._record(
+            principal, collection, _AUDIT[decision], topic, draft.engine.model, tokens
+        )
+        return Answer(
+            name=record.name,
+            decision=decision,
+            text=draft.text,
+            citations=tuple(sorted(draft.citations, key=lambda c: (c.number, c.start))),
+            restricted_topic=topic,
+            engine=draft.engine,
+            usage=draft.usage,
+            dropped_sentences=draft.dropped,
+        )
+
+    async def _record(
+        self,
+        principal: Principal,
+        collection: Collection,
+        decision: AuditDecision,
+        detail: str,
+        model: str = "",
+        tokens: int = 0,
+    ) -> None:
+        event = AuditEvent.of(
+            principal,
+            "knowledge.Ask",
+            collection.name,
+            decision,
+            detail=detail,
+            model=model,
+            tokens=tokens,
+        )
+        await self._audit.record(event)
+
+
+def _numbered(extraction: Extraction, hits: Sequence[Hit]) -> tuple[Hit, ...]:
+    """Return the passages in the order of their numbers: the quoted ones, then the best others."""
+    rest = [i for i in range(len(hits)) if i not in extraction.cited]
+    room = max(_PROMPT_PASSAGES - len(extraction.cited), 0)
+    return tuple(hits[i] for i in (*extraction.cited, *rest[:room]))
+
+
+def _focus(extraction: Extraction, hits: Sequence[Hit]) -> list[int]:
+    """Return where the best quote of each passage begins, 0 for passages without one."""
+    first: dict[int, Quote] = {}
+    for quote in extraction.quotes:
+        kept = first.get(quote.hit)
+        if kept is None or quote.score > kept.score:
+            first[quote.hit] = quote
+    found = []
+    for number, hit in enumerate(hits):
+        quote_of = first.get(extraction.cited[number]) if number < len(extraction.cited) else None
+        found.append(quote_of.start - hit.passage.start if quote_of else 0)
+    return found
+
+
+def _uncovered(extraction: Extraction, text: str) -> Quote | None:
+    """Return the best quote when the written text lacks what it states, else ``None``."""
+    best = max(extraction.quotes, key=lambda quote: quote.score)
+    stated = find_quantities(best.text)
+    written = find_quantities(text)
+    if stated:
+        return None if any(supported_by(one, written) for one in stated) else best
+    slots = lexicon().slots(best.text)
+    if not slots:
+        return None
+    from_text = {slot.surface for slot in lexicon().slots(text)}
+    shared = sum(
+        slot.surface in from_text
+        or any(word in text for word in slot.chinese)
+        or any(" ".join(stems) in from_text for stems in slot.english)
+        for slot in slots
+    )
+    return None if shared >= len(slots) / 3 else best

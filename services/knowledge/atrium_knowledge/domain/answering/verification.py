@@ -1,0 +1,182 @@
+"""Is a sentence that a model wrote supported by the passages it was given?
+
+Sentence by sentence, and by one passage alone, so that facts of two are not merged: every number,
+date and amount must stand there (in either language), every name and code, the words must largely
+meet, and the sentence must not deny what its source affirms. The checks are rules: what a model
+wrote is never judged by a model. (Cf. Honovich et al., "TRUE: Re-evaluating Factual Consistency
+Evaluation", 2022, on why overlap alone does not do.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from atrium_knowledge.domain import tokens
+from atrium_knowledge.domain.answering.evidence import Folded
+from atrium_knowledge.domain.answering.quantities import Quantity, find_quantities, supported_by
+from atrium_knowledge.domain.answering.questions import names_in
+from atrium_knowledge.domain.languages import detect_language
+from atrium_knowledge.domain.lexicon import Lexicon, Slot
+from atrium_knowledge.domain.passages import Passage
+from atrium_knowledge.domain.sentences import Unit, split_units
+
+_SHARE_SAME_LANGUAGE: Final = 0.6
+_SHARE_OTHER_LANGUAGE: Final = 0.45
+_CLOSE_SECOND: Final = 0.85
+_MARK: Final = re.compile(r"\s*[\[【](?:\d{1,2}\s*[,，、]?\s*)+[\]】]")
+_ENUMERATION: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*•])\s+")
+_NEGATION: Final = {
+    "zh": re.compile(
+        r"不(?:能|可|得|会|需|用|必|允许|支持|包括|包含|适用|属于|予|享受|应|准|提供|发放|接受|存在|再)|"
+        r"没有|无需|无须|无法|禁止|严禁|未(?!来|成年)|并非|不是|而非|勿"
+    ),
+    "en": re.compile(
+        r"\b(?:not|never|no|none|cannot|without|neither|nor|forbidden|prohibited|excluded|"
+        r"unable|ineligible)\b|n't\b"
+    ),
+}
+# "at most" and "at least" are no denials.
+_LIMITS: Final = re.compile(
+    r"\bno (?:more|less|fewer|later|earlier) than\b|\bnot (?:more|less|fewer|later|earlier) than\b|"
+    r"\bnot exceed(?:ing)?\b|不(?:超过|少于|多于|低于|高于|晚于|早于|迟于)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """The passage that supports a sentence."""
+
+    source: int
+    """Index among the passages given."""
+    unit: Unit
+    """The sentence, row or item of the passage that is nearest; offsets within the passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    passage: Passage
+    units: tuple[tuple[Unit, Folded], ...]
+    whole: Folded
+    quantities: list[Quantity]
+
+
+class SentenceVerifier:
+    """Checks sentences against the passages of one question.
+
+    Args:
+        question: As asked; its own words need no support.
+        passages: What the model was given, in the order of their numbers.
+        lexicon: Tells which words mean the same, across languages too.
+    """
+
+    def __init__(self, question: str, passages: Sequence[Passage], lexicon: Lexicon) -> None:
+        self._lexicon = lexicon
+        self._asked = Folded(question)
+        self._sources = [_source(passage) for passage in passages]
+
+    def support(self, sentence: str, cited: Sequence[int] = ()) -> Support | None:
+        """Return what supports a sentence, or ``None``.
+
+        Args:
+            sentence: One sentence; "[1]" marks in it are ignored.
+            cited: Indices of the passages that it cites; they are tried first.
+        """
+        text = plain(sentence)
+        if not any(character.isalnum() for character in text):
+            return None
+        order = [i for i in cited if 0 <= i < len(self._sources)]
+        order += [i for i in range(len(self._sources)) if i not in order]
+        slots = self._lexicon.slots(text)
+        quantities = find_quantities(text)
+        names = [name for name in names_in(text) if not self._asked.mentions(name)]
+        for index in order:
+            unit = self._supported_by(index, text, slots, quantities, names)
+            if unit is not None:
+                return Support(index, unit)
+        return None
+
+    def _supported_by(
+        self,
+        index: int,
+        text: str,
+        slots: Sequence[Slot],
+        quantities: Sequence[Quantity],
+        names: Sequence[str],
+    ) -> Unit | None:
+        source = self._sources[index]
+        if not source.units:
+            return None
+        if not all(supported_by(quantity, source.quantities) for quantity in quantities):
+            return None
+        if not all(self._named(name, source.whole) for name in names):
+            return None
+        same_language = detect_language(text) == detect_language(source.passage.text)
+        new = [slot for slot in slots if mentions(slot, self._asked) == 0]
+        needed = _SHARE_SAME_LANGUAGE if same_language else _SHARE_OTHER_LANGUAGE
+        if new and _share(new, source.whole) < needed:
+            return None
+        shares = [_unit_share(slots, quantities, folded) for _, folded in source.units]
+        best = max(range(len(shares)), key=shares.__getitem__)
+        if shares[best] == 0:
+            return None
+        denies = _denies(text)
+        close = [i for i, share in enumerate(shares) if share >= _CLOSE_SECOND * shares[best]]
+        if all(_denies(source.units[i][1].text) != denies for i in close):
+            return None
+        return source.units[best][0]
+
+    def _named(self, name: str, folded: Folded) -> bool:
+        if folded.mentions(name):
+            return True
+        return any(mentions(slot, folded) > 0 for slot in self._lexicon.slots(name)[:1])
+
+
+def plain(sentence: str) -> str:
+    """Return a sentence without source marks and list marks."""
+    return _ENUMERATION.sub("", _MARK.sub("", sentence)).strip()
+
+
+def mentions(slot: Slot, folded: Folded) -> float:
+    """Return how surely a text holds a word or one that means the same, 0 to 1."""
+    best = 0.0
+    for word, trust in slot.chinese.items():
+        if trust > best and (word in folded.words or (len(word) > 1 and word in folded.text)):
+            best = trust
+    for stems, trust in slot.english.items():
+        if trust > best and all(stem in folded.words for stem in stems):
+            best = trust
+    return best
+
+
+def _source(passage: Passage) -> _Source:
+    frame = " ".join((passage.document_title, *passage.section_path))
+    whole = f"{frame}\n{passage.text}"
+    return _Source(
+        passage=passage,
+        units=tuple(
+            (unit, Folded(passage.text[unit.start : unit.end]))
+            for unit in split_units(passage.text)
+        ),
+        whole=Folded(whole),
+        quantities=find_quantities(whole),
+    )
+
+
+def _share(slots: Sequence[Slot], folded: Folded) -> float:
+    return sum(mentions(slot, folded) > 0 for slot in slots) / len(slots)
+
+
+def _unit_share(slots: Sequence[Slot], quantities: Sequence[Quantity], folded: Folded) -> float:
+    """Return how near a unit of the source is to a sentence; a shared quantity counts double."""
+    found = find_quantities(folded.text)
+    shared = sum(supported_by(quantity, found) for quantity in quantities)
+    total = len(slots) + 2 * len(quantities)
+    return (sum(mentions(slot, folded) for slot in slots) + 2 * shared) / total if total else 0.0
+
+
+def _denies(text: str) -> bool:
+    folded = _LIMITS.sub(" ", tokens.fold(text))
+    return any(pattern.search(folded) for pattern in _NEGATION.values())

@@ -1,0 +1,189 @@
+"""Restricted topics: is a question about a subject that not everybody may ask about?
+
+The question alone decides, so deleting the hidden documents changes no refusal. Three views are
+weighed by a logistic model: how near the question is to the topic's examples, which side of a
+kernel ridge classifier between examples and counter-examples it falls on (Saunders et al., "Ridge
+Regression Learning Algorithm in Dual Variables", 1998), and which share of its words, weighted by
+rarity among the topic's own texts, one example has. A question that is clearly nearer to a
+counter-example is never of the topic. Without vectors the words alone decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrium_knowledge.domain.terms import query_terms
+
+# Fitted on examples left out of their own topics in the sample handbook and on its development
+# questions: weights of bias, best and mean-of-three similarity, words, ridge.
+_WEIGHTS: Final = (-4.12, 2.50, 2.56, 2.99, 3.28)
+_WORD_WEIGHTS: Final = (-2.61, 5.49)
+_THRESHOLD: Final = 0.33
+_WORD_THRESHOLD: Final = 0.30
+_NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
+_RIDGE: Final = 1.0
+_RIDGE_BIAS: Final = 0.3
+_TOPICS_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledTopic:
+    """A restricted topic with the vectors of its texts."""
+
+    id: str
+    description: str
+    labels: frozenset[str]
+    """Who may read any of these labels may ask."""
+    refusals: dict[str, str]
+    """Words of the refusal by language."""
+    examples: tuple[str, ...]
+    counter_examples: tuple[str, ...]
+    vectors: NDArray[np.float32] | None
+    """(1 + examples, dimensions): description, then examples; ``None`` without an encoder."""
+    counter_vectors: NDArray[np.float32] | None
+    """(counter-examples, dimensions); ``None`` without an encoder."""
+
+    def refusal(self, language: str) -> str:
+        """Return the words of the refusal: in ``language``, else in English, else any."""
+        words = self.refusals.get(language) or self.refusals.get("en")
+        return words or next(iter(self.refusals.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMatch:
+    """A topic that a question is about."""
+
+    topic: CompiledTopic
+    score: float
+    """0 to 1."""
+
+
+class _Words:
+    """The words of a topic's texts; how rare a word is among them tells how much it says."""
+
+    def __init__(self, topic: CompiledTopic) -> None:
+        self._examples = [set(query_terms(text)) for text in (topic.description, *topic.examples)]
+        self._counters = [set(query_terms(text)) for text in topic.counter_examples]
+        texts = self._examples + self._counters
+        self._count = len(texts)
+        self._frequency = Counter(word for text in texts for word in text)
+
+    def shares(self, question: Mapping[str, float]) -> tuple[float, float]:
+        """Return the largest share of the question's words in an example and a counter-example."""
+        weights = {word: weight * self._rarity(word) for word, weight in question.items()}
+        total = sum(weights.values())
+        if not total:
+            return 0.0, 0.0
+
+        def best(texts: Sequence[set[str]]) -> float:
+            return max(
+                (
+                    sum(weight for word, weight in weights.items() if word in text) / total
+                    for text in texts
+                ),
+                default=0.0,
+            )
+
+        return best(self._examples), best(self._counters)
+
+    def _rarity(self, word: str) -> float:
+        frequency = self._frequency[word]
+        return math.log(1 + (self._count - frequency + 0.5) / (frequency + 0.5))
+
+
+class _Ridge:
+    """Examples against counter-examples, both sides of equal weight."""
+
+    def __init__(self, examples: NDArray[np.float32], counters: NDArray[np.float32]) -> None:
+        self._texts = np.vstack([examples, counters])
+        sides = np.r_[np.ones(len(examples)), -np.ones(len(counters))]
+        share = np.where(sides > 0, 1 / max(len(examples), 1), 1 / max(len(counters), 1))
+        weights = share * len(sides) / 2
+        kernel = self._texts @ self._texts.T + _RIDGE_BIAS
+        self._alphas = np.linalg.solve(kernel + _RIDGE * np.diag(1 / weights), sides)
+
+    def side(self, question: NDArray[np.float32]) -> float:
+        """Return about 1 for a question like the examples and -1 for one like the others."""
+        return float((self._texts @ question + _RIDGE_BIAS) @ self._alphas)
+
+
+class TopicMatcher:
+    """Finds the topic of a question. What it learns of a topic is kept while the topic is used."""
+
+    def __init__(self) -> None:
+        self._learned: OrderedDict[int, tuple[CompiledTopic, _Words, _Ridge | None]] = OrderedDict()
+
+    def match(
+        self,
+        question: str,
+        question_vector: NDArray[np.float32] | None,
+        topics: Sequence[CompiledTopic],
+    ) -> TopicMatch | None:
+        """Return the topic that the question is about, or ``None``.
+
+        Args:
+            question: As asked.
+            question_vector: (dimensions,), length 1, in the space of the topics' vectors; ``None``
+                without an encoder.
+            topics: Those of the collection.
+        """
+        terms = query_terms(question)
+        best: TopicMatch | None = None
+        for topic in topics:
+            score = self._score(topic, terms, question_vector)
+            if score and (best is None or score > best.score):
+                best = TopicMatch(topic, score)
+        return best
+
+    def _score(
+        self,
+        topic: CompiledTopic,
+        terms: Mapping[str, float],
+        vector: NDArray[np.float32] | None,
+    ) -> float:
+        """Return how surely the topic is meant, 0 when not surely enough."""
+        words, ridge = self._learn(topic)
+        like_example, like_counter = words.shares(terms)
+        if vector is None or topic.vectors is None or ridge is None:
+            if like_counter - like_example > _NEARER_TO_COUNTER_EXAMPLE:
+                return 0.0
+            score = _logistic(_WORD_WEIGHTS, (1.0, like_example))
+            return score if score >= _WORD_THRESHOLD else 0.0
+        near = np.sort(topic.vectors @ vector)[::-1]
+        counters = topic.counter_vectors
+        nearest_counter = (
+            float((counters @ vector).max()) if counters is not None and len(counters) else -1.0
+        )
+        if nearest_counter - near[0] > _NEARER_TO_COUNTER_EXAMPLE:
+            return 0.0
+        features = (1.0, float(near[0]), float(near[:3].mean()), like_example, ridge.side(vector))
+        score = _logistic(_WEIGHTS, features)
+        return score if score >= _THRESHOLD else 0.0
+
+    def _learn(self, topic: CompiledTopic) -> tuple[_Words, _Ridge | None]:
+        known = self._learned.get(id(topic))
+        if known is not None and known[0] is topic:
+            self._learned.move_to_end(id(topic))
+            return known[1], known[2]
+        ridge = None
+        if topic.vectors is not None:
+            counters = topic.counter_vectors
+            if counters is None:
+                counters = np.empty((0, topic.vectors.shape[1]), dtype=np.float32)
+            ridge = _Ridge(topic.vectors, counters)
+        words = _Words(topic)
+        self._learned[id(topic)] = (topic, words, ridge)
+        if len(self._learned) > _TOPICS_KEPT:
+            self._learned.popitem(last=False)
+        return words, ridge
+
+
+def _logistic(weights: Sequence[float], features: Sequence[float]) -> float:
+    return 1 / (1 + math.exp(-sum(w * f for w, f in zip(weights, features, strict=True))))
