@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -139,6 +140,8 @@ class Jobs:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
         await asyncio.to_thread(lambda: DBOS.destroy(destroy_registry=True))
+        # DBOS made its own threads, which are gone now, those of the loop.
+        self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
         if self._engine is not None:
             await asyncio.to_thread(self._engine.dispose)
         self._workflows.clear()

@@ -125,6 +125,22 @@ async def test_no_more_jobs_run_at_once_than_declared(tmp_path: Path):
         await jobs.close()
 
 
+async def test_the_loop_works_on_after_jobs_are_closed(tmp_path: Path):
+    jobs = Jobs(f"sqlite:///{tmp_path}/jobs.db", executor_id="test", name="test-jobs")
+    done = asyncio.Event()
+
+    async def handler(context, payload):
+        done.set()
+        return {}
+
+    jobs.register("note", handler)
+    await jobs.start()
+    await jobs.submit("note", "job-1", {})
+    await asyncio.wait_for(done.wait(), 20)
+    await jobs.close()
+    assert await asyncio.to_thread(lambda: 42) == 42
+
+
 async def test_jobs_in_memory_run_once_per_id_and_can_be_cancelled():
     jobs, ran = MemoryJobs(), []
 
