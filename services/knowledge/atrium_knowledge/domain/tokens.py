@@ -1,7 +1,7 @@
 """Cut Chinese and English text into words, folded so that spellings meet.
 
-Folding is NFKC, lower case and simplified characters: 「年假」 in either script, "SEV 1" and "sev-1",
-"20,000" and "20000" become the same. The dictionary is read when the first text comes.
+Folding is NFKC, lower case and simplified characters: 「年假」 in either script, "SEV 1" and
+"sev-1", "20,000" and "20000" become the same. The dictionary is read when the first text comes.
 """
 
 from __future__ import annotations
@@ -138,6 +138,7 @@ def _latin_terms(token: str) -> Iterator[str]:
 
 
 def latin_words(token: str) -> Iterator[str]:
+    """Yield the content words of a folded token that is not Chinese, as stems."""
     parts = _JOINERS.split(token)
     if len(parts) == 1 or not any(character.isdigit() for character in token):
         for part in parts:

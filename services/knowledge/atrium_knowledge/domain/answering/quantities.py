@@ -1,9 +1,9 @@
 """Numbers, amounts, durations, dates and times in Chinese and English, in one normal form.
 
-"15 个工作日", "fifteen working days" and "十五天" are one quantity, and so are "百分之三" and "3 per
-cent", "3 万元" and "30,000 yuan", "2026 年 3 月 2 日" and "2 March 2026", "下午 1 点半" and "13:30". That
-lets a sentence in one language be checked against a source in the other, and lets a question that
-asks for a duration find the sentence that states one.
+"15 个工作日", "fifteen working days" and "十五天" are one quantity, and so are "百分之三" and
+"3 per cent", "3 万元" and "30,000 yuan", "2026 年 3 月 2 日" and "2 March 2026", "下午 1 点半" and
+"13:30". That lets a sentence in one language be checked against a source in the other, and lets a
+question that asks for a duration find the sentence that states one.
 """
 
 from __future__ import annotations
@@ -351,7 +351,8 @@ def _german_date(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    rf"(?P<y>(?:\d{{4}}|[零〇一二三四五六七八九]{{4}}))\s*年(?:\s*(?P<m>\d{{1,2}}|{_HAN_NUMERAL})\s*月份?)?"
+    rf"(?P<y>(?:\d{{4}}|[零〇一二三四五六七八九]{{4}}))\s*年(?:\s*(?P<m>\d{{1,2}}|"
+    rf"{_HAN_NUMERAL})\s*月份?)?"
     rf"(?:\s*(?P<d>\d{{1,2}}|{_HAN_NUMERAL})\s*[日号])?"
 )
 def _chinese_date(match: re.Match[str]) -> list[Quantity]:
@@ -359,7 +360,8 @@ def _chinese_date(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    rf"(?<![\d个第])(?P<m>\d{{1,2}}|{_HAN_NUMERAL})\s*月份?(?:\s*(?P<d>\d{{1,2}}|{_HAN_NUMERAL})\s*[日号])?"
+    rf"(?<![\d个第])(?P<m>\d{{1,2}}|{_HAN_NUMERAL})\s*月份?(?:\s*(?P<d>\d{{1,2}}|"
+    rf"{_HAN_NUMERAL})\s*[日号])?"
 )
 def _chinese_month_day(match: re.Match[str]) -> list[Quantity]:
     return _date(match, -1, _part(match, "m"), _part(match, "d"))
@@ -373,7 +375,8 @@ def _chinese_day(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\.?(?: of)? (?P<m>{_MONTH})\b\.?(?:,? (?P<y>(?:19|20)\d\d)\b)?"
+    rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\.?(?: of)? (?P<m>{_MONTH})\b\.?(?:,? (?P<y>(?:19|"
+    rf"20)\d\d)\b)?"
 )
 def _day_month(match: re.Match[str]) -> list[Quantity]:
     return _date(match, _part(match, "y"), _MONTHS[match["m"]], _part(match, "d"))
@@ -397,7 +400,8 @@ def _month_day(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    r"(?P<half>上午|早上|凌晨|中午|下午|晚上|傍晚)?\s*(?P<h>\d{1,2}|[一二三四五六七八九十两]{1,3})\s*(?:点钟?|时(?![间候段期差长]))"
+    r"(?P<half>上午|早上|凌晨|中午|下午|晚上|傍晚)?\s*(?P<h>\d{1,2}|"
+    r"[一二三四五六七八九十两]{1,3})\s*(?:点钟?|时(?![间候段期差长]))"
     r"(?:\s*(?P<min>\d{1,2})\s*分|(?P<b>半))?"
 )
 def _chinese_time(match: re.Match[str]) -> list[Quantity]:
@@ -409,7 +413,8 @@ def _chinese_time(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    r"(?P<half>上午|早上|凌晨|中午|下午|晚上|傍晚)?\s*(?<![\d.:])(?P<h>\d{1,2})[::](?P<min>\d\d)(?![\d:])"
+    r"(?P<half>上午|早上|凌晨|中午|下午|晚上|"
+    r"傍晚)?\s*(?<![\d.:])(?P<h>\d{1,2})[::](?P<min>\d\d)(?![\d:])"
     r"\s*(?P<m>[ap]\.?m\b\.?)?"
 )
 def _clock_time(match: re.Match[str]) -> list[Quantity]:
@@ -466,7 +471,8 @@ def _adverb(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    r"半\s*(?P<u>天|年|个月|小时|个小时|个工作日|日)|\bhalf (?:an? )?(?:working |business )?(?P<v>day|year|hour|month)s?\b"
+    r"半\s*(?P<u>天|年|个月|小时|个小时|个工作日|日)|\bhalf (?:an? )?(?:working |"
+    r"business )?(?P<v>day|year|hour|month)s?\b"
 )
 def _half(match: re.Match[str]) -> list[Quantity]:
     kind, unit = _UNITS[match["u"] or match["v"]]
@@ -474,7 +480,8 @@ def _half(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    rf"(?<![\w.])(?P<n>{_NUMERAL}|{_WORD_NUMERAL})[ -]?(?P<scale>thousand|million|billion|万|亿|千|百)?"
+    rf"(?<![\w.])(?P<n>{_NUMERAL}|{_WORD_NUMERAL})[ -]?(?P<scale>thousand|million|billion|万|"
+    rf"亿|千|百)?"
     rf"[ -]?{_BETWEEN}(?P<u>{_UNIT})(?P<after>\w?)"
 )
 def _with_unit(match: re.Match[str]) -> list[Quantity]:
@@ -482,7 +489,8 @@ def _with_unit(match: re.Match[str]) -> list[Quantity]:
 
 
 @_pattern(
-    rf"(?<![第几])(?P<n>{_NUMERAL}|{_HAN_NUMERAL})\s?(?P<scale>万|亿|千|百)?余?多?\s?(?P<u>{_UNIT})(?P<after>\w?)"
+    rf"(?<![第几])(?P<n>{_NUMERAL}|{_HAN_NUMERAL})\s?(?P<scale>万|亿|千|"
+    rf"百)?余?多?\s?(?P<u>{_UNIT})(?P<after>\w?)"
 )
 def _han_with_unit(match: re.Match[str]) -> list[Quantity]:
     return _measured(match)
@@ -512,7 +520,8 @@ def _scale(scale: str | None) -> float:
 
 
 @_pattern(
-    rf"(?<![\w.])(?P<n>{_NUMERAL})(?:[ -]?(?P<scale>thousand|million|billion|万|亿))?(?:st|nd|rd|th)?(?![\w])"
+    rf"(?<![\w.])(?P<n>{_NUMERAL})(?:[ -]?(?P<scale>thousand|million|billion|万|亿))?(?:st|nd|"
+    rf"rd|th)?(?![\w])"
     rf"|(?<![a-z\d.])(?P<h>{_NUMERAL})(?P<hs>万|亿)?(?![\da-z])"
 )
 def _plain(match: re.Match[str]) -> list[Quantity]:

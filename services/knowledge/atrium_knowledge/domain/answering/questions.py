@@ -74,50 +74,61 @@ _HOW_MANY_UNIT: Final = {
     for unit, words in _UNIT_WORDS.items()
 }
 _MONEY: Final = re.compile(
-    r"多少\s*(?:钱|元|块|万|欧元|美元)|几\s*(?:元|块钱|欧元)|金额|价格|费用是|工资|薪资|薪酬|月薪|年薪|底薪|奖金|津贴|补贴|补助|"
+    r"多少\s*(?:钱|元|块|万|欧元|美元)|几\s*(?:元|块钱|欧元)|金额|价格|费用是|工资|薪资|薪酬|"
+    r"月薪|年薪|底薪|奖金|津贴|补贴|补助|"
     r"预算|限额|上限是多少|标准是多少|餐补|礼金|报销多少|"
     r"\bhow much(?! (?:time|notice|leave|vacation|holiday|advance|warning))\b|"
     r"\b(?:salary|pay|price|cost|budget|allowance|bonus|fee|fees|amount|subsidy|reimbursement|"
     r"wage|stipend|per diem)\b"
 )
 _PERCENT: Final = re.compile(
-    r"百分之[几多]|多少个?百分|比例|占比|费率|税率|几成|多少\s*%|\b(?:percentage|per ?cent|what share|"
+    r"百分之[几多]|多少个?百分|比例|占比|费率|税率|几成|多少\s*%|\b(?:percentage|per ?cent|"
+    r"what share|"
     r"what proportion|what fraction|what rate)\b"
 )
 _TIME_OF_DAY: Final = re.compile(r"几点|什么钟点|\b(?:what time|which hour)\b")
 _WHEN: Final = re.compile(
-    r"什么时候|什么时间|何时|哪[一]?天|哪[一]?年|哪[一]?日|几月|几号|哪个?月|日期|截止|期限是|生效|哪个?季|什么日子|哪个?年代|"
+    r"什么时候|什么时间|何时|哪[一]?天|哪[一]?年|哪[一]?日|几月|几号|哪个?月|日期|截止|期限是|"
+    r"生效|哪个?季|什么日子|哪个?年代|"
     r"何年|何月|何日|周几|星期几|年份|时间是|"
     r"\bwhen\b|\bwhat (?:date|day|month|year)\b|\bwhich (?:date|day|month|year|quarter)\b|"
     r"\b(?:by|until|till) when\b|\bdeadline\b|\bhow soon\b"
 )
 _HOW_LONG: Final = re.compile(
-    r"多久|多长时间|多少时间|时长|多长(?=[的有?？]|$)|提前多[久少长]|为期|期限|最长|有效期|保留多|\bhow long\b|\bhow (?:far|much) (?:time|notice|"
-    r"in advance|ahead|warning)\b|\bhow much time\b|\bhow far\b|\bwhat (?:period|duration|lead time)\b|"
+    r"多久|多长时间|多少时间|时长|多长(?=[的有?？]|$)|提前多[久少长]|为期|期限|最长|有效期|"
+    r"保留多|\bhow long\b|\bhow (?:far|much) (?:time|notice|"
+    r"in advance|ahead|warning)\b|\bhow much time\b|\bhow far\b|\bwhat (?:period|duration|"
+    r"lead time)\b|"
     r"\b(?:lead time|duration|notice period|time limit|response time)\b"
 )
 _HOW_MUCH_LEAVE: Final = re.compile(
-    r"\bhow much (?:\w+ ){0,2}?(?:leave|vacation|holiday|notice)\b|(?:有|享有|给)(?:多长|多少).{0,6}假"
+    r"\bhow much (?:\w+ ){0,2}?(?:leave|vacation|holiday|notice)\b|(?:有|享有|给)(?:多长|"
+    r"多少).{0,6}假"
 )
 _HOW_MANY: Final = re.compile(
-    r"多少|几(?!乎)|第几|数量|人数|次数|数目|多大|多高|多重|多远|多深|多快|多宽|\bhow (?:many|much|often|high|tall|large|big|"
+    r"多少|几(?!乎)|第几|数量|人数|次数|数目|多大|多高|多重|多远|多深|多快|多宽|\bhow (?:many|"
+    r"much|often|high|tall|large|big|"
     r"old|deep|heavy|wide|fast)\b|\bwhat (?:is|are) the (?:number|limit|maximum|minimum|size|"
     r"amount|total)\b|\b(?:maximum|minimum) (?:number|amount)\b"
 )
 _PEOPLE: Final = re.compile(
-    r"谁|哪位|何人|哪些人|什么人|哪一位|哪个人|负责人是|联系人|姓名|审批人|领导人|作者|\bwho(?:m|se)?\b|\bwhich (?:person|"
+    r"谁|哪位|何人|哪些人|什么人|哪一位|哪个人|负责人是|联系人|姓名|审批人|领导人|作者|"
+    r"\bwho(?:m|se)?\b|\bwhich (?:person|"
     r"manager|colleague|employee|officer|director|lead)\b|\bcontact person\b"
 )
 _PLACE: Final = re.compile(
-    r"哪里|哪儿|何处|何地|什么地方|在哪|哪个?(?:城市|国家|地区|省|市|县|区|州|地方|地点|办公室|楼|房间|系统|平台|网站|应用)|哪国|地点|位于|\bwhere\b|"
+    r"哪里|哪儿|何处|何地|什么地方|在哪|哪个?(?:城市|国家|地区|省|市|县|区|州|地方|地点|"
+    r"办公室|楼|房间|系统|平台|网站|应用)|哪国|地点|位于|\bwhere\b|"
     r"\b(?:which|what) (?:city|country|place|region|room|office|floor|building|location|state)\b"
 )
 _CONTACT: Final = re.compile(
-    r"邮箱|邮件地址|电话|号码|热线|网址|链接|地址|频道|联系方式|怎么联系|\be-?mail\b|\bphone\b|\btelephone\b|\bhotline\b|\bnumber to call\b|"
+    r"邮箱|邮件地址|电话|号码|热线|网址|链接|地址|频道|联系方式|怎么联系|\be-?mail\b|"
+    r"\bphone\b|\btelephone\b|\bhotline\b|\bnumber to call\b|"
     r"\burl\b|\blink\b|\bwebsite\b|\baddress\b|\bchannel\b|\bcontact\b"
 )
 _STEPS: Final = re.compile(
-    r"如何|怎么(?!样的)|怎样|步骤|流程|怎么办|该做什么|要做什么|做些什么|需要做|操作|方法是|有哪些要求|\bhow (?:do|can|should|to|does|would|must|may|"
+    r"如何|怎么(?!样的)|怎样|步骤|流程|怎么办|该做什么|要做什么|做些什么|需要做|操作|方法是|"
+    r"有哪些要求|\bhow (?:do|can|should|to|does|would|must|may|"
     r"is|are)\b|\bsteps?\b|\bprocedure\b|\bprocess for\b|\bwhat (?:should|must|do) (?:i|we|you|one|"
     r"\w+) do\b|\bwhat happens\b|\bwhat to do\b"
 )
@@ -126,7 +137,8 @@ _REASON: Final = re.compile(
 )
 _YES_NO: Final = re.compile(
     r"吗\s*[？?]?\s*$|是否|能否|可否|是不是|能不能|可不可以|会不会|有没有|要不要|需不需要|算不算|"
-    r"^\s*(?:is|are|am|was|were|do|does|did|can|could|may|must|shall|should|will|would|has|have|had)"
+    r"^\s*(?:is|are|am|was|were|do|does|did|can|could|may|must|shall|should|will|would|has|"
+    r"have|had)"
     r"\b(?! (?:not )?(?:the )?following)"
 )
 _NAME: Final = re.compile(r"哪|什么|何|\b(?:which|what|name|called)\b")
@@ -136,12 +148,15 @@ _EMAIL_OR_LINK: Final = re.compile(
     r"(?:^|\s)[#/][a-z][\w-]+"
 )
 _CAUSE: Final = re.compile(
-    r"因为|由于|因此|所以|原因|为了|以便|以免|导致|使得|缘于|故而|出于|\b(?:because|since|due to|so that|in order to|therefore|"
+    r"因为|由于|因此|所以|原因|为了|以便|以免|导致|使得|缘于|故而|出于|\b(?:because|since|"
+    r"due to|so that|in order to|therefore|"
     r"reason|as a result|caused|owing to|to avoid|to ensure|so)\b"
 )
 _IMPERATIVE: Final = re.compile(
-    r"应|须|必须|需|请|先|再|然后|之后|提交|填写|点击|联系|申请|通过|登录|打开|选择|输入|\b(?:please|must|should|first|then|next|click|open|"
-    r"select|submit|ask|apply|enter|call|use|go to|send|fill|contact|run|choose|report|tell|write)\b"
+    r"应|须|必须|需|请|先|再|然后|之后|提交|填写|点击|联系|申请|通过|登录|打开|选择|输入|"
+    r"\b(?:please|must|should|first|then|next|click|open|"
+    r"select|submit|ask|apply|enter|call|use|go to|send|fill|contact|run|choose|report|tell|"
+    r"write)\b"
 )
 _LATIN_NAME: Final = re.compile(
     r"[A-Za-z\u00c0-\u024f\d]+(?:[-_/][A-Za-z\u00c0-\u024f\d]+|(?<=[A-Z]) \d+(?!\w))*"
@@ -156,7 +171,8 @@ _CAPITALISED: Final = re.compile(
     r"(?<![.!?。\n]\s)(?<!^)\b[A-Z][a-zA-Z'’-]+(?:\s+[A-Z][a-zA-Z'’-]+)+"
 )
 _ROLE_NOUN: Final = re.compile(
-    r"经理|主管|总监|负责人|部门|人力资源部|总经理|委员会|董事|主任|小组|办公室|团队|部$|专员|\b(?:manager|director|head|lead|officer|"
+    r"经理|主管|总监|负责人|部门|人力资源部|总经理|委员会|董事|主任|小组|办公室|团队|部$|专员|"
+    r"\b(?:manager|director|head|lead|officer|"
     r"team|department|committee|council|board|hr|ceo|cto|cfo|supervisor)\b",
     re.IGNORECASE,
 )
@@ -177,11 +193,15 @@ class Question:
 
 
 _ASKING: Final = re.compile(
-    r"多少\s*(?:天|个?小时|分钟|个?月|年|周|次|钱|元|人|个|分|岁)?|第?几(?:天|点|号|个?月|年|周|次|个|岁|人|分)?|什么(?:时候|时间|地方)?|"
-    r"怎么样?|如何|怎样|哪[里儿些个位天年家条种款一]?|是否|有没有|是不是|能不能|可不可以|会不会|要不要|多久|多长(?:时间)?|请问|的话|"
+    r"多少\s*(?:天|个?小时|分钟|个?月|年|周|次|钱|元|人|个|分|岁)?|第?几(?:天|点|号|个?月|年|"
+    r"周|次|个|岁|人|分)?|什么(?:时候|时间|地方)?|"
+    r"怎么样?|如何|怎样|哪[里儿些个位天年家条种款一]?|是否|有没有|是不是|能不能|可不可以|"
+    r"会不会|要不要|多久|多长(?:时间)?|请问|的话|"
     r"为什么|为何|谁|吗|呢|何时|之内|以内|我要|我想|"
-    r"\bhow (?:many|much|long|often|soon|far)(?: (?:more )?(?:days?|weeks?|months?|years?|hours?|minutes?|times?|"
-    r"people|money|notice))?\b|\bat what time\b|\bwhat time\b|\bwhat is the name of\b|\bwhat kind of\b|"
+    r"\bhow (?:many|much|long|often|soon|far)(?: (?:more )?(?:days?|weeks?|months?|years?|"
+    r"hours?|minutes?|times?|"
+    r"people|money|notice))?\b|\bat what time\b|\bwhat time\b|\bwhat is the name of\b|"
+    r"\bwhat kind of\b|"
     r"\bon which\b|\bat most\b|\bat least\b|\bis there\b|\bare there\b|\btell me\b"
 )
 
@@ -239,11 +259,13 @@ def expectation_of(question: str) -> Expectation:
         return Expectation(AnswerType.WHEN, _TIMES | _DURATIONS)
     how_many = bool(_HOW_MANY.search(text))
     yes_no = bool(_YES_NO.search(text))
-    if _MONEY.search(text) and (how_many or not (yes_no or _PEOPLE.search(text))):
-        if how_many or not (_STEPS.search(text) or _REASON.search(text) or _PLACE.search(text)):
-            return Expectation(
-                AnswerType.QUANTITY, frozenset({_Q.MONEY, _Q.PERCENT, _Q.NUMBER, _Q.COUNT})
-            )
+    asks_else = yes_no or any(
+        pattern.search(text) for pattern in (_PEOPLE, _STEPS, _REASON, _PLACE)
+    )
+    if _MONEY.search(text) and (how_many or not asks_else):
+        return Expectation(
+            AnswerType.QUANTITY, frozenset({_Q.MONEY, _Q.PERCENT, _Q.NUMBER, _Q.COUNT})
+        )
     if how_many and not yes_no:
         return Expectation(AnswerType.QUANTITY, _ANY_NUMBER)
     if _REASON.search(text):
