@@ -94,7 +94,9 @@ def read(reading: Reading) -> None:
 
 def _add_slide(builder: DocumentBuilder, slide: Any, page: int) -> None:
     shapes = [shape for shape in _leaves(slide.shapes) if not _is_furniture(shape)]
-    shapes.sort(key=_reading_order)
+    if len(shapes) > 2:
+        # A title and one more need no order, and places are slow to ask for: layouts hold them.
+        shapes.sort(key=_reading_order)
     title = next((shape for shape in shapes if _placeholder(shape) in _TITLES), None)
     if title is not None:
         builder.add(BlockKind.HEADING, title.text_frame.text.replace("\v", " "), level=1, page=page)
