@@ -26,6 +26,7 @@ from atrium_knowledge.domain.sentences import Unit, split_units
 _SHARE_SAME_LANGUAGE: Final = 0.6
 _SHARE_OTHER_LANGUAGE: Final = 0.45
 _CLOSE_SECOND: Final = 0.85
+_CLAUSE: Final = re.compile(r"[，。；！？\n]|[,;.!?](?=\s|$)")
 _MARK: Final = re.compile(r"\s*[\[【](?:\d{1,2}\s*[,，、]?\s*)+[\]】]")
 _ENUMERATION: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*•])\s+")
 _NEGATION: Final = {
@@ -59,6 +60,8 @@ class Support:
 class _Source:
     passage: Passage
     units: tuple[tuple[Unit, Folded], ...]
+    clauses: tuple[tuple[Folded, int], ...]
+    """Clauses with the number of denials in each."""
     whole: Folded
     quantities: list[Quantity]
 
@@ -90,8 +93,12 @@ class SentenceVerifier:
         order = [i for i in cited if 0 <= i < len(self._sources)]
         order += [i for i in range(len(self._sources)) if i not in order]
         slots = self._lexicon.slots(text)
+        if not any(character.isalpha() for slot in slots for character in slot.surface):
+            return None  # a bare number says nothing that could be checked
         quantities = find_quantities(text)
         names = [name for name in names_in(text) if not self._asked.mentions(name)]
+        if self._denied(text):
+            return None
         for index in order:
             unit = self._supported_by(index, text, slots, quantities, names)
             if unit is not None:
@@ -122,11 +129,26 @@ class SentenceVerifier:
         best = max(range(len(shares)), key=shares.__getitem__)
         if shares[best] == 0:
             return None
-        denies = _denies(text)
-        close = [i for i, share in enumerate(shares) if share >= _CLOSE_SECOND * shares[best]]
-        if all(_denies(source.units[i][1].text) != denies for i in close):
-            return None
         return source.units[best][0]
+
+    def _denied(self, text: str) -> bool:
+        """Tell whether the clause of any source that is nearest to a clause says the opposite."""
+        for clause in _CLAUSE.split(text):
+            slots = self._lexicon.slots(clause)
+            if not slots:
+                continue
+            shares = [
+                (_share(slots, folded), denied % 2)
+                for source in self._sources
+                for folded, denied in source.clauses
+            ]
+            best = max((share for share, _ in shares), default=0.0)
+            if best < _SHARE_OTHER_LANGUAGE:
+                continue
+            near = {denied for share, denied in shares if share >= _CLOSE_SECOND * best}
+            if _denials(clause) % 2 not in near:
+                return True
+        return False
 
     def _named(self, name: str, folded: Folded) -> bool:
         if folded.mentions(name):
@@ -160,6 +182,11 @@ def _source(passage: Passage) -> _Source:
             (unit, Folded(passage.text[unit.start : unit.end]))
             for unit in split_units(passage.text)
         ),
+        clauses=tuple(
+            (Folded(clause), _denials(clause))
+            for clause in _CLAUSE.split(passage.text)
+            if clause.strip()
+        ),
         whole=Folded(whole),
         quantities=find_quantities(whole),
     )
@@ -177,6 +204,6 @@ def _unit_share(slots: Sequence[Slot], quantities: Sequence[Quantity], folded: F
     return (sum(mentions(slot, folded) for slot in slots) + 2 * shared) / total if total else 0.0
 
 
-def _denies(text: str) -> bool:
+def _denials(text: str) -> int:
     folded = _LIMITS.sub(" ", tokens.fold(text))
-    return any(pattern.search(folded) for pattern in _NEGATION.values())
+    return sum(len(pattern.findall(folded)) for pattern in _NEGATION.values())
