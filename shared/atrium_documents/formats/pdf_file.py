@@ -275,7 +275,10 @@ class _Probe:
         self._fonts: dict[tuple[bytes, int], tuple[bool, bool]] = {}
 
     def lines(self, start: int, end: int) -> Iterator[Line]:
-        """The pieces of one line of the page: wide gaps divide it."""
+        """The pieces of one line of the page that hold visible text: wide gaps divide it."""
+        return (line for line in self._pieces(start, end) if line.text)
+
+    def _pieces(self, start: int, end: int) -> Iterator[Line]:
         words = [match.span() for match in _WORD.finditer(self._chars, start, end)]
         piece: list[tuple[str, float, float, float, float]] = []
         size = self._size(words) if words else 0.0

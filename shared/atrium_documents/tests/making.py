@@ -39,7 +39,7 @@ class PdfPage:
         return self
 
     def rare(self, x: float, y: float, text: str, size: float = 11) -> PdfPage:
-        """Text in a font whose letters A, B, C are the characters 𠮷, 家 and 😀."""
+        """Text in a font whose letters A to D are 𠮷, 家, 😀 and a space of no width."""
         self.operators.append(f"BT /F4 {size} Tf 1 0 0 1 {x} {A4[1] - y} Tm ({text}) Tj ET")
         return self
 
@@ -69,8 +69,8 @@ class PdfPage:
 
 _RARE_LETTERS = (
     b"/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapType 2 def "
-    b"1 begincodespacerange <00> <FF> endcodespacerange 3 beginbfchar <41> <D842DFB7> "
-    b"<42> <5BB6> <43> <D83DDE00> endbfchar endcmap end end"
+    b"1 begincodespacerange <00> <FF> endcodespacerange 4 beginbfchar <41> <D842DFB7> "
+    b"<42> <5BB6> <43> <D83DDE00> <44> <200B> endbfchar endcmap end end"
 )
 
 

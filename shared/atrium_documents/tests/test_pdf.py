@@ -56,6 +56,13 @@ def test_characters_beyond_the_basic_plane_keep_words_in_place(read: Read) -> No
     assert texts(document, BlockKind.TABLE_ROW) == ["𠮷家 | 😀", "😀 | 家𠮷"]
 
 
+def test_lines_of_invisible_characters_are_passed_over(read: Read) -> None:
+    page = (
+        PdfPage().rare(72, 100, "DD").lines(72, 120, PROSE).rare(72, 170, "D D").rare(72, 190, "D")
+    )
+    assert texts(read(pdf([page, page]), "a.pdf")) == [" ".join(PROSE)] * 2
+
+
 def test_divided_words_are_made_whole_and_compounds_kept(read: Read) -> None:
     lines = [
         "The well-known rule grants thirty days of paid leave in every full calen-",
