@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -167,7 +168,7 @@ async def pull_set(name: str) -> str:
     return f"{sizes}, {'here already' if here else 'fetched and checked'}"
 
 
-def _pull_showing(store: ModelStore, names: list[str]) -> list[Path]:
+def _pull_showing(store: ModelStore, names: list[str]) -> Sequence[Path]:
     console = make_console(stderr=True)
     if not console.is_terminal:
         return store.pull(names, _tell_stages())

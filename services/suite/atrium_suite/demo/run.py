@@ -150,7 +150,7 @@ class Demo:
             f"indexing {sum(each.index_seconds for each in progress):.1f} s",
         ]
         words = f"{passages} passages" + (f", {tokens:,} tokens encoded" if tokens else "")
-        self._took("documents", begun, f"{words}; summed over files: {', '.join(parts)}")
+        self._took("documents", begun, words, f"summed over files: {', '.join(parts)}")
 
     async def _wait_for_models(self, suite: Suite) -> None:
         if self._models == "none":
@@ -158,8 +158,8 @@ class Demo:
         begun = time.monotonic()
         with self._screen.busy("The generator is being loaded and warmed up ..."):
             now = await suite.wait_until_ready(_WARM_UP_SECONDS)
-        states = [f"{part.name} {part.state.lower()}" for part in now.parts]
-        self._took("warm-up", begun, ", ".join(states) + " (the rest of it ran beside the above)")
+        states = [f"{part.name.removeprefix('models/')} {part.state.lower()}" for part in now.parts]
+        self._took("warm-up", begun, f"{', '.join(states)}; loaded beside the above")
         for part in now.parts:
             if part.state != "READY":
                 self._fault(f"{part.name} is not available: {part.reason}")
@@ -179,7 +179,7 @@ class Demo:
                     for language in question.text:
                         generate = self._models != "none" and _is_generated(number, language)
                         for person in self._handbook.people:
-                            view.asking(person.id, "is being answered ...")
+                            view.asking(person.id)
                             asked = await ask_as(
                                 clients[person.id],
                                 self._handbook,
@@ -218,21 +218,17 @@ class Demo:
         self._screen.part("5  Result 结果")
         asked = self._result.asked
         answered = [each for each in asked if each.answer.citations]
-        right = len(asked) - len([each for each in asked if each.verdict.faults])
-        refused = {
-            each.person.id
-            for each in asked
-            if each.verdict.faults == () and each.answer.restricted_topic
-        }
+        right = [each for each in asked if not each.verdict.faults]
+        refused = {each.person.id for each in right if each.answer.restricted_topic == "pay"}
         self._screen.line(
             "decisions",
-            f"{right} of {len(asked)} as expected; {len(answered)} answers with sources; "
+            f"{len(right)} of {len(asked)} as expected; {len(answered)} answers with sources; "
             f"the pay question was refused to {', '.join(sorted(refused))}",
         )
+        if not any(each.verdict.leaks for each in asked):
+            self._screen.line("secrets", "nothing was shown to anybody who may not read it")
         for fault in self._result.faults:
             self._screen.fault(fault)
-        if not self._result.faults:
-            self._screen.line("secrets", "nothing shown that its reader may not read")
         self._times.append(("all", time.monotonic() - self._begun, ""))
         self._screen.times(self._times)
         env = self._folder / "env"
@@ -254,10 +250,10 @@ class Demo:
             ],
         )
 
-    def _took(self, what: str, begun: float, words: str) -> None:
+    def _took(self, what: str, begun: float, words: str, figures: str = "") -> None:
         seconds = time.monotonic() - begun
-        self._times.append((what, seconds, words))
-        self._screen.line(what, words, seconds)
+        self._times.append((what, seconds, figures))
+        self._screen.line(what, "; ".join(filter(None, (words, figures))), seconds)
 
     def _fault(self, words: str) -> None:
         self._result.faults.append(words)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.rule import Rule
 from rich.spinner import Spinner
@@ -14,14 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from atrium.admin.v1 import admin_pb2
+from atrium.knowledge.v1 import knowledge_pb2
 from atrium_suite.demo.handbook import Handbook, SampleQuestion
 from atrium_suite.demo.steps import Asked
 from atrium_suite.demo.transcript import Transcript
 from atrium_suite.terminal.answers import DECISIONS, engine_in_words, place_of
-from atrium_suite.terminal.output import make_console, make_table, plain
+from atrium_suite.terminal.output import make_console, make_table, plain, wrap
 from atrium_suite.terminal.uploads import FileAdded
 
 _WIDTH = 112
+_DEGRADED = "▾"
 
 
 class DemoScreen:
@@ -116,6 +118,8 @@ class DemoScreen:
         with self._live(view):
             yield view
         self._transcript.table(*view.cells())
+        for reason in view.degraded_reasons():
+            self._transcript.paragraph(f"{_DEGRADED} degraded 降级: {reason}")
 
     def audit(self, events: Sequence[admin_pb2.AuditEvent], verified: str) -> None:
         """Show the end of the audit log."""
@@ -184,10 +188,10 @@ class DocumentsView:
 
     def __rich__(self) -> RenderableType:
         table = make_table(*self._COLUMNS)
-        table.columns[0].no_wrap = True
+        for column in table.columns:
+            column.no_wrap = True
         for column in table.columns[2:7]:
             column.justify = "right"
-            column.no_wrap = True
         for row in self._rows():
             table.add_row(*row)
         return table
@@ -201,7 +205,7 @@ class DocumentsView:
             added = self._added.get(document.id)
             labels = ", ".join(document.labels) or "everyone"
             for needed in document.section_labels.values():
-                labels += f"; one section {', '.join(needed)}"
+                labels += f"\n a section: {', '.join(needed)}"
             name = plain(document.path.name)
             if added is None:
                 yield (name, plain(labels, "dim"), *([Text("")] * 5), Text("waiting", "dim"))
@@ -223,65 +227,95 @@ class QuestionView:
     """A row for each person and language."""
 
     _COLUMNS = ("", "who", "decision", "answer and sources", "engine", "s")
+    _WIDTHS = (2, 16, 9, 0, 13, 4)
+    _GAP = 2
+    _LINES_OF_TEXT = 4
+    _LINES_OF_SOURCE = 1
 
     def __init__(self, question: SampleQuestion) -> None:
         self._question = question
         self._asked: list[Asked] = []
         self._asking = ""
 
-    def asking(self, person: str, words: str) -> None:
+    def asking(self, person: str) -> None:
         """Say who is being answered now."""
-        self._asking = f"{person} {words}"
+        self._asking = person
 
     def add(self, asked: Asked) -> None:
         """Add an answer."""
         self._asked.append(asked)
         self._asking = ""
 
-    def __rich__(self) -> RenderableType:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(self._asked))
-        for column, width in zip(self._COLUMNS, (2, None, 9, None, None, None), strict=True):
-            table.add_column(column, header_style="dim", width=width, overflow="fold")
-        table.columns[3].ratio = 1
-        table.columns[5].justify = "right"
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width - sum(self._WIDTHS) - self._GAP * (len(self._WIDTHS) - 1)
+        table = Table(box=None, pad_edge=False, padding=(0, self._GAP, 0, 0))
+        for column, fixed in zip(self._COLUMNS, self._WIDTHS, strict=True):
+            table.add_column(column, header_style="dim", width=fixed or width, no_wrap=True)
+        table.columns[-1].justify = "right"
         language = ""
         for asked in self._asked:
             first = asked.language != language
             if first and language:
                 table.add_row()
             language = asked.language
-            mark, *cells = _question_row(asked)
+            mark, *cells = self._row(asked, width)
             table.add_row(mark if first else Text(""), *cells)
-        if not self._asking:
-            return table
-        return Group(table, Spinner("dots", Text(self._asking, "dim")))
+        if self._asked:
+            yield table
+        for reason in self.degraded_reasons():
+            yield plain(f"{_DEGRADED} degraded 降级: {reason}", "yellow")
+        if self._asking:
+            yield Spinner("dots", Text(f"{self._asking} is being answered ...", "dim"))
+
+    def degraded_reasons(self) -> list[str]:
+        """Return why answers are degraded, each reason once."""
+        engines = [asked.answer.engine for asked in self._asked]
+        return list(dict.fromkeys(each.degraded_reason for each in engines if each.degraded))
 
     def cells(self) -> tuple[Sequence[str], list[Sequence[str]]]:
-        """Return the same as plain text."""
-        rows = [[cell.plain for cell in _question_row(asked)] for asked in self._asked]
+        """Return the same as plain text, nothing cut."""
+        rows: list[Sequence[str]] = [
+            [cell.plain for cell in self._row(asked, None)] for asked in self._asked
+        ]
         return self._COLUMNS, rows
 
+    def _row(self, asked: Asked, width: int | None) -> Sequence[Text]:
+        answer = asked.answer
+        name, _, colour = DECISIONS[answer.decision]
+        answered = name == "ANSWERED"
+        words: list[Text] = []
 
-def _question_row(asked: Asked) -> Sequence[Text]:
-    answer = asked.answer
-    name, _, colour = DECISIONS[answer.decision]
-    answered = name == "ANSWERED"
-    words = [plain(" ".join(answer.text.split()), "" if answered else "dim")]
+        def add(text: str, style: str, lines: int | None) -> None:
+            broken = [text] if width is None else wrap(text, width, lines=lines)
+            words.extend(plain(line, style) for line in broken)
+
+        add(answer.text, "" if answered else "dim", self._LINES_OF_TEXT)
+        for source in _sources(answer):
+            add(source, "dim cyan", self._LINES_OF_SOURCE)
+        for remark in asked.verdict.remarks:
+            add(f"≈ {remark}", "yellow", None)
+        for fault in asked.verdict.faults:
+            add(f"✗ {fault}", "bold red", None)
+        engine = engine_in_words(answer.engine) if answered else ""
+        mark = f"{_DEGRADED} " if answer.engine.degraded else ""
+        return (
+            Text(asked.language, "dim"),
+            Text.assemble((asked.person.id, "bold"), "\n", (asked.person.role, "dim")),
+            Text(name.replace("_", " "), f"bold {colour}"),
+            Text("\n").join(words),
+            Text(mark + engine, "magenta" if engine and engine != "extractive" else "dim"),
+            Text(f"{asked.seconds:.1f}", "dim"),
+        )
+
+
+def _sources(answer: knowledge_pb2.Answer) -> list[str]:
+    """Return each source once, with the numbers under which it is cited."""
+    numbers: dict[str, list[str]] = {}
     for citation in answer.citations:
-        words.append(plain(f"[{citation.number}] {place_of(citation.passage)}", "dim cyan"))
-    if answer.engine.degraded:
-        words.append(plain(f"degraded 降级: {answer.engine.degraded_reason}", "yellow"))
-    words += [plain(f"≈ {remark}", "yellow") for remark in asked.verdict.remarks]
-    words += [plain(f"✗ {fault}", "bold red") for fault in asked.verdict.faults]
-    engine = engine_in_words(answer.engine) if answered else ""
-    return (
-        Text(asked.language, "dim"),
-        Text.assemble((asked.person.id, "bold"), "\n", (asked.person.role, "dim")),
-        Text(name.replace("_", " "), f"bold {colour}"),
-        Text("\n").join(words),
-        Text(engine, "magenta" if engine and engine != "extractive" else "dim"),
-        Text(f"{asked.seconds:.1f}", "dim"),
-    )
+        cited = numbers.setdefault(place_of(citation.passage), [])
+        if f"[{citation.number}]" not in cited:
+            cited.append(f"[{citation.number}]")
+    return [f"{''.join(cited)} {place}" for place, cited in numbers.items()]
 
 
 def _state(added: FileAdded) -> Text:
@@ -289,8 +323,8 @@ def _state(added: FileAdded) -> Text:
         return plain(f"✗ {added.reason}", "bold red")
     if added.document is None:
         return plain(added.stage, "yellow")
-    noticed = ", ".join(added.document.warnings)
-    return Text.assemble(("✓ ", "green"), plain(noticed, "dim"))
+    by_ocr = any("OCR" in warning for warning in added.document.warnings)
+    return Text.assemble(("✓ ", "green"), ("read by OCR" if by_ocr else "", "dim"))
 
 
 def _milliseconds(seconds: float) -> Text:

@@ -25,10 +25,17 @@ class Shown:
 class Verdict:
     """What is wrong with it, if anything."""
 
-    faults: tuple[str, ...] = ()
-    """Another decision than expected, or a fact that this person may not read."""
+    leaks: tuple[str, ...] = ()
+    """Facts that this person may not read."""
+    wrong: tuple[str, ...] = ()
+    """Another decision than expected."""
     remarks: tuple[str, ...] = ()
     """What is not wrong, but should be known."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Everything that may not be."""
+        return self.leaks + self.wrong
 
 
 def judge(
@@ -46,12 +53,13 @@ def judge(
         encoder: Whether an encoder searches across languages.
     """
     expected = question.outcomes[person]
-    faults = [
+    leaks = tuple(
         f"shows {phrase!r}, which {person} may not read"
         for phrase in handbook.forbidden_to(person, question)
         if mentions(shown.everything, phrase)
-    ]
-    remarks = []
+    )
+    wrong: list[str] = []
+    remarks: list[str] = []
     if shown.decision != expected.decision:
         if (
             not encoder
@@ -60,11 +68,11 @@ def judge(
         ):
             remarks.append("in another language; finding it needs the model set small")
         else:
-            faults.append(f"{shown.decision}, expected was {expected.decision}")
+            wrong.append(f"{shown.decision}, expected was {expected.decision}")
     elif shown.topic != expected.topic:
-        faults.append(f"refused for topic {shown.topic!r}, expected was {expected.topic!r}")
+        wrong.append(f"refused for topic {shown.topic!r}, expected was {expected.topic!r}")
     elif not mentions_all(shown.text, expected.facts):
         remarks.append("the expected words are not in it")
     elif expected.documents and not set(expected.documents).intersection(shown.documents):
         remarks.append(f"cites {', '.join(shown.documents)} instead of {expected.documents[0]}")
-    return Verdict(tuple(faults), tuple(remarks))
+    return Verdict(leaks, tuple(wrong), tuple(remarks))

@@ -10,11 +10,17 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from rich.cells import cell_len, split_text
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 _PIPE_WIDTH = 10_000
+# A line may end after any Chinese character, but not before a closing mark.
+_PIECES = re.compile(
+    "[\u3400-\u9fff\u3000-\u303f\uff00-\uffef][，。、；：？！）】》”’]*\\s*"
+    "|[^\\s\u3400-\u9fff\u3000-\u303f\uff00-\uffef]+\\s*|\\s+"
+)
 # Control characters and the marks that turn the direction of writing could make a terminal show
 # something else than what is there.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -36,6 +42,31 @@ def printable(text: str) -> str:
 def plain(text: str, style: str = "") -> Text:
     """Return a text from outside as it stands: no markup in it has a meaning."""
     return Text(printable(text), style=style)
+
+
+def wrap(text: str, width: int, *, lines: int | None = None) -> list[str]:
+    """Break a text into lines of at most ``width`` cells, Chinese between any two characters.
+
+    Args:
+        text: White space in it counts as one space.
+        width: Cells in a line; a Chinese character takes two.
+        lines: Most lines; what does not fit is cut and marked with an ellipsis.
+    """
+    broken = [""]
+    for piece in _PIECES.findall(" ".join(text.split())):
+        if broken[-1] and cell_len(broken[-1] + piece.rstrip()) > width:
+            broken[-1] = broken[-1].rstrip()
+            broken.append("")
+        broken[-1] += piece
+        while cell_len(broken[-1].rstrip()) > width:
+            head, rest = split_text(broken[-1], width)
+            broken[-1:] = [head, rest]
+    if lines is None or len(broken) <= lines:
+        return broken
+    last = broken[lines - 1].rstrip()
+    while cell_len(last) > width - 2:
+        last = last[:-1]
+    return [*broken[: lines - 1], f"{last} …"]
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:
