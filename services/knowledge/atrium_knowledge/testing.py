@@ -24,11 +24,13 @@ from atrium_knowledge.app.ports import (
     ChatMessage,
     DocumentParser,
     Embedding,
+    Finish,
     Generated,
+    Generator,
     PassageIndex,
 )
 from atrium_knowledge.bootstrap import Patience, build
-from atrium_knowledge.domain.engines import Engine, EngineKind
+from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
@@ -107,6 +109,35 @@ class NoGenerator:
         for part in parts:
             yield part
         raise NoModel
+
+
+class ScriptedGenerator:
+    """Writes what it was told to, a few characters at a time, and remembers what it was asked."""
+
+    def __init__(self, text: str, *, fail_after: int | None = None) -> None:
+        self.text = text
+        self.fail_after = fail_after
+        self.asked: list[Sequence[ChatMessage]] = []
+
+    async def stream(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str | Generated]:
+        """Yield the text; fail after ``fail_after`` characters where that is set."""
+        self.asked.append(messages)
+        for start in range(0, len(self.text), 5):
+            if self.fail_after is not None and start >= self.fail_after:
+                raise NoModel
+            yield self.text[start : start + 5]
+        engine = Engine(EngineKind.GENERATIVE, "scripted", "scripted")
+        yield Generated(self.text, engine, Usage(100, 20), Finish.STOP)
 
 
 class FakeParser:
@@ -345,6 +376,7 @@ async def open_house(
     parser: DocumentParser | None = None,
     index: PassageIndex | None = None,
     delegation: FakeDelegation | None = None,
+    generator: Generator | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Principal] = PEOPLE,
     **settings: Any,
@@ -360,7 +392,7 @@ async def open_house(
         audit=audit,
         jobs=jobs,
         embedder=embedder,
-        generator=NoGenerator(),
+        generator=generator or NoGenerator(),
         delegation=delegation,
         index=index,
         parser=parser,
