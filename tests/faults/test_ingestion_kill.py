@@ -66,7 +66,6 @@ class Service:
         """End it as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
-        await self.channel.close()
 
     async def stop(self) -> None:
         """End it in order."""
@@ -175,8 +174,8 @@ async def check_served(service: Service, ledger: Ledger) -> None:
         assert hits[0].text.startswith(word_of(document_id, section))
 
 
-def check_stored(folder: Path) -> None:
-    """Records, files and index hold the same documents, and nothing besides."""
+def check_stored(folder: Path) -> int:
+    """Records, files and index hold the same documents, and nothing besides; return how many."""
     with contextlib.closing(sqlite3.connect(folder / "knowledge.db")) as database:
         revisions = dict(database.execute("SELECT uid, seq FROM revisions").fetchall())
         assert database.execute("SELECT count(*) FROM uploads").fetchone() == (0,)
@@ -195,6 +194,7 @@ def check_stored(folder: Path) -> None:
     assert shard.edge.count(CountRequest(exact=True)) == passages == len(revisions) * SECTIONS
     assert shard.revisions() == dict.fromkeys(revisions.values(), SECTIONS)
     shard.edge.close()
+    return len(revisions)
 
 
 @pytest.mark.timeout(60 + 15 * KILLS)
@@ -221,7 +221,12 @@ async def test_acknowledged_documents_survive_a_kill_at_any_point(tmp_path: Path
         await asyncio.sleep(random.uniform(0.0, LONGEST_ROUND_SECONDS))
         await service.kill()
         await asyncio.gather(*uploads)
+        await service.channel.close()
     async with running(tmp_path) as service:
         await check_served(service, ledger)
     assert ledger.acknowledged, "no upload was acknowledged; the kills came too soon"
-    check_stored(tmp_path)
+    stored = check_stored(tmp_path)
+    print(
+        f"{KILLS} kills: {len(ledger.sent)} uploads begun, {len(ledger.acknowledged)} acknowledged, "
+        f"{stored} there, each whole"
+    )
