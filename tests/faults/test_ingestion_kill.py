@@ -227,6 +227,6 @@ async def test_acknowledged_documents_survive_a_kill_at_any_point(tmp_path: Path
     assert ledger.acknowledged, "no upload was acknowledged; the kills came too soon"
     stored = check_stored(tmp_path)
     print(
-        f"{KILLS} kills: {len(ledger.sent)} uploads begun, {len(ledger.acknowledged)} acknowledged, "
-        f"{stored} there, each whole"
+        f"{KILLS} kills: {len(ledger.sent)} uploads begun, "
+        f"{len(ledger.acknowledged)} acknowledged, {stored} there, each whole"
     )
