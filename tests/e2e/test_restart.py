@@ -42,9 +42,7 @@ async def test_a_restart_keeps_keys_documents_answers_and_the_audit_log(tmp_path
                 knowledge_service_pb2.GetDocumentRequest(name=document.name)
             )
             after = await client.answer(PARENT, QUESTION)
-            verified = await client.admin.VerifyAuditLog(
-                admin_service_pb2.VerifyAuditLogRequest()
-            )
+            verified = await client.admin.VerifyAuditLog(admin_service_pb2.VerifyAuditLogRequest())
     finally:
         await asyncio.to_thread(second.stop)
     assert kept == document

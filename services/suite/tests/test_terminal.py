@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_suite.demo.transcript import Transcript
 from atrium_suite.terminal.answers import engine_in_words, place_of, tokens_in_words
-from atrium_suite.terminal.output import megabytes, plain, printable
+from atrium_suite.terminal.output import megabytes, plain, printable, wrap
 from atrium_suite.terminal.uploads import document_id_for, find_files
 
 
@@ -29,6 +30,29 @@ def test_a_place_names_document_sections_and_page_once() -> None:
     assert place_of(knowledge_pb2.Passage(document="collections/a/documents/b")) == (
         "collections/a/documents/b"
     )
+
+
+def test_in_little_room_the_title_is_cut_and_the_section_stays() -> None:
+    passage = knowledge_pb2.Passage(
+        document_title="员工福利与家庭支持 Benefits and Family Support", section_path=["照护假"]
+    )
+    place = place_of(passage, cells=30)
+    assert cell_len(place) <= 30
+    assert place.startswith("员工福利")
+    assert place.endswith("… › 照护假")
+
+
+def test_chinese_is_broken_between_any_characters_but_not_before_a_full_stop() -> None:
+    text = "照护日独立于年假和病假，须在 Pier 中选择。"
+    assert wrap(text, 20) == ["照护日独立于年假和病", "假，须在 Pier 中选", "择。"]
+    assert wrap("one two three", 7) == ["one two", "three"]
+    assert wrap("abcdefghij", 4) == ["abcd", "efgh", "ij"]
+    assert wrap("年假。", 4) == ["年", "假。"]
+    assert wrap("", 5) == [""]
+
+
+def test_a_text_that_is_too_long_ends_in_an_ellipsis() -> None:
+    assert wrap("one two three four five", 9, lines=2) == ["one two", "three …"]
 
 
 def test_an_engine_is_named_by_what_it_is() -> None:

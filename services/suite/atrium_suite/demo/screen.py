@@ -230,7 +230,6 @@ class QuestionView:
     _WIDTHS = (2, 16, 9, 0, 13, 4)
     _GAP = 2
     _LINES_OF_TEXT = 4
-    _LINES_OF_SOURCE = 1
 
     def __init__(self, question: SampleQuestion) -> None:
         self._question = question
@@ -290,8 +289,8 @@ class QuestionView:
             words.extend(plain(line, style) for line in broken)
 
         add(answer.text, "" if answered else "dim", self._LINES_OF_TEXT)
-        for source in _sources(answer):
-            add(source, "dim cyan", self._LINES_OF_SOURCE)
+        for source in _sources(answer, width):
+            add(source, "dim cyan", 1)
         for remark in asked.verdict.remarks:
             add(f"≈ {remark}", "yellow", None)
         for fault in asked.verdict.faults:
@@ -308,14 +307,16 @@ class QuestionView:
         )
 
 
-def _sources(answer: knowledge_pb2.Answer) -> list[str]:
+def _sources(answer: knowledge_pb2.Answer, width: int | None) -> list[str]:
     """Return each source once, with the numbers under which it is cited."""
-    numbers: dict[str, list[str]] = {}
+    numbers: dict[str, str] = {}
     for citation in answer.citations:
-        cited = numbers.setdefault(place_of(citation.passage), [])
-        if f"[{citation.number}]" not in cited:
-            cited.append(f"[{citation.number}]")
-    return [f"{''.join(cited)} {place}" for place, cited in numbers.items()]
+        number = f"[{citation.number}]"
+        cells = None if width is None else width - len(number) - 1
+        place = place_of(citation.passage, cells=cells)
+        if number not in numbers.setdefault(place, ""):
+            numbers[place] += number
+    return [f"{cited} {place}" for place, cited in numbers.items()]
 
 
 def _state(added: FileAdded) -> Text:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2
+from atrium_suite.terminal.output import wrap
+
+_SHORTEST_TITLE = 12
 
 DECISIONS = {
     knowledge_pb2.Answer.DECISION_UNSPECIFIED: ("UNDECIDED", "未决定 undecided", "red"),
@@ -14,14 +19,23 @@ DECISIONS = {
 """Decision to its name, its words and its colour."""
 
 
-def place_of(passage: knowledge_pb2.Passage) -> str:
-    """Return document, sections and page or paragraph: ``Leave Rules › Sick leave › p. 2``."""
-    parts = [passage.document_title or passage.document]
+def place_of(passage: knowledge_pb2.Passage, *, cells: int | None = None) -> str:
+    """Return document, sections and page: ``Leave Rules › Sick leave › p. 2``.
+
+    Args:
+        passage: The passage.
+        cells: Room for it. In too little room the title is cut, since the rest tells more.
+    """
+    title = passage.document_title or passage.document
     # Many documents carry their title as their first heading.
-    parts += [each for each in passage.section_path if each != passage.document_title]
+    inside = [each for each in passage.section_path if each != passage.document_title]
     if passage.page:
-        parts.append(f"p. {passage.page}")
-    return " › ".join(parts)
+        inside.append(f"p. {passage.page}")
+    place = " › ".join([title, *inside])
+    if cells is None or cell_len(place) <= cells:
+        return place
+    room = max(_SHORTEST_TITLE, cell_len(title) - (cell_len(place) - cells))
+    return " › ".join([*wrap(title, room, lines=1), *inside])
 
 
 def engine_in_words(engine: engine_pb2.Engine) -> str:
