@@ -104,7 +104,6 @@ def build(
         patience: How long ingestion waits for what is away.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
-    embedder = CentredEmbedder(embedder)
     database = Database(settings.database_url, migrations=_MIGRATIONS, name="knowledge")
     operations = OperationStore(database, "knowledge", clock=clock)
     blobs = BlobStore(settings.blob_url)
@@ -161,16 +160,6 @@ def build(
     )
     recover = Recover(documents, index, blobs, jobs, clean_up, locks)
     search = SearchPassages(collections, documents, index, classes, centred, keep_index.tell)
-    ask = AskQuestion(
-        search=search,
-        topics=topics,
-        embedder=embedder,
-        generator=generator,
-        answers=recent,
-        audit=audit,
-        clock=clock,
-        ids=ids,
-    )
     ask = AskQuestion(
         search=search,
         topics=topics,

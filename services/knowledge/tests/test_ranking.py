@@ -19,7 +19,7 @@ def test_a_point_of_both_legs_comes_before_points_of_one():
         (1, 1, 0),
         (3, 0, 1),
     ]
-    assert fused[0].score == round(2 / 62, 6)
+    assert fused[0].score == round(2 / 22, 6)
     assert [one.similarity for one in fused] == [0.8, None, 0.9]
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-RANK_CONSTANT: Final = 60
-"""Of reciprocal rank fusion (Cormack, Clarke & Buettcher, SIGIR 2009)."""
+RANK_CONSTANT: Final = 20
+"""Of reciprocal rank fusion (Cormack, Clarke & Buettcher, SIGIR 2009, where it is 60). Over 2,700
+Chinese and English passages 20 finds more at rank 5: .960 against .939 of English questions, 1.00
+against .997 of Chinese ones."""
 SCORE_DIGITS: Final = 6
 """Scores are rounded: the last bits of a sum may differ with what else the index holds."""
 
@@ -41,7 +43,7 @@ def ranked(leg: Sequence[Scored], depth: int) -> list[Scored]:
 
 
 def fuse(keyword: Sequence[Scored], vector: Sequence[Scored]) -> list[Fused]:
-    """Fuse two ranked legs: each place counts ``1 / (60 + rank)``. Best first.
+    """Fuse two ranked legs: each place counts ``1 / (RANK_CONSTANT + rank)``. Best first.
 
     Equal sums stand by the better place in any leg, then by point.
     """
