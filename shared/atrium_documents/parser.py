@@ -28,6 +28,7 @@ from atrium_documents.model import ParsedDocument
 _log = logging.getLogger(__name__)
 
 _START_SECONDS: Final = 60.0
+_DYING_SECONDS: Final = 2.0
 _CHUNK: Final = 1 << 18
 _QUICK_BYTES: Final = 1 << 16
 """Results up to this size are decoded at once; larger ones in a thread."""
@@ -192,9 +193,17 @@ class _Process:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
 
-    async def end(self) -> int:
-        """Kill the process and return its exit code."""
-        self.kill()
+    async def end(self, *, is_dying: bool = False) -> int:
+        """See to it that the process ends, and return its exit code.
+
+        One that is dying is first left to it: to kill it in that moment would make the standard
+        library collect its exit code away from asyncio, and with it the reason of its death.
+        """
+        if is_dying:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.process.wait(), _DYING_SECONDS)
+        if self.process.returncode is None:
+            self.kill()
         # Reading to the end closes the pipes.
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -282,7 +291,7 @@ class _Slot:
                 limit=limits.timeout_seconds,
             ) from error
         except EOFError as error:
-            raise _crash(await self._dispose(worker), limits) from error
+            raise _crash(await self._dispose(worker, is_dying=True), limits) from error
         except BaseException:
             # Cancelled: the process is in the middle of a file that nobody waits for.
             self._discard(worker)
@@ -290,18 +299,17 @@ class _Slot:
         finally:
             self._is_quiet.set()
         if retire:
-            self._discard(worker)
+            self._discard(worker, is_dying=True)
         else:
             self.is_usable = True
         return await _decode(received)
 
-    async def _dispose(self, worker: _Process) -> int:
-        self._starting = None
-        return await asyncio.shield(self._discard(worker))
+    async def _dispose(self, worker: _Process, *, is_dying: bool = False) -> int:
+        return await asyncio.shield(self._discard(worker, is_dying=is_dying))
 
-    def _discard(self, worker: _Process) -> asyncio.Task[int]:
+    def _discard(self, worker: _Process, *, is_dying: bool = False) -> asyncio.Task[int]:
         self._starting = None
-        task = asyncio.create_task(worker.end())
+        task = asyncio.create_task(worker.end(is_dying=is_dying))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         return task
@@ -390,7 +398,7 @@ async def _start_process() -> _Process:
         if kind != frames.READY:
             raise EOFError
     except (EOFError, TimeoutError) as error:
-        code = await worker.end()
+        code = await worker.end(is_dying=isinstance(error, EOFError))
         printed = worker.errors.result().decode("utf-8", "replace").strip()
         raise ParserUnavailable(
             f"The worker process for documents did not start (exit code {code}). It printed: "
