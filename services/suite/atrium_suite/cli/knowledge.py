@@ -361,8 +361,12 @@ def _print_end(answer: knowledge_pb2.Answer, written: str, seconds: float) -> No
         console.print(plain(f"降级 degraded: {answer.engine.degraded_reason}", "yellow"))
     if answer.citations:
         console.print("来源 Sources", style="bold")
+    shown = ""
     for citation in answer.citations:
-        console.print(plain(f"[{citation.number}] {place_of(citation.passage)}"))
+        source = f"[{citation.number}] {place_of(citation.passage)}"
+        if source != shown:
+            console.print(plain(source))
+            shown = source
         quote = " ".join(citation.quote.split())
         console.print(plain(f"    “{quote}”", "dim"), soft_wrap=not console.is_terminal)
 
@@ -443,7 +447,7 @@ def _print_documents(documents: list[knowledge_pb2.Document]) -> None:
                 state.Name(each.state).lower()
                 + (f": {each.error_message}" * bool(each.error_message)),
                 str(each.passage_count),
-                megabytes(each.size_bytes),
+                megabytes(each.size_bytes) if each.size_bytes else "",
                 ", ".join(each.labels) or "everyone",
                 "; ".join(f"{s.heading}: {', '.join(s.labels)}" for s in each.section_labels),
             )
