@@ -136,11 +136,12 @@ def bundle(
 
     async def work() -> None:
         store = ModelStore.from_environment()
-        size = await asyncio.to_thread(store.bundle, names or ["small"], archive)
+        chosen = names or ["small"]
+        size = await asyncio.to_thread(store.bundle, chosen, archive)
         make_console().print(
             plain(
                 f"{archive}, {megabytes(size)}. There: ATRIUM_MODELS_MIRROR={archive.name} "
-                "atrium models pull"
+                f"atrium models pull {' '.join(chosen)}"
             ),
             soft_wrap=True,
         )
