@@ -51,6 +51,7 @@ from atrium_knowledge.app.search_passages import SearchPassages
 from atrium_knowledge.app.set_document_labels import SetDocumentLabels
 from atrium_knowledge.app.update_collection import UpdateCollection
 from atrium_knowledge.app.upload_document import INGEST_JOB, UploadDocument
+from atrium_knowledge.domain.terms import preload
 from atrium_knowledge.rpc import convert
 from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
 from atrium_knowledge.settings import KnowledgeSettings
@@ -218,6 +219,9 @@ def build(
             await recover()
             ingest.open()
             stack.push_async_callback(ingest.close)
+            # Beside the start, so that the first question need not wait for them.
+            reading = asyncio.create_task(asyncio.to_thread(preload), name="dictionaries")
+            stack.push_async_callback(asyncio.wait, [reading])
             upkeep = asyncio.create_task(keep_index.run(), name="knowledge upkeep")
             stack.push_async_callback(_cancelled, upkeep)
             running.push_async_exit(stack.pop_all())

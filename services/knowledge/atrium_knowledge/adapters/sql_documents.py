@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from datetime import timedelta
+from itertools import chain
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -46,6 +47,7 @@ from atrium_shared.operations import Operation, OperationStore
 _COLLECTIONS = tables.collections
 _DOCUMENTS = tables.documents
 _REVISIONS = tables.revisions
+_SECTIONS = tables.sections
 _PASSAGES = tables.passages
 _UPLOADS = tables.uploads
 _PURGES = tables.purges
@@ -65,6 +67,12 @@ _REVISION_ROWS = (
     )
     .join(_DOCUMENTS, _DOCUMENTS.c.uid == _REVISIONS.c.document_uid)
     .join(_COLLECTIONS, _COLLECTIONS.c.uid == _REVISIONS.c.collection_uid)
+)
+_PASSAGE_ROWS = sa.select(_PASSAGES, _SECTIONS.c.path).join(
+    _SECTIONS,
+    sa.and_(
+        _SECTIONS.c.revision == _PASSAGES.c.revision, _SECTIONS.c.number == _PASSAGES.c.section
+    ),
 )
 
 
@@ -202,7 +210,6 @@ class SqlDocuments:
                     filename=upload.filename,
                     labels=sorted(labels),
                     section_labels=_section_labels_to_json(section_labels),
-                    sections=[],
                     size_bytes=upload.size_bytes,
                     media_type="",
                     language="und",
@@ -328,9 +335,16 @@ class SqlDocuments:
                     zip(parsed.chunks, parsed.texts, strict=True), 1
                 )
             ]
-            await session.execute(sa.delete(_PASSAGES).where(_PASSAGES.c.revision == seq))
-            for first in range(0, len(rows), _ROWS_PER_INSERT):
-                await session.execute(sa.insert(_PASSAGES), rows[first : first + _ROWS_PER_INSERT])
+            await self._remove_text(session, seq)
+            headed = [
+                {"revision": seq, "number": number, "path": list(path)}
+                for path, number in sections.items()
+            ]
+            for table, content in ((_SECTIONS, headed), (_PASSAGES, rows)):
+                for first in range(0, len(content), _ROWS_PER_INSERT):
+                    await session.execute(
+                        sa.insert(table), content[first : first + _ROWS_PER_INSERT]
+                    )
             counts = Counter(row["access_class"] for row in rows)
             await self._change(
                 session,
@@ -340,7 +354,6 @@ class SqlDocuments:
                 language=parsed.language,
                 page_count=parsed.page_count,
                 warnings=list(parsed.warnings),
-                sections=[list(path) for path in paths],
                 passage_count=len(rows),
                 class_counts=_counts_to_json(counts),
                 indexed=True,
@@ -351,7 +364,7 @@ class SqlDocuments:
         """Return passages of a revision from an ordinal on."""
         query = _passage_rows(seq, _PASSAGES.c.ordinal >= first).limit(count)
         async with self._database.read() as session:
-            return await self._passages(session, seq, query)
+            return [_to_passage(row) for row in await session.execute(query)]
 
     async def passages_by_point(
         self, points: AnyCollection[int]
@@ -370,20 +383,19 @@ class SqlDocuments:
                 revisions |= {row.seq: _to_revision(row) for row in rows}
             for keys in _parts([key for key in wanted if key[0] in revisions]):
                 chosen = sa.tuple_(_PASSAGES.c.revision, _PASSAGES.c.ordinal).in_(keys)
-                for row in await session.execute(sa.select(_PASSAGES).where(chosen)):
-                    passage = _to_passage(row, revisions[row.revision])
+                for row in await session.execute(_PASSAGE_ROWS.where(chosen)):
+                    passage = _to_passage(row)
                     found[passage.point] = (passage, revisions[row.revision])
         return found
 
     async def section(self, seq: int, path: tuple[str, ...]) -> Sequence[StoredPassage]:
         """Return the passages under exactly this heading path."""
         async with self._database.read() as session:
-            revision = await self._revision(session, seq)
-            if revision is None or path not in revision.sections:
+            paths = await self._sections(session, seq)
+            if path not in paths:
                 return []
-            number = revision.sections.index(path)
-            query = _passage_rows(seq, _PASSAGES.c.section == number)
-            return [_to_passage(row, revision) for row in await session.execute(query)]
+            query = _passage_rows(seq, _PASSAGES.c.section == paths.index(path))
+            return [_to_passage(row) for row in await session.execute(query)]
 
     async def passages_from(
         self, seq: int, start: int, classes: frozenset[int], limit: int
@@ -393,7 +405,7 @@ class SqlDocuments:
             seq, _PASSAGES.c.end > start, _PASSAGES.c.access_class.in_(sorted(classes))
         ).limit(limit)
         async with self._database.read() as session:
-            return await self._passages(session, seq, query)
+            return [_to_passage(row) for row in await session.execute(query)]
 
     async def hidden(self, collection_uid: str) -> frozenset[int]:
         """Return the revisions that may have points and are not searchable."""
@@ -426,11 +438,9 @@ class SqlDocuments:
             if revision is None or revision.state is not RevisionState.PROCESSING:
                 return []
             # Labels may have changed since it was parsed, to a heading that it lacks.
-            check_headings(
-                revision.document,
-                revision.section_labels,
-                (heading for path in revision.sections for heading in path),
-            )
+            if revision.section_labels:
+                paths = await self._sections(session, seq)
+                check_headings(revision.document, revision.section_labels, chain(*paths))
             siblings = await session.execute(
                 _REVISION_ROWS.where(
                     _REVISIONS.c.document_uid == revision.document_uid,
@@ -478,11 +488,10 @@ class SqlDocuments:
                 error_message=error.message,
                 passage_count=0,
                 class_counts={},
-                sections=[],
                 indexed=False,
                 labels_pending=False,
             )
-            await session.execute(sa.delete(_PASSAGES).where(_PASSAGES.c.revision == seq))
+            await self._remove_text(session, seq)
             if end_operation:
                 name = self._operations.name(revision.operation_id)
                 await self._operations.fail(name, error, session=session)
@@ -509,9 +518,9 @@ class SqlDocuments:
             )
             revisions = [_to_revision(row) for row in rows]
             stands = next(one for one in revisions if one.seq == document.shown)
-            if stands.sections:
-                headings = (heading for path in stands.sections for heading in path)
-                check_headings(stands.document, section_labels, headings)
+            paths = await self._sections(session, stands.seq)
+            if paths:
+                check_headings(stands.document, section_labels, chain(*paths))
             points: dict[int, int] = {}
             for revision in revisions:
                 await self._change(
@@ -626,13 +635,15 @@ class SqlDocuments:
         row = (await session.execute(query.with_for_update() if lock else query)).one_or_none()
         return None if row is None else _to_revision(row)
 
-    async def _passages(
-        self, session: AsyncSession, seq: int, query: sa.Select[Any]
-    ) -> list[StoredPassage]:
-        revision = await self._revision(session, seq)
-        if revision is None:
-            return []
-        return [_to_passage(row, revision) for row in await session.execute(query)]
+    async def _sections(self, session: AsyncSession, seq: int) -> list[tuple[str, ...]]:
+        """Return the heading paths of a revision's passages, by number; none until it is parsed."""
+        query = sa.select(_SECTIONS.c.path).where(_SECTIONS.c.revision == seq)
+        rows = await session.execute(query.order_by(_SECTIONS.c.number))
+        return [tuple(path) for path in rows.scalars()]
+
+    async def _remove_text(self, session: AsyncSession, seq: int) -> None:
+        for table in (_PASSAGES, _SECTIONS):
+            await session.execute(sa.delete(table).where(table.c.revision == seq))
 
     async def _change(self, session: AsyncSession, seq: int, **values: object) -> None:
         await session.execute(
@@ -646,7 +657,7 @@ class SqlDocuments:
         await self._change(
             session, revision.seq, state=RevisionState.SUPERSEDED, indexed=False, class_counts={}
         )
-        await session.execute(sa.delete(_PASSAGES).where(_PASSAGES.c.revision == revision.seq))
+        await self._remove_text(session, revision.seq)
         return await insert_purge(session, revision.collection_uid, [revision.seq], [])
 
     async def _classify(
@@ -657,7 +668,8 @@ class SqlDocuments:
         section_labels: Sequence[SectionLabels],
     ) -> dict[int, int]:
         """Give the passages of a revision the access classes that its labels mean now."""
-        rules = [access_rule(labels, section_labels, path) for path in revision.sections]
+        paths = await self._sections(session, revision.seq)
+        rules = [access_rule(labels, section_labels, path) for path in paths]
         if not rules:
             return {}
         classes = await intern_rules(session, revision.collection_uid, set(rules))
@@ -691,15 +703,15 @@ def _live(collection_uid: str, *columns: sa.ColumnElement[Any]) -> sa.Select[Any
 
 
 def _passage_rows(seq: int, *conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    chosen = sa.select(_PASSAGES).where(_PASSAGES.c.revision == seq, *conditions)
+    chosen = _PASSAGE_ROWS.where(_PASSAGES.c.revision == seq, *conditions)
     return chosen.order_by(_PASSAGES.c.ordinal)
 
 
-def _to_passage(row: sa.Row[Any], revision: Revision) -> StoredPassage:
+def _to_passage(row: sa.Row[Any]) -> StoredPassage:
     return StoredPassage(
         revision=row.revision,
         ordinal=row.ordinal,
-        section_path=revision.sections[row.section],
+        section_path=tuple(row.path),
         text=row.text,
         start=row.start,
         end=row.end,
@@ -727,7 +739,6 @@ def _to_revision(row: sa.Row[Any]) -> Revision:
         section_labels=tuple(
             SectionLabels(heading, frozenset(labels)) for heading, labels in row.section_labels
         ),
-        sections=tuple(tuple(path) for path in row.sections),
         size_bytes=row.size_bytes,
         media_type=row.media_type,
         language=row.language,

@@ -99,7 +99,6 @@ revisions = sa.Table(
     sa.Column("filename", sa.Text, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
     sa.Column("section_labels", sa.JSON, nullable=False),
-    sa.Column("sections", sa.JSON, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("media_type", sa.String(200), nullable=False),
     sa.Column("language", sa.String(8), nullable=False),
@@ -126,6 +125,21 @@ revisions = sa.Table(
     sqlite_autoincrement=True,
 )
 
+sections = sa.Table(
+    "sections",
+    metadata,
+    sa.Column(
+        "revision",
+        sa.BigInteger,
+        sa.ForeignKey("revisions.seq", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    # Headings, outermost first.
+    sa.Column("path", sa.JSON, nullable=False),
+)
+
 passages = sa.Table(
     "passages",
     metadata,
@@ -137,7 +151,6 @@ passages = sa.Table(
         autoincrement=False,
     ),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
-    # Place of its heading path in the revision's `sections`.
     sa.Column("section", sa.Integer, nullable=False),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),

@@ -99,8 +99,6 @@ class Revision:
     filename: str
     labels: frozenset[str]
     section_labels: tuple[SectionLabels, ...]
-    sections: tuple[tuple[str, ...], ...]
-    """Heading paths of its passages, each once; empty until it was parsed."""
     size_bytes: int
     media_type: str
     language: str

@@ -146,7 +146,6 @@ def upgrade() -> None:
         sa.Column("filename", sa.Text, nullable=False),
         sa.Column("labels", sa.JSON, nullable=False),
         sa.Column("section_labels", sa.JSON, nullable=False),
-        sa.Column("sections", sa.JSON, nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("media_type", sa.String(200), nullable=False),
         sa.Column("language", sa.String(8), nullable=False),
@@ -190,4 +189,12 @@ def upgrade() -> None:
         sa.Column("text", sa.Text, nullable=False),
         sa.ForeignKeyConstraint(["revision"], ["revisions.seq"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("revision", "ordinal"),
+    )
+    op.create_table(
+        "sections",
+        sa.Column("revision", sa.BigInteger, autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer, autoincrement=False, nullable=False),
+        sa.Column("path", sa.JSON, nullable=False),
+        sa.ForeignKeyConstraint(["revision"], ["revisions.seq"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("revision", "number"),
     )
