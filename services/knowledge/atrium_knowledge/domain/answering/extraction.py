@@ -38,7 +38,7 @@ ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.42
 """The same without one."""
 
 _MOST_QUOTES: Final = 3
-_MOST_STEPS: Final = 4
+_MOST_STEPS: Final = 6
 _MOST_CHARS: Final = {"zh": 420, "en": 900}
 """Longest answer, about."""
 _ENOUGH: Final = 0.9
@@ -262,7 +262,7 @@ def _choose(
 
 
 def _with_list(evidence: Evidence, order: Sequence[int]) -> list[int]:
-    """For a question on how to do something: the best unit, then those that follow it."""
+    """For a question on how to do something: the best unit, then the list that follows it."""
     best = order[0]
     hit = evidence.candidates[best].hit
     following = [
@@ -270,11 +270,9 @@ def _with_list(evidence: Evidence, order: Sequence[int]) -> list[int]:
         for i, candidate in enumerate(evidence.candidates)
         if candidate.hit == hit and i > best and candidate.kind is not UnitKind.TABLE_ROW
     ]
-    lists = evidence.candidates[best].kind is UnitKind.LIST_ITEM or any(
-        evidence.candidates[i].kind is UnitKind.LIST_ITEM for i in following[:1]
-    )
-    rest = [i for i in order[1:] if i not in following]
-    return [best, *following, *rest] if lists else list(order)
+    items = [i for i in following if evidence.candidates[i].kind is UnitKind.LIST_ITEM]
+    rest = [i for i in order[1:] if i not in items]
+    return [best, *items, *rest]
 
 
 def _compose(quotes: Sequence[Quote], cited: Sequence[int]) -> str:
