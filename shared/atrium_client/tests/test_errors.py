@@ -1,0 +1,45 @@
+import grpc
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from atrium_client import AtriumCallError, AtriumClient, readable_errors
+from atrium_shared.errors import Invalid
+from atrium_shared.rpc.status import error_to_status
+
+
+class PageMissing(Invalid):
+    reason = "PAGE_MISSING"
+
+
+def status() -> status_pb2.Status:
+    error = PageMissing("Page 3 is missing. Send it.", field="document.pages", page=3)
+    return error_to_status(error, "a" * 32)
+
+
+def test_a_status_reads_back_with_reason_fields_data_and_trace():
+    error = AtriumCallError.from_status(status())
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.reason == "PAGE_MISSING"
+    assert error.metadata == {"page": "3"}
+    assert list(error.fields) == ["document.pages"]
+    assert error.trace_id == "a" * 32
+    assert str(error) == "Page 3 is missing. Send it. (PAGE_MISSING)"
+
+
+def test_a_cancelled_operation_reads_as_cancelled():
+    error = AtriumCallError.from_status(
+        status_pb2.Status(code=code_pb2.CANCELLED, message="It was cancelled.")
+    )
+    assert (error.code, error.reason) == (grpc.StatusCode.CANCELLED, "CANCELLED")
+
+
+async def test_a_server_that_is_not_there_is_named_in_plain_words():
+    async with AtriumClient("atr_x", target="127.0.0.1:1") as client:
+        with pytest.raises(AtriumCallError, match="atrium up") as caught:
+            await client.answer("collections/handbook", "Who?")
+    assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+def test_other_errors_pass_unchanged():
+    with pytest.raises(ZeroDivisionError), readable_errors():
+        raise ZeroDivisionError
