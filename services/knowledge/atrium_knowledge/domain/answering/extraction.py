@@ -1,7 +1,7 @@
 """Answer a question with the words of the permitted passages, or say that they do not answer it.
 
 Two logistic models with a few weights each (``weights.json``, made by
-``services/knowledge/training/train_answering.py``, described in ``MODEL_CARD.md``): one ranks the
+``tests/eval/demo_answers/train.py``, described in ``MODEL_CARD.md``): one ranks the
 sentences, rows and list items, the other says how likely the best of them answers. There is a pair
 for use with an encoder and one for use without.
 """
