@@ -1,9 +1,9 @@
 """Asking, over gRPC: who asks decides what is answered."""
 
 import pytest
+
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-
 from atrium_knowledge.testing import (
     HashEmbedder,
     House,

@@ -11,23 +11,26 @@ counter-example is never of the topic. Without vectors the words alone decide.
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atrium_knowledge.domain.terms import query_terms
+from atrium_knowledge.domain.answering.evidence import Folded, mentions
+from atrium_knowledge.domain.answering.questions import understand
+from atrium_knowledge.domain.lexicon import Slot, lexicon
 
 # Fitted on examples left out of their own topics in the sample handbook and on its development
 # questions: weights of bias, best and mean-of-three similarity, words, ridge.
-_WEIGHTS: Final = (-4.12, 2.50, 2.56, 2.99, 3.28)
-_WORD_WEIGHTS: Final = (-2.61, 5.49)
-_THRESHOLD: Final = 0.33
-_WORD_THRESHOLD: Final = 0.30
+_WEIGHTS: Final = (-4.19, 1.97, 2.07, 3.73, 3.30)
+_WORD_WEIGHTS: Final = (-3.03, 5.34)
+_THRESHOLD: Final = 0.40
+_WORD_THRESHOLD: Final = 0.275
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
+_MORE_WORDS_OF_COUNTER_EXAMPLE: Final = 0.02
 _RIDGE: Final = 1.0
 _RIDGE_BIAS: Final = 0.3
 _TOPICS_KEPT: Final = 1000
@@ -69,33 +72,20 @@ class _Words:
     """The words of a topic's texts; how rare a word is among them tells how much it says."""
 
     def __init__(self, topic: CompiledTopic) -> None:
-        self._examples = [set(query_terms(text)) for text in (topic.description, *topic.examples)]
-        self._counters = [set(query_terms(text)) for text in topic.counter_examples]
-        texts = self._examples + self._counters
-        self._count = len(texts)
-        self._frequency = Counter(word for text in texts for word in text)
+        self._examples = [Folded(text) for text in (topic.description, *topic.examples)]
+        self._counters = [Folded(text) for text in topic.counter_examples]
 
-    def shares(self, question: Mapping[str, float]) -> tuple[float, float]:
+    def shares(self, slots: Sequence[Slot]) -> tuple[float, float]:
         """Return the largest share of the question's words in an example and a counter-example."""
-        weights = {word: weight * self._rarity(word) for word, weight in question.items()}
-        total = sum(weights.values())
-        if not total:
+        if not slots:
             return 0.0, 0.0
-
-        def best(texts: Sequence[set[str]]) -> float:
-            return max(
-                (
-                    sum(weight for word, weight in weights.items() if word in text) / total
-                    for text in texts
-                ),
-                default=0.0,
-            )
-
-        return best(self._examples), best(self._counters)
-
-    def _rarity(self, word: str) -> float:
-        frequency = self._frequency[word]
-        return math.log(1 + (self._count - frequency + 0.5) / (frequency + 0.5))
+        texts = [*self._examples, *self._counters]
+        found = np.array([[mentions(slot, text) for slot in slots] for text in texts])
+        frequency = (found > 0).sum(axis=0)
+        rarity = np.log(1 + (len(texts) - frequency + 0.5) / (frequency + 0.5))
+        shares = found @ rarity / rarity.sum()
+        middle = len(self._examples)
+        return float(shares[:middle].max()), float(shares[middle:].max(initial=0.0))
 
 
 class _Ridge:
@@ -134,10 +124,16 @@ class TopicMatcher:
                 without an encoder.
             topics: Those of the collection.
         """
-        terms = query_terms(question)
+        # "How much is" and "多少" are in every question; what is asked about is in the rest.
+        # Nor does a code such as "P5" or a number tell what it is about.
+        slots = [
+            slot
+            for slot in lexicon().slots(understand(question).content)
+            if not any(character.isdigit() for character in slot.surface)
+        ]
         best: TopicMatch | None = None
         for topic in topics:
-            score = self._score(topic, terms, question_vector)
+            score = self._score(topic, slots, question_vector)
             if score and (best is None or score > best.score):
                 best = TopicMatch(topic, score)
         return best
@@ -145,14 +141,14 @@ class TopicMatcher:
     def _score(
         self,
         topic: CompiledTopic,
-        terms: Mapping[str, float],
+        slots: Sequence[Slot],
         vector: NDArray[np.float32] | None,
     ) -> float:
         """Return how surely the topic is meant, 0 when not surely enough."""
         words, ridge = self._learn(topic)
-        like_example, like_counter = words.shares(terms)
+        like_example, like_counter = words.shares(slots)
         if vector is None or topic.vectors is None or ridge is None:
-            if like_counter - like_example > _NEARER_TO_COUNTER_EXAMPLE:
+            if like_counter - like_example > _MORE_WORDS_OF_COUNTER_EXAMPLE:
                 return 0.0
             score = _logistic(_WORD_WEIGHTS, (1.0, like_example))
             return score if score >= _WORD_THRESHOLD else 0.0

@@ -139,17 +139,18 @@ class Asked:
 
     def matches(self, folded: Folded) -> NDArray[np.float64]:
         """Return for each slot of the question how far ``folded`` mentions it, 0 to 1."""
-        return np.array([_match(slot, folded) for slot in self.slots])
+        return np.array([mentions(slot, folded) for slot in self.slots])
 
     def names_mentioned(self, folded: Folded) -> list[bool]:
         """Return for each name of the question whether ``folded`` mentions it."""
         return [
-            folded.mentions(name) or _match(slot, folded) > 0
+            folded.mentions(name) or mentions(slot, folded) > 0
             for name, slot in zip(self.question.names, self._names, strict=True)
         ]
 
 
-def _match(slot: Slot, folded: Folded) -> float:
+def mentions(slot: Slot, folded: Folded) -> float:
+    """Return how surely a text holds a word or one that means the same, 0 to 1."""
     best = 0.0
     for word, trust in slot.chinese.items():
         if trust > best and (word in folded.words or (len(word) > 1 and word in folded.text)):

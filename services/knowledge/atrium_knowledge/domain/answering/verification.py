@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from atrium_knowledge.domain import tokens
-from atrium_knowledge.domain.answering.evidence import Folded
+from atrium_knowledge.domain.answering.evidence import Folded, mentions
 from atrium_knowledge.domain.answering.quantities import Quantity, find_quantities, supported_by
 from atrium_knowledge.domain.answering.questions import names_in
 from atrium_knowledge.domain.languages import detect_language
@@ -159,18 +159,6 @@ class SentenceVerifier:
 def plain(sentence: str) -> str:
     """Return a sentence without source marks and list marks."""
     return _ENUMERATION.sub("", _MARK.sub("", sentence)).strip()
-
-
-def mentions(slot: Slot, folded: Folded) -> float:
-    """Return how surely a text holds a word or one that means the same, 0 to 1."""
-    best = 0.0
-    for word, trust in slot.chinese.items():
-        if trust > best and (word in folded.words or (len(word) > 1 and word in folded.text)):
-            best = trust
-    for stems, trust in slot.english.items():
-        if trust > best and all(stem in folded.words for stem in stems):
-            best = trust
-    return best
 
 
 def _source(passage: Passage) -> _Source:
