@@ -28,7 +28,7 @@ from atrium_knowledge.domain.lexicon import Slot, lexicon
 _WEIGHTS: Final = (-4.19, 1.97, 2.07, 3.73, 3.30)
 _WORD_WEIGHTS: Final = (-3.03, 5.34)
 _THRESHOLD: Final = 0.40
-_WORD_THRESHOLD: Final = 0.275
+_WORD_THRESHOLD: Final = 0.30
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
 _MORE_WORDS_OF_COUNTER_EXAMPLE: Final = 0.02
 _RIDGE: Final = 1.0
