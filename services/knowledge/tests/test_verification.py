@@ -65,6 +65,7 @@ def test_what_a_source_says_is_supported_in_either_language(sentence):
         ("invented", "The sabbatical must be approved by the works council [1]."),
         ("merged", "Employees in Berlin have 30 working days and submit a certificate in 2 days."),
         ("bare", "30 [1]"),
+        ("heading", "Annual leave [1]."),
         ("nothing", "[1]"),
     ],
 )

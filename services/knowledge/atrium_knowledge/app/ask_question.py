@@ -29,6 +29,7 @@ from atrium_knowledge.app.ports import (
     SearchOutcome,
     TopicSource,
 )
+from atrium_knowledge.domain.answering.evidence import Folded, mentions
 from atrium_knowledge.domain.answering.extraction import (
     ANSWERABLE_THRESHOLD,
     ANSWERABLE_THRESHOLD_WITHOUT_ENCODER,
@@ -43,6 +44,7 @@ from atrium_knowledge.domain.answering.prompting import (
     prompt,
 )
 from atrium_knowledge.domain.answering.quantities import find_quantities, supported_by
+from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
 from atrium_knowledge.domain.collections import Collection
@@ -61,13 +63,17 @@ TASK: Final = "knowledge.answer"
 _HITS: Final = 12
 """Passages that are looked at for an answer."""
 _PROMPT_PASSAGES: Final = 3
+_ADDED_QUOTES: Final = 2
+"""Quotes that may be added to what a model wrote, when it left out what they state."""
+_LIKELY_QUOTE: Final = 0.2
+_CHECKED_QUANTITIES: Final = 3
 _EXTRACTIVE: Final = Engine(EngineKind.EXTRACTIVE, "atrium")
 _RULES: Final = Engine(EngineKind.RULES, "atrium")
 _NOT_FOUND: Final = {
     "zh": "在您可以查阅的资料中没有找到答案。",
     "en": "No answer was found in the documents that you may read.",
 }
-_QUOTED: Final = {"zh": "原文：“{}” [{}]", "en": "The source says: “{}” [{}]"}
+_QUOTED: Final = {"zh": "\n原文：“{}” [{}]", "en": "\nThe source says: “{}” [{}]"}
 _AUDIT: Final = {
     Decision.ANSWERED: AuditDecision.ALLOWED,
     Decision.REFUSED: AuditDecision.REFUSED,
@@ -153,7 +159,8 @@ class _Draft:
 
     def add(self, text: str, language: Language) -> Delta:
         """Append a sentence and return what a reader has to be sent."""
-        gap = " " if self.text and language == "en" else ""
+        spaced = bool(self.text) and language == "en" and not text.startswith("\n")
+        gap = " " if spaced else ""
         self.text += gap + text
         return Delta(gap + text)
 
@@ -347,10 +354,11 @@ class AskQuestion:
         wrote = bool(draft.text)
         if not wrote:
             yield self._quote(extraction, draft, language)
-        elif missing := _uncovered(extraction, draft.text):
-            number = extraction.cited.index(missing.hit) + 1
-            draft.cite(number, missing.start, missing.end)
-            yield draft.add(_QUOTED[language].format(missing.text.strip(), number), language)
+        else:
+            for quote in await asyncio.to_thread(_uncovered, question, extraction, draft.text):
+                number = extraction.cited.index(quote.hit) + 1
+                draft.cite(number, quote.start, quote.end)
+                yield draft.add(_QUOTED[language].format(quote.text.strip(), number), language)
         draft.engine = self._engine(generated, failure, wrote, found)
 
     async def _keep(
@@ -471,21 +479,24 @@ def _focus(extraction: Extraction, hits: Sequence[Hit]) -> list[int]:
     return found
 
 
-def _uncovered(extraction: Extraction, text: str) -> Quote | None:
-    """Return the best quote when the written text lacks what it states, else ``None``."""
-    best = max(extraction.quotes, key=lambda quote: quote.score)
-    stated = find_quantities(best.text)
-    written = find_quantities(text)
-    if stated:
-        return None if any(supported_by(one, written) for one in stated) else best
-    slots = lexicon().slots(best.text)
-    if not slots:
-        return None
-    from_text = {slot.surface for slot in lexicon().slots(text)}
-    shared = sum(
-        slot.surface in from_text
-        or any(word in text for word in slot.chinese)
-        or any(" ".join(stems) in from_text for stems in slot.english)
-        for slot in slots
-    )
-    return None if shared >= len(slots) / 3 else best
+def _uncovered(question: str, extraction: Extraction, text: str) -> list[Quote]:
+    """Return the likely quotes that state what the written text lacks, the likeliest first."""
+    ranked = sorted(extraction.quotes, key=lambda quote: -quote.score)
+    enough = max(_LIKELY_QUOTE, ranked[0].score * _LIKELY_QUOTE)
+    kinds = understand(question).expectation.kinds
+    written, folded = find_quantities(text), Folded(text)
+    missing: list[Quote] = []
+    for quote in ranked[:_ADDED_QUOTES]:
+        if quote is not ranked[0] and quote.score < enough:
+            continue
+        stated = find_quantities(quote.text)
+        asked_for = [one for one in stated if one.kind in kinds] or stated
+        if asked_for:
+            covered = all(supported_by(one, written) for one in asked_for[:_CHECKED_QUANTITIES])
+        else:
+            slots = lexicon().slots(quote.text)
+            shared = sum(mentions(slot, folded) > 0 for slot in slots)
+            covered = shared >= len(slots) / 2
+        if not covered:
+            missing.append(quote)
+    return missing

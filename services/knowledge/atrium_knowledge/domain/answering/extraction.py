@@ -32,9 +32,9 @@ from atrium_knowledge.domain.lexicon import lexicon
 from atrium_knowledge.domain.passages import Hit
 from atrium_knowledge.domain.sentences import UnitKind
 
-ANSWERABLE_THRESHOLD: Final = 0.35
+ANSWERABLE_THRESHOLD: Final = 0.45
 """From this on a question counts as answered, with an encoder."""
-ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.42
+ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.5
 """The same without one."""
 
 _MOST_QUOTES: Final = 3

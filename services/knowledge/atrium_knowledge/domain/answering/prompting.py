@@ -23,11 +23,11 @@ _INSTRUCTIONS: Final = {
     "en": (
         "You answer an employee's question from the numbered sources below. Use only what the "
         "sources say; copy numbers, dates and names exactly. Answer in English, in one or two "
-        "short sentences, and end each with the number of its source, like [1]."
+        "complete sentences, and end each with the number of its source, like [1]."
     ),
     "zh": (
         "请根据下面带编号的资料回答员工的问题。只能使用资料中的内容，数字、日期和名称必须与资料完全一致。"
-        "请用中文回答，一到两句话，每句末尾标出所依据的资料编号，例如 [1]。"
+        "请用中文回答，写一到两个完整的句子，不要照抄标题，每句末尾标出所依据的资料编号，例如 [1]。"
     ),
 }
 _QUESTION: Final = {"en": "Question", "zh": "问题"}

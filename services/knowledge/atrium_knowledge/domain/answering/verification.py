@@ -26,6 +26,7 @@ from atrium_knowledge.domain.sentences import Unit, split_units
 _SHARE_SAME_LANGUAGE: Final = 0.6
 _SHARE_OTHER_LANGUAGE: Final = 0.45
 _CLOSE_SECOND: Final = 0.85
+_EDGES: Final = " \t\n.。:：#*“”\"'"
 _CLAUSE: Final = re.compile(r"[，。；！？\n]|[,;.!?](?=\s|$)")
 _MARK: Final = re.compile(r"\s*[\[【](?:\d{1,2}\s*[,，、]?\s*)+[\]】]")
 _ENUMERATION: Final = re.compile(r"^\s*(?:\d{1,2}[.)、]|[-*•])\s+")
@@ -62,6 +63,7 @@ class _Source:
     units: tuple[tuple[Unit, Folded], ...]
     clauses: tuple[tuple[Folded, int], ...]
     """Clauses with the number of denials in each."""
+    headings: frozenset[str]
     whole: Folded
     quantities: list[Quantity]
 
@@ -95,6 +97,8 @@ class SentenceVerifier:
         slots = self._lexicon.slots(text)
         if not any(character.isalpha() for slot in slots for character in slot.surface):
             return None  # a bare number says nothing that could be checked
+        if any(tokens.fold(text).strip(_EDGES) in source.headings for source in self._sources):
+            return None  # neither does a heading
         quantities = find_quantities(text)
         names = [name for name in names_in(text) if not self._asked.mentions(name)]
         if self._denied(text):
@@ -174,6 +178,10 @@ def _source(passage: Passage) -> _Source:
             (Folded(clause), _denials(clause))
             for clause in _CLAUSE.split(passage.text)
             if clause.strip()
+        ),
+        headings=frozenset(
+            tokens.fold(heading).strip(_EDGES)
+            for heading in (passage.document_title, *passage.section_path)
         ),
         whole=Folded(whole),
         quantities=find_quantities(whole),
