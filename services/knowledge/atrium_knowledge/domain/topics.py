@@ -27,8 +27,8 @@ from atrium_knowledge.domain.lexicon import Slot, lexicon
 # questions: weights of bias, best and mean-of-three similarity, words, ridge.
 _WEIGHTS: Final = (-4.19, 1.97, 2.07, 3.73, 3.30)
 _WORD_WEIGHTS: Final = (-3.03, 5.34)
-_THRESHOLD: Final = 0.40
-_WORD_THRESHOLD: Final = 0.30
+_THRESHOLD: Final = 0.35
+_WORD_THRESHOLD: Final = 0.28
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
 _MORE_WORDS_OF_COUNTER_EXAMPLE: Final = 0.02
 _RIDGE: Final = 1.0

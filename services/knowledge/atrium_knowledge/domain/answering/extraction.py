@@ -37,11 +37,11 @@ ANSWERABLE_THRESHOLD: Final = 0.45
 ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.5
 """The same without one."""
 
-_MOST_QUOTES: Final = 3
+_MOST_QUOTES: Final = 4
 _MOST_STEPS: Final = 6
-_MOST_CHARS: Final = {"zh": 420, "en": 900}
+_MOST_CHARS: Final = {"zh": 560, "en": 1200}
 """Longest answer, about."""
-_ENOUGH: Final = 0.9
+_ENOUGH: Final = 0.95
 """Sentences are added until they hold the answer with this probability."""
 _MOST_CANDIDATES: Final = 60
 """Sentences that get a vector of their own."""
