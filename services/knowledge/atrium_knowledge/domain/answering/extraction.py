@@ -34,7 +34,7 @@ from atrium_knowledge.domain.sentences import UnitKind
 
 ANSWERABLE_THRESHOLD: Final = 0.45
 """From this on a question counts as answered, with an encoder."""
-ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.5
+ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.55
 """The same without one."""
 
 _MOST_QUOTES: Final = 4
