@@ -24,6 +24,19 @@ class PageTokenInvalid(Invalid):
         )
 
 
+class PageSizeInvalid(Invalid):
+    """Fewer than no items were asked for."""
+
+    reason = "PAGE_SIZE_INVALID"
+
+    def __init__(self, requested: int) -> None:
+        super().__init__(
+            f"The page size is {requested}; expected 0 for the default, or the most items to list.",
+            field="page_size",
+            page_size=requested,
+        )
+
+
 def encode_page_token(cursor: str, fingerprint: str) -> str:
     """Make a token that points after ``cursor``.
 
@@ -54,7 +67,13 @@ def decode_page_token(token: str, fingerprint: str) -> str:
 
 
 def page_size(requested: int, default: int = 100, maximum: int = 1000) -> int:
-    """Return the number of items of a page: 0 takes the default, more than the maximum is cut."""
+    """Return the number of items of a page: 0 takes the default, more than the maximum is cut.
+
+    Raises:
+        PageSizeInvalid: It is negative.
+    """
+    if requested < 0:
+        raise PageSizeInvalid(requested)
     return min(requested or default, maximum)
 
 

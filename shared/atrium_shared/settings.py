@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, SecretBytes, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretBytes, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", validate_default=True, use_attribute_docstrings=True
     )
+
+    otlp_endpoint: str | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT", pattern="^https?://"
+    )
+    """Collector that traces go to (OTLP over gRPC), such as "http://collector:4317". Not set: no
+    traces."""
 
     @classmethod
     def settings_customise_sources(

@@ -16,7 +16,7 @@ from atrium_shared.errors import AtriumError
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
-from atrium_shared.telemetry import configure_logging
+from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
 async def serve(settings: AdminSettings) -> None:
@@ -64,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(AdminSettings)
         configure_logging(json=settings.log_json)
+        configure_tracing("admin", settings.otlp_endpoint)
         if options.command == "issue-key":
             asyncio.run(issue_key(settings, options.tenant, options.user))
         else:

@@ -12,7 +12,7 @@ from atrium_shared.identity import IdentityClient, ServiceIdentity
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
-from atrium_shared.telemetry import configure_logging
+from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
 async def serve(settings: GatewaySettings) -> None:
@@ -51,6 +51,7 @@ def main() -> int:
     try:
         settings = load_settings(GatewaySettings)
         configure_logging(json=settings.log_json)
+        configure_tracing("gateway", settings.otlp_endpoint)
         asyncio.run(serve(settings))
     except (SettingsInvalid, ServerMisconfigured) as error:
         sys.stderr.write(f"The gateway cannot start.\n{error}\n")

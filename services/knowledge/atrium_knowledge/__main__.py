@@ -19,7 +19,7 @@ from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
-from atrium_shared.telemetry import configure_logging
+from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
 async def serve(settings: KnowledgeSettings) -> None:
@@ -72,6 +72,7 @@ def main() -> int:
     try:
         settings = load_settings(KnowledgeSettings)
         configure_logging(json=settings.log_json)
+        configure_tracing("knowledge", settings.otlp_endpoint)
         asyncio.run(serve(settings))
     except (SettingsInvalid, ServerMisconfigured) as error:
         sys.stderr.write(f"Knowledge cannot start.\n{error}\n")

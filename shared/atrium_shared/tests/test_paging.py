@@ -1,6 +1,12 @@
 import pytest
 
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import (
+    PageSizeInvalid,
+    PageTokenInvalid,
+    decode_page_token,
+    encode_page_token,
+    page_size,
+)
 
 
 @pytest.mark.parametrize("cursor", ["users/lin", "林悦", "", "a" * 500])
@@ -27,3 +33,9 @@ def test_a_token_of_another_request_is_refused():
 
 def test_page_sizes_have_a_default_and_a_maximum():
     assert [page_size(n) for n in (0, 7, 5000)] == [100, 7, 1000]
+
+
+def test_a_negative_page_size_is_refused():
+    with pytest.raises(PageSizeInvalid) as caught:
+        page_size(-1)
+    assert (caught.value.reason, caught.value.field) == ("PAGE_SIZE_INVALID", "page_size")

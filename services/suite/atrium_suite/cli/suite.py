@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from atrium_shared.settings import load_settings
-from atrium_shared.telemetry import configure_logging
+from atrium_shared.telemetry import configure_logging, configure_tracing
 from atrium_suite.bootstrap import Suite, build
 from atrium_suite.cli.calls import run
 from atrium_suite.cli.models import pull_set
@@ -51,6 +51,7 @@ def up(
         settings = load_settings(SuiteSettings, {**os.environ, **chosen})
         await pull_set(settings.models)
         configure_logging(json=settings.log_json)
+        configure_tracing("atrium", settings.otlp_endpoint)
         suite = build(settings)
         stopping = _StopSignal()
         await suite.start()
