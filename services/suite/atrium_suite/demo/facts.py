@@ -22,23 +22,18 @@ def fold(text: str) -> str:
 def mentions(text: str, phrase: str) -> bool:
     """Say whether a phrase stands in a text as a whole: "5 days" is not in "15 days"."""
     wanted = fold(phrase)
-    before, after = _edge(wanted[0]), _edge(wanted[-1])
-    found = re.search(
-        (f"(?<!{before})" if before else "")
-        + re.escape(wanted)
-        + (f"(?!{after})" if after else ""),
-        fold(text),
-    )
-    return found is not None
+    before = after = ""
+    if wanted[0].isdigit():
+        before = "(?<![0-9])(?<![0-9][.,:])"
+    elif wanted[0].isascii() and wanted[0].isalpha():
+        before = "(?<![a-z])"
+    if wanted[-1].isdigit():
+        after = "(?![0-9])(?![.,:][0-9])"
+    elif wanted[-1].isascii() and wanted[-1].isalpha():
+        after = "(?![a-z])"
+    return re.search(before + re.escape(wanted) + after, fold(text)) is not None
 
 
 def mentions_all(text: str, facts: Iterable[Iterable[str]]) -> bool:
     """Say whether a text mentions every fact in at least one of its spellings."""
     return all(any(mentions(text, spelling) for spelling in fact) for fact in facts)
-
-
-def _edge(character: str) -> str:
-    """Return what may not stand beside this character, were it at the end of a phrase."""
-    if character.isdigit():
-        return "[0-9]"
-    return "[a-z]" if character.isascii() and character.isalpha() else ""
