@@ -466,8 +466,9 @@ def cross_validate(
         kept = sum(share >= threshold for share, answerable in judged if answerable)
         told = sum(share < threshold for share, answerable in judged if not answerable)
         print(
-            f"  threshold {threshold:.2f}: "
-            f"right {(kept + told) / len(judged):.3f} of {len(judged)}, answered {kept / known:.3f}, told {told / (len(judged) - known):.3f}"
+            f"  threshold {threshold:.2f}: right {(kept + told) / len(judged):.3f} "
+            f"of {len(judged)}, answered {kept / known:.3f}, "
+            f"told {told / (len(judged) - known):.3f}"
         )
 
 
