@@ -30,9 +30,11 @@ def run_demo(folder: Path, models: str, seconds: float) -> subprocess.CompletedP
 
 def check_demo(folder: Path, result: subprocess.CompletedProcess[str]) -> str:
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr
-    assert f"{DECISIONS_ASKED} of {DECISIONS_ASKED} as expected" in result.stdout
-    assert "the pay question was refused to anna.de, chen.cn, max.eng" in result.stdout
-    assert "the hash chain is intact" in result.stdout
+    # The terminal's width, which the environment sets, decides where lines are broken.
+    said = " ".join(result.stdout.split())
+    assert f"{DECISIONS_ASKED} of {DECISIONS_ASKED} as expected" in said
+    assert "the pay question was refused to anna.de, chen.cn, max.eng" in said
+    assert "the hash chain is intact" in said
     assert "\x1b" not in result.stdout
     transcript = (folder / "var/demo/transcript.md").read_text(encoding="utf-8")
     for words in ("每年有多少天年假", "pay-bands.xlsx", "hr@lumenharbor.example", "skiff rollback"):
