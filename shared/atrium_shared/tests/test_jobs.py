@@ -129,8 +129,12 @@ async def test_the_loop_works_on_after_jobs_are_closed(tmp_path: Path):
     jobs = Jobs(f"sqlite:///{tmp_path}/jobs.db", executor_id="test", name="test-jobs")
     done = asyncio.Event()
 
-    async def handler(context, payload):
+    async def note():
         done.set()
+
+    async def handler(context, payload):
+        # A step runs on this loop; a handler may run on another, whose event would not wake it.
+        await context.step("note", note)
         return {}
 
     jobs.register("note", handler)
