@@ -61,8 +61,9 @@ async def test_the_same_question_gets_different_answers_with_sources(filled: Fil
         answer = answers[user]
         assert answer.decision == Answer.ANSWERED
         assert "[1]" in answer.text
-        cited = {each.passage.document.rpartition("/")[2] for each in answer.citations}
-        assert cited == {document}
+        cited = [each.passage.document.rpartition("/")[2] for each in answer.citations]
+        assert cited[0] == document
+        assert not ({"leave-china", "leave-germany"} - {document}) & set(cited)
         for citation in answer.citations:
             passage = citation.passage
             begin = citation.start - passage.start
