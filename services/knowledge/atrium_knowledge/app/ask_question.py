@@ -44,7 +44,7 @@ from atrium_knowledge.domain.answering.prompting import (
     prompt,
 )
 from atrium_knowledge.domain.answering.quantities import find_quantities, supported_by
-from atrium_knowledge.domain.answering.questions import understand
+from atrium_knowledge.domain.answering.questions import AnswerType, understand
 from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
 from atrium_knowledge.domain.collections import Collection
@@ -483,11 +483,14 @@ def _uncovered(question: str, extraction: Extraction, text: str) -> list[Quote]:
     """Return the likely quotes that state what the written text lacks, the likeliest first."""
     ranked = sorted(extraction.quotes, key=lambda quote: -quote.score)
     enough = max(_LIKELY_QUOTE, ranked[0].score * _LIKELY_QUOTE)
-    kinds = understand(question).expectation.kinds
+    expectation = understand(question).expectation
+    kinds = expectation.kinds
+    # A how-to is answered by all of its steps, in their order.
+    steps = expectation.type is AnswerType.STEPS
     written, folded = find_quantities(text), Folded(text)
     missing: list[Quote] = []
-    for quote in ranked[:_ADDED_QUOTES]:
-        if quote is not ranked[0] and quote.score < enough:
+    for quote in extraction.quotes if steps else ranked[:_ADDED_QUOTES]:
+        if not steps and quote is not ranked[0] and quote.score < enough:
             continue
         stated = find_quantities(quote.text)
         asked_for = [one for one in stated if one.kind in kinds] or stated
