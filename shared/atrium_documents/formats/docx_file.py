@@ -43,7 +43,6 @@ from atrium_documents.tables import Cell, guess_header_rows, row_text, table_lin
 _ENGINE: Final = f"python-docx {version('python-docx')}"
 _MATH: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _COMPAT: Final = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
-_VML: Final = "{urn:schemas-microsoft-com:vml}"
 _ID: Final = qn("w:id")
 _MOST_COLUMNS: Final = 500
 _SKIPPED: Final = frozenset(

@@ -158,7 +158,7 @@ class UploadDocument:
         except RequestTaken as taken:
             await self._discard(upload.revision_uid, where)
             return taken.operation
-        except Exception:
+        except Exception:  # whatever it is, a file that was not acknowledged must not stay
             await self._discard(upload.revision_uid, where)
             raise
         await self._jobs.submit(INGEST_JOB, operation.name.rpartition(".")[2], {"revision": seq})

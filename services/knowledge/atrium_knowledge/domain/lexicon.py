@@ -9,7 +9,6 @@ where there is none: "Rotterdam" meets 鹿特丹, "lay off" meets 裁员.
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +22,6 @@ _MOST_TRANSLATIONS: Final = 8
 """Of one word, for a keyword query; further senses are rare."""
 _SYNONYM_TRUST: Final = 0.9
 _BEST_DIGIT: Final = 9
-_HAN_RUN: Final = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 
 
 @dataclass(frozen=True, slots=True)

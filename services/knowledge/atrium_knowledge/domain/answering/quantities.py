@@ -103,7 +103,6 @@ _ORDINALS: Final = {
 }
 _CHINESE_DIGITS: Final = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "〇": 0}
 _CHINESE_SCALES: Final = {"十": 10, "百": 100, "千": 1000}
-_CHINESE_LARGE: Final = {"万": 10_000, "亿": 100_000_000}
 
 _UNITS: Final[dict[str, tuple[QuantityKind, str]]] = {}
 
