@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from atrium.admin.v1 import admin_service_pb2_grpc, identity_service_pb2_grpc
+from atrium.admin.v1 import (
+    admin_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    identity_service_pb2_grpc,
+)
 from atrium_admin.adapters.aesgcm_vault import AesGcmVault
 from atrium_admin.adapters.casbin_enforcer import CasbinEnforcer
 from atrium_admin.adapters.local_audit_sink import LocalAuditSink
@@ -31,6 +35,8 @@ from atrium_admin.app.explain_permission import ExplainPermission
 from atrium_admin.app.issue_key import IssueKey
 from atrium_admin.app.key_uses import KeyUses
 from atrium_admin.app.list_api_keys import ListApiKeys
+from atrium_admin.app.list_readers import ListReaders
+from atrium_admin.app.past_policies import PastPolicies
 from atrium_admin.app.policy_feed import PolicyFeed
 from atrium_admin.app.read_audit_log import ListAuditEvents, VerifyAuditLog
 from atrium_admin.app.read_groups import GetGroup, ListGroups
@@ -38,12 +44,14 @@ from atrium_admin.app.read_roles import GetRole, ListRoles
 from atrium_admin.app.read_tenants import GetTenant, ListTenants
 from atrium_admin.app.read_users import GetUser, ListUsers
 from atrium_admin.app.refresh_built_in_roles import RefreshBuiltInRoles
+from atrium_admin.app.replay_permission import ReplayPermission
 from atrium_admin.app.revoke_api_key import RevokeApiKey
 from atrium_admin.app.signing import Signing
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
 from atrium_admin.app.update_user import UpdateUser
 from atrium_admin.rpc.admin_servicer import AdminServicer, AdminUseCases
+from atrium_admin.rpc.audit_servicer import AuditServicer, AuditUseCases
 from atrium_admin.rpc.authenticator import AdminAuthenticator
 from atrium_admin.rpc.identity_servicer import IdentityServicer
 from atrium_admin.settings import AdminSettings
@@ -138,6 +146,13 @@ def build(
             verify_audit_log=VerifyAuditLog(storage, trail),
         )
     )
+    past_policies = PastPolicies(storage, CasbinEnforcer, clock)
+    auditing = AuditServicer(
+        AuditUseCases(
+            list_readers=ListReaders(past_policies, trail),
+            replay_permission=ReplayPermission(past_policies, trail),
+        )
+    )
     identity = IdentityServicer(exchange, signing, feed, log, clock)
 
     async def start() -> None:
@@ -158,6 +173,9 @@ def build(
         services={
             "atrium.admin.v1.AdminService": partial(
                 admin_service_pb2_grpc.add_AdminServiceServicer_to_server, admin
+            ),
+            "atrium.admin.v1.AuditService": partial(
+                audit_service_pb2_grpc.add_AuditServiceServicer_to_server, auditing
             ),
             "atrium.admin.v1.IdentityService": partial(
                 identity_service_pb2_grpc.add_IdentityServiceServicer_to_server, identity

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from alembic import command
+from alembic.config import Config
 from google.rpc import error_details_pb2, status_pb2
-from sqlalchemy import Executable
+from sqlalchemy import Connection, Executable, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import atrium_shared.database
 from atrium.admin.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
+    audit_service_pb2_grpc,
     identity_service_pb2_grpc,
 )
 from atrium_admin.bootstrap import MIGRATIONS, AdminApp
@@ -60,6 +66,31 @@ def failure_of(error: grpc.aio.AioRpcError) -> Failure:
     )
 
 
+async def migrate_to(revision: str, database_url: str, *statements: Executable) -> None:
+    """Bring an empty database to a revision of the past, and run SQL on it."""
+    schema = {"server_settings": {"search_path": "admin"}}
+    arguments = {} if database_url.startswith("sqlite") else {"connect_args": schema}
+    engine = create_async_engine(database_url, **arguments)
+
+    def upgrade(connection: Connection) -> None:
+        config = Config()
+        scripts = Path(atrium_shared.database.__file__).parent / "migrations"
+        config.set_main_option("script_location", str(scripts))
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", str(MIGRATIONS / "versions"))
+        config.attributes["connection"] = connection
+        config.attributes["version_table"] = "schema_version_admin"
+        command.upgrade(config, revision)
+
+    async with engine.begin() as connection:
+        if arguments:
+            await connection.execute(text("CREATE SCHEMA IF NOT EXISTS admin"))
+        await connection.run_sync(upgrade)
+        for statement in statements:
+            await connection.execute(statement)
+    await engine.dispose()
+
+
 def settings_for(database_url: str, secret: bytes = TEST_SECRET) -> AdminSettings:
     return AdminSettings(ATRIUM_SECRET=secret.hex(), database_url=database_url)
 
@@ -80,6 +111,10 @@ class House:
 
     def admin_as_service(self, name: str = "suite") -> Any:
         return admin_service_pb2_grpc.AdminServiceStub(self.server.open_service_channel(name))
+
+    def auditing(self, key: str | None = None) -> Any:
+        channel = self.server.open_channel(self.key if key is None else key, None)
+        return audit_service_pb2_grpc.AuditServiceStub(channel)
 
     def identity(self, name: str = "knowledge") -> Any:
         return identity_service_pb2_grpc.IdentityServiceStub(self.server.open_service_channel(name))

@@ -12,6 +12,7 @@ from atrium_admin.adapters.sql_api_keys import SqlApiKeys
 from atrium_admin.adapters.sql_audit_lines import SqlAuditLines
 from atrium_admin.adapters.sql_groups import SqlGroups
 from atrium_admin.adapters.sql_policies import SqlPolicies
+from atrium_admin.adapters.sql_policy_history import SqlPolicyHistory
 from atrium_admin.adapters.sql_roles import SqlRoles
 from atrium_admin.adapters.sql_signing_keys import SqlSigningKeys
 from atrium_admin.adapters.sql_tenants import SqlTenants
@@ -29,6 +30,7 @@ class SqlUnitOfWork:
         self.roles = SqlRoles(session)
         self.api_keys = SqlApiKeys(session)
         self.policies = SqlPolicies(session)
+        self.history = SqlPolicyHistory(session)
         self.audit = SqlAuditLines(session)
         self.signing_keys = SqlSigningKeys(session)
 

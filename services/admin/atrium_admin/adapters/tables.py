@@ -174,6 +174,59 @@ policy_changes = Table(
     Index("policy_changes_by_tenant", "tenant_id", "policy_version"),
 )
 
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("time", UtcDateTime, nullable=False),
+    Index("policy_versions_by_time", "tenant_id", "time"),
+)
+
+
+def _from_until() -> tuple[Column[int], Column[int]]:
+    """The first policy version that a row is part of, and the first that it is no part of."""
+    return (
+        Column("from_version", BigInteger, primary_key=True, autoincrement=False),
+        # Null: it is part of the newest.
+        Column("until_version", BigInteger, nullable=True),
+    )
+
+
+# What follows names users, groups and roles that may be gone, so nothing refers to those tables.
+
+past_users = Table(
+    "past_users",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+    Column("disabled", Boolean, nullable=False),
+    *_from_until(),
+)
+
+past_links = Table(
+    "past_links",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("holder", String(128), primary_key=True),
+    Column("held", String(128), primary_key=True),
+    *_from_until(),
+    Index("past_links_by_held", "tenant_id", "kind", "held"),
+)
+
+past_grants = Table(
+    "past_grants",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("role_id", String(128), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("resource", String(256), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("effect", String(8), nullable=False),
+    *_from_until(),
+)
+
 audit_heads = Table(
     "audit_heads",
     metadata,

@@ -1,8 +1,8 @@
 """The frame of every change: one transaction with its audit line, its policy version and its rule.
 
 What changes permissions raises the tenant's policy version, is checked against locking the tenant
-out, and is written to the list of changes, all inside the transaction of the change itself. The
-feed then tells everyone, before the caller gets the answer.
+out, is kept in the history of the policy, and is written to the list of changes, all inside the
+transaction of the change itself. The feed then tells everyone, before the caller gets the answer.
 """
 
 from __future__ import annotations
@@ -119,9 +119,13 @@ class Changes:
 
     async def _record(self, tenant: str, change: Change) -> None:
         uow = change.uow
+        now = self._clock.now()
         if change.policy:
             await require_administrator(uow, tenant)
             version = await uow.tenants.bump_policy(tenant)
+            await uow.history.keep(
+                tenant, version, now, users=change.users, groups=change.groups, roles=change.roles
+            )
         else:
             version = await uow.policies.version(tenant)
         named = len(change.users) <= _MOST_USERS_NAMED
@@ -131,7 +135,7 @@ class Changes:
             users=sorted(change.users) if named else None,
             roles=sorted(change.roles),
             groups=sorted(change.groups),
-            time=self._clock.now(),
+            time=now,
         )
 
 

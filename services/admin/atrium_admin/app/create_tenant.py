@@ -88,6 +88,8 @@ async def found_tenant(
     )
     await uow.api_keys.add(key)
     version = await uow.tenants.bump_policy(tenant.id)
+    roles = [built_in.id for built_in in BUILT_IN_ROLES]
+    await uow.history.keep(tenant.id, version, now, users=[admin.id], groups=(), roles=roles)
     return FoundedTenant(replace(tenant, policy_version=version), admin, key, credential)
 
 

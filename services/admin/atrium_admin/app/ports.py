@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from atrium_admin.domain.administration import Administration
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine
+from atrium_admin.domain.past_policy import PastPolicy, PolicyVersion
 from atrium_admin.domain.roles import Role
 from atrium_admin.domain.tenants import Tenant
 from atrium_admin.domain.users import Group, Memberships, User
@@ -301,6 +302,56 @@ class Policies(Protocol):
         ...
 
 
+class PolicyHistory(Protocol):
+    """What the policies of all tenants were at any time, as far back as it is kept."""
+
+    async def keep(
+        self,
+        tenant: str,
+        version: int,
+        time: datetime,
+        *,
+        users: Iterable[str],
+        groups: Iterable[str],
+        roles: Iterable[str],
+    ) -> None:
+        """Keep what these users, groups and roles hold now, as of a new policy version.
+
+        Args:
+            tenant: Whose policy changed.
+            version: Its new version.
+            time: When; a time before that of the version before is taken for the same.
+            users: Ids of the users that were made, changed or removed.
+            groups: Likewise of groups. Their members count as changed with them.
+            roles: Likewise of roles.
+        """
+        ...
+
+    async def first(self, tenant: str) -> PolicyVersion | None:
+        """Return the oldest version that is kept."""
+        ...
+
+    async def at(self, tenant: str, time: datetime) -> PolicyVersion | None:
+        """Return the version that was in force at a time; None before the history begins."""
+        ...
+
+    async def numbered(self, tenant: str, version: int) -> PolicyVersion | None:
+        """Return a version by its number; None when it is not kept."""
+        ...
+
+    async def policy(self, tenant: str, version: PolicyVersion) -> PastPolicy:
+        """Return the whole policy of a version."""
+        ...
+
+    async def forget_before(self, time: datetime) -> int:
+        """Drop what no version in force at ``time`` or later is made of. Returns versions gone."""
+        ...
+
+    async def rename_user(self, tenant: str, user: str, name: str) -> None:
+        """Let the history know a user by another id."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """Which lines of an audit log.
@@ -402,6 +453,11 @@ class UnitOfWork(Protocol):
     @property
     def policies(self) -> Policies:
         """Policies and their changes."""
+        ...
+
+    @property
+    def history(self) -> PolicyHistory:
+        """What the policies were."""
         ...
 
     @property

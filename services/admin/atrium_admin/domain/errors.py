@@ -283,6 +283,37 @@ class ImpersonationDenied(Denied):
         )
 
 
+class ReadTimeAhead(Invalid):
+    """What will be permitted is not known."""
+
+    reason = "READ_TIME_AHEAD"
+
+    def __init__(self, read_time: datetime, now: datetime) -> None:
+        super().__init__(
+            f"The time {read_time.isoformat()} lies ahead of now ({now.isoformat()}). Ask about a "
+            "time that has been, or leave it out for now.",
+            field="read_time",
+            read_time=read_time.isoformat(),
+            now=now.isoformat(),
+        )
+
+
+class ReadTimeBeforeHistory(Invalid):
+    """What was permitted then was not kept, or is kept no longer."""
+
+    reason = "READ_TIME_BEFORE_HISTORY"
+
+    def __init__(self, wanted: str, history_start: datetime | None, *, field: str) -> None:
+        start = "" if history_start is None else history_start.isoformat()
+        super().__init__(
+            f"The policy of {wanted} is not known: its history begins at {start or 'no time yet'}. "
+            "Ask about a later time.",
+            field=field,
+            wanted=wanted,
+            history_start=start,
+        )
+
+
 class WatcherTooSlow(Unavailable):
     """The watcher read more slowly than changes came, and was cut off."""
 
