@@ -30,11 +30,13 @@ from atrium_admin.app.create_user import CreateUser
 from atrium_admin.app.delete_group import DeleteGroup
 from atrium_admin.app.delete_role import DeleteRole
 from atrium_admin.app.delete_user import DeleteUser
+from atrium_admin.app.erase_user import EraseUser
 from atrium_admin.app.exchange_credential import ExchangeCredential
 from atrium_admin.app.explain_permission import ExplainPermission
 from atrium_admin.app.issue_key import IssueKey
 from atrium_admin.app.key_uses import KeyUses
 from atrium_admin.app.list_api_keys import ListApiKeys
+from atrium_admin.app.list_erased_users import ListErasedUsers
 from atrium_admin.app.list_readers import ListReaders
 from atrium_admin.app.past_policies import PastPolicies
 from atrium_admin.app.policy_feed import PolicyFeed
@@ -149,11 +151,12 @@ def build(
     past_policies = PastPolicies(storage, CasbinEnforcer, clock)
     auditing = AuditServicer(
         AuditUseCases(
+            erase_user=EraseUser(changes, clock),
             list_readers=ListReaders(past_policies, trail),
             replay_permission=ReplayPermission(past_policies, trail),
         )
     )
-    identity = IdentityServicer(exchange, signing, feed, log, clock)
+    identity = IdentityServicer(exchange, signing, feed, log, ListErasedUsers(storage), clock)
 
     async def start() -> None:
         await database.start()

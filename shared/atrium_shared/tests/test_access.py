@@ -27,6 +27,7 @@ WITHOUT_PERMISSION = {
     "atrium.admin.v1.IdentityService/GetSigningKeys": ANONYMOUS,
     "atrium.admin.v1.IdentityService/WatchPolicies": SERVICE,
     "atrium.admin.v1.IdentityService/AppendAuditEvents": SERVICE,
+    "atrium.admin.v1.IdentityService/ListErasedUsers": SERVICE,
 }
 
 

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from sqlalchemy import Row, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
 from atrium_admin.adapters.tables import audit_heads, audit_lines
 from atrium_admin.app.ports import AuditFilter, Slice
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision, extend
 from atrium_admin.domain.errors import TenantNotFound
+from atrium_admin.domain.pseudonyms import pseudonym_of_erased, sealed_name, user_in
 
 
 class SqlAuditLines:
     """Implements :class:`~atrium_admin.app.ports.AuditLines`."""
 
-    def __init__(self, session: AsyncSession) -> None:
+    def __init__(self, session: AsyncSession, pseudonyms: SqlPseudonyms) -> None:
         self._session = session
+        self._pseudonyms = pseudonyms
 
     async def head(self, tenant: str) -> AuditHead | None:
         """Return where a tenant's log ends; None when there is no such tenant."""
@@ -30,7 +33,7 @@ class SqlAuditLines:
         return None if row is None else AuditHead(row.sequence, row.hash)
 
     async def append(self, tenant: str, events: Sequence[AuditEvent]) -> None:
-        """Seal events and put them at the end of a tenant's log."""
+        """Seal events and put them at the end of a tenant's log, pseudonyms in place of names."""
         rows = await self._session.execute(
             select(audit_heads.c.sequence, audit_heads.c.hash)
             .where(audit_heads.c.tenant_id == tenant)
@@ -39,7 +42,8 @@ class SqlAuditLines:
         row = rows.one_or_none()
         if row is None:
             raise TenantNotFound(tenant)
-        lines = extend(tenant, AuditHead(row.sequence, row.hash), events)
+        hidden = await self._pseudonyms.hide(tenant, events)
+        lines = extend(tenant, AuditHead(row.sequence, row.hash), hidden)
         await self._session.execute(
             insert(audit_lines),
             [
@@ -70,7 +74,7 @@ class SqlAuditLines:
     async def list_before(
         self, tenant: str, chosen: AuditFilter, before: int, limit: int
     ) -> Slice[AuditLine]:
-        """Return up to ``limit`` lines, newest first, with sequences below ``before`` (0: all)."""
+        """Return up to ``limit`` lines with names, newest first."""
         query = select(audit_lines).where(audit_lines.c.tenant_id == tenant)
         if before:
             query = query.where(audit_lines.c.sequence < before)
@@ -79,20 +83,28 @@ class SqlAuditLines:
         if chosen.end_time is not None:
             query = query.where(audit_lines.c.time < chosen.end_time)
         if chosen.user:
+            name = await self._stored_name(tenant, chosen.user)
             query = query.where(
-                or_(
-                    audit_lines.c.actor == chosen.user,
-                    audit_lines.c.on_behalf_of == chosen.user,
-                )
+                or_(audit_lines.c.actor == name, audit_lines.c.on_behalf_of == name)
             )
         if chosen.action:
             query = query.where(audit_lines.c.action == chosen.action)
         query = query.order_by(audit_lines.c.sequence.desc()).limit(limit + 1)
         rows = (await self._session.execute(query)).all()
-        return Slice([_line(row) for row in rows[:limit]], len(rows) > limit)
+        return Slice(await self._shown(tenant, rows[:limit]), len(rows) > limit)
+
+    async def get(self, tenant: str, sequence: int) -> AuditLine | None:
+        """Return one line with names."""
+        rows = await self._session.execute(
+            select(audit_lines).where(
+                audit_lines.c.tenant_id == tenant, audit_lines.c.sequence == sequence
+            )
+        )
+        lines = await self._shown(tenant, rows.all())
+        return lines[0] if lines else None
 
     async def read_after(self, tenant: str, sequence: int, limit: int) -> list[AuditLine]:
-        """Return up to ``limit`` lines with greater sequences, oldest first."""
+        """Return up to ``limit`` lines with greater sequences, oldest first, as sealed."""
         rows = await self._session.execute(
             select(audit_lines)
             .where(audit_lines.c.tenant_id == tenant, audit_lines.c.sequence > sequence)
@@ -100,6 +112,21 @@ class SqlAuditLines:
             .limit(limit)
         )
         return [_line(row) for row in rows]
+
+    async def _shown(self, tenant: str, rows: Sequence[Row[tuple[object, ...]]]) -> list[AuditLine]:
+        lines = [_line(row) for row in rows]
+        events = await self._pseudonyms.show(tenant, (line.event for line in lines))
+        return [
+            AuditLine(line.sequence, event, line.hash)
+            for line, event in zip(lines, events, strict=True)
+        ]
+
+    async def _stored_name(self, tenant: str, name: str) -> str:
+        """Return how the log holds a name."""
+        user = user_in(name)
+        pseudonym = None if user is None else await self._pseudonyms.of(tenant, user)
+        pseudonym = pseudonym or pseudonym_of_erased(name)
+        return name if pseudonym is None else sealed_name(pseudonym)
 
 
 def _line(row: Row[tuple[object, ...]]) -> AuditLine:

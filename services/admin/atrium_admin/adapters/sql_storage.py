@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_api_keys import SqlApiKeys
 from atrium_admin.adapters.sql_audit_lines import SqlAuditLines
+from atrium_admin.adapters.sql_erased_users import SqlErasedUsers
 from atrium_admin.adapters.sql_groups import SqlGroups
 from atrium_admin.adapters.sql_policies import SqlPolicies
 from atrium_admin.adapters.sql_policy_history import SqlPolicyHistory
+from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
 from atrium_admin.adapters.sql_roles import SqlRoles
 from atrium_admin.adapters.sql_signing_keys import SqlSigningKeys
 from atrium_admin.adapters.sql_tenants import SqlTenants
@@ -31,7 +33,9 @@ class SqlUnitOfWork:
         self.api_keys = SqlApiKeys(session)
         self.policies = SqlPolicies(session)
         self.history = SqlPolicyHistory(session)
-        self.audit = SqlAuditLines(session)
+        self.pseudonyms = SqlPseudonyms(session)
+        self.erased_users = SqlErasedUsers(session)
+        self.audit = SqlAuditLines(session, self.pseudonyms)
         self.signing_keys = SqlSigningKeys(session)
 
 

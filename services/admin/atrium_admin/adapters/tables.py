@@ -256,6 +256,27 @@ audit_lines = Table(
     Index("audit_lines_by_on_behalf_of", "tenant_id", "on_behalf_of", "sequence"),
 )
 
+audit_pseudonyms = Table(
+    "audit_pseudonyms",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    # Of users who are gone, too.
+    Column("user_id", String(128), primary_key=True),
+    Column("pseudonym", String(32), nullable=False),
+    Column("salt", LargeBinary(32), nullable=False),
+    Index("audit_pseudonyms_by_pseudonym", "tenant_id", "pseudonym", unique=True),
+)
+
+erased_users = Table(
+    "erased_users",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant_id", ForeignKey("tenants.id"), nullable=False),
+    Column("user_id", String(128), nullable=False),
+    Column("time", UtcDateTime, nullable=False),
+    Index("erased_users_by_user", "tenant_id", "user_id"),
+)
+
 signing_keys = Table(
     "signing_keys",
     metadata,

@@ -29,10 +29,12 @@ class Change:
 
     Attributes:
         uow: Its transaction.
+        event: Its line in the audit log, written at the end.
     """
 
-    def __init__(self, uow: UnitOfWork) -> None:
+    def __init__(self, uow: UnitOfWork, event: AuditEvent) -> None:
         self.uow = uow
+        self.event = event
         self.policy = False
         self.keys = False
         self.users: set[str] = set()
@@ -108,11 +110,11 @@ class Changes:
         """
         async with self._storage.write() as uow:
             await uow.tenants.lock(tenant)
-            change = Change(uow)
+            change = Change(uow, event)
             yield change
             if change.policy or change.keys:
                 await self._record(tenant, change)
-            await uow.audit.append(tenant, [bounded(event)])
+            await uow.audit.append(tenant, [bounded(change.event)])
         if change.policy or change.keys:
             # Before the caller hears of success: what it asks next is answered by the new policy.
             await self._feed.publish()

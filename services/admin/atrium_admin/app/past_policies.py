@@ -77,7 +77,7 @@ class PastPolicies:
         self._storage = storage
         self._new_enforcer = new_enforcer
         self._clock = clock
-        self._kept: LRUCache[tuple[str, int], RebuiltPolicy] = LRUCache(max_kept)
+        self._kept: LRUCache[tuple[str, int, int], RebuiltPolicy] = LRUCache(max_kept)
         self._rebuilding = asyncio.Lock()
 
     async def in_force(self, tenant: str, read_time: datetime | None) -> PolicyVersion:
@@ -117,14 +117,16 @@ class PastPolicies:
 
     async def rebuild(self, tenant: str, version: PolicyVersion) -> RebuiltPolicy:
         """Return the policy of a version."""
-        key = (tenant, version.version)
         # One at a time: whoever asks for the same policy meanwhile finds it made.
-        async with self._rebuilding:
+        async with self._rebuilding, self._storage.read() as uow:
+            # The past never changes, but for the names of those who are erased.
+            key = (tenant, version.version, await uow.erased_users.last(tenant))
             rebuilt = self._kept.get(key)
             if rebuilt is None:
-                async with self._storage.read() as uow:
-                    policy = await uow.history.policy(tenant, version)
+                policy = await uow.history.policy(tenant, version)
                 rebuilt = RebuiltPolicy(policy, await asyncio.to_thread(self._enforcer, policy))
+                for older in [k for k in self._kept if k[0] == tenant and k[2] != key[2]]:
+                    del self._kept[older]
                 self._kept[key] = rebuilt
         return rebuilt
 

@@ -12,6 +12,7 @@ from atrium_admin.domain.administration import Administration
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine
 from atrium_admin.domain.past_policy import PastPolicy, PolicyVersion
+from atrium_admin.domain.pseudonyms import Pseudonym
 from atrium_admin.domain.roles import Role
 from atrium_admin.domain.tenants import Tenant
 from atrium_admin.domain.users import Group, Memberships, User
@@ -377,7 +378,7 @@ class AuditLines(Protocol):
         ...
 
     async def append(self, tenant: str, events: Sequence[AuditEvent]) -> None:
-        """Seal events and put them at the end of a tenant's log.
+        """Seal events and put them at the end of a tenant's log, pseudonyms in place of names.
 
         Raises:
             TenantNotFound: There is no such tenant.
@@ -387,11 +388,74 @@ class AuditLines(Protocol):
     async def list_before(
         self, tenant: str, chosen: AuditFilter, before: int, limit: int
     ) -> Slice[AuditLine]:
-        """Return up to ``limit`` lines, newest first, with sequences below ``before`` (0: all)."""
+        """Return up to ``limit`` lines with names, newest first.
+
+        Args:
+            tenant: Whose log.
+            chosen: Which lines.
+            before: Only sequences below; 0 for all.
+            limit: Most lines to return.
+        """
+        ...
+
+    async def get(self, tenant: str, sequence: int) -> AuditLine | None:
+        """Return one line with names."""
         ...
 
     async def read_after(self, tenant: str, sequence: int, limit: int) -> list[AuditLine]:
-        """Return up to ``limit`` lines with greater sequences, oldest first."""
+        """Return up to ``limit`` lines with greater sequences, oldest first, as they were sealed.
+
+        They hold pseudonyms; the hashes are over those.
+        """
+        ...
+
+
+class Pseudonyms(Protocol):
+    """What the audit logs hold in place of users' names. Appending to a log makes them."""
+
+    async def of(self, tenant: str, user: str) -> str | None:
+        """Return a user's pseudonym; None when the log has none."""
+        ...
+
+    async def unlink(self, tenant: str, user: str) -> str:
+        """Forget which pseudonym is this user's, and return it; a new one when there is none."""
+        ...
+
+    async def list_after(self, tenant: str, user: str, limit: int) -> list[Pseudonym]:
+        """Return up to ``limit`` pseudonyms of users with greater ids, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedUser:
+    """Somebody of whom nothing is to be kept.
+
+    Attributes:
+        sequence: Place in the list, from 1, without gaps, in the order of commits.
+        tenant: Their tenant.
+        user: Their id, which somebody else may have got since.
+        time: When they were erased. What is newer is not theirs.
+    """
+
+    sequence: int
+    tenant: str
+    user: str
+    time: datetime
+
+
+class ErasedUsers(Protocol):
+    """The users of all tenants who were erased."""
+
+    async def add(self, tenant: str, user: str, time: datetime) -> int:
+        """Append a user to the list and return their place; with the installation locked."""
+        ...
+
+    async def list_after(self, sequence: int, limit: int) -> Slice[ErasedUser]:
+        """Return up to ``limit`` erased users of all tenants with greater places."""
+        ...
+
+    async def last(self, tenant: str) -> int:
+        """Return the place of a tenant's user who was erased last; 0 when nobody was."""
         ...
 
 
@@ -463,6 +527,16 @@ class UnitOfWork(Protocol):
     @property
     def audit(self) -> AuditLines:
         """Audit logs."""
+        ...
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """Pseudonyms of users."""
+        ...
+
+    @property
+    def erased_users(self) -> ErasedUsers:
+        """Erased users."""
         ...
 
     @property

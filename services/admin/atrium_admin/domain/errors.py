@@ -102,6 +102,15 @@ class UserExists(Conflict):
         )
 
 
+class EraseSelf(Conflict):
+    """Who erases would have to be written down under the name that goes."""
+
+    reason = "ERASE_SELF"
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"{user!r} is who asks. Let another administrator erase you.", user=user)
+
+
 class GroupNotFound(NotFound):
     """No such group in the caller's tenant."""
 

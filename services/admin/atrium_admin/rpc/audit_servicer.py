@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from atrium.admin.v1 import audit_service_pb2, audit_service_pb2_grpc
+from atrium_admin.app.erase_user import EraseUser
 from atrium_admin.app.list_readers import ListReaders
 from atrium_admin.app.replay_permission import ReplayPermission
 from atrium_admin.rpc import convert_audit as convert
@@ -20,6 +21,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AuditUseCases:
     """What the servicer calls; named like the methods."""
 
+    erase_user: EraseUser
     list_readers: ListReaders
     replay_permission: ReplayPermission
 
@@ -52,3 +54,9 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             convert.read_time(request),
         )
         return convert.past_verdict_to_proto(found)
+
+    async def EraseUser(
+        self, request: audit_service_pb2.EraseUserRequest, context: Context
+    ) -> audit_service_pb2.EraseUserResponse:
+        erased = await self._do.erase_user(principal(context), request.name)
+        return audit_service_pb2.EraseUserResponse(erased_name=erased)

@@ -14,7 +14,7 @@ from atrium_admin.app.create_tenant import FoundedTenant, TenantDraft
 from atrium_admin.app.exchange_credential import Exchanged
 from atrium_admin.app.pages import PageRequest
 from atrium_admin.app.policy_feed import FeedMessage
-from atrium_admin.app.ports import AuditFilter
+from atrium_admin.app.ports import AuditFilter, ErasedUser, Slice
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditLine, AuditVerdict, Decision
 from atrium_admin.domain.errors import FieldInvalid
@@ -357,4 +357,22 @@ def feed_message_to_proto(message: FeedMessage) -> identity_service_pb2.WatchPol
         version=message.version,
         tenant=change.tenant,
         users=map(user_name, change.named_users or ()),
+    )
+
+
+def erased_users_to_proto(
+    part: Slice[ErasedUser],
+) -> identity_service_pb2.ListErasedUsersResponse:
+    """Return a part of the list of erased users."""
+    return identity_service_pb2.ListErasedUsersResponse(
+        erased_users=(
+            identity_service_pb2.ErasedUser(
+                sequence=erased.sequence,
+                tenant=erased.tenant,
+                user=user_name(erased.user),
+                erase_time=time_to_proto(erased.time),
+            )
+            for erased in part.items
+        ),
+        more=part.more,
     )

@@ -11,6 +11,7 @@ import grpc
 from atrium.admin.v1 import identity_service_pb2, identity_service_pb2_grpc
 from atrium_admin.app.audit_log import AuditLog
 from atrium_admin.app.exchange_credential import ExchangeCredential
+from atrium_admin.app.list_erased_users import ListErasedUsers
 from atrium_admin.app.policy_feed import PolicyFeed
 from atrium_admin.app.signing import Signing
 from atrium_admin.rpc import convert
@@ -28,6 +29,7 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         signing: Knows the public keys.
         feed: Tells what changes.
         log: Takes audit events.
+        list_erased_users: Tells who was erased.
         clock: Gives the time of events that carry none.
     """
 
@@ -37,12 +39,14 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
         signing: Signing,
         feed: PolicyFeed,
         log: AuditLog,
+        list_erased_users: ListErasedUsers,
         clock: Clock,
     ) -> None:
         self._exchange = exchange
         self._signing = signing
         self._feed = feed
         self._log = log
+        self._list_erased_users = list_erased_users
         self._clock = clock
 
     async def ExchangeCredential(
@@ -85,3 +89,9 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
     ) -> identity_service_pb2.AppendAuditEventsResponse:
         await self._log.append(convert.audit_entries(request.entries, self._clock.now()))
         return identity_service_pb2.AppendAuditEventsResponse()
+
+    async def ListErasedUsers(
+        self, request: identity_service_pb2.ListErasedUsersRequest, context: Context
+    ) -> identity_service_pb2.ListErasedUsersResponse:
+        part = await self._list_erased_users(request.after, request.page_size)
+        return convert.erased_users_to_proto(part)
