@@ -1,0 +1,261 @@
+"""Turn questions with their passages into what the reader learns from.
+
+    python -m services.knowledge.training.prepare_reader --squad FILE ... --out DIR
+
+Sources: the sections and questions in ``reading/`` (written for the project), the topics in
+``topics/``, and the training half of SQuAD-style files (articles are halved by the SHA-1 of their
+title, so that the other half can be reported on). Each line of the output is one reading: a
+question, a passage under its headings, the units of the passage, and which of them answer. A
+question that nothing answers has none. Every question is also read against the passage of the
+same collection that looks most like it and does not answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import math
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from atrium_knowledge.domain.sentences import split_units
+from atrium_knowledge.domain.terms import index_terms, query_terms
+from atrium_knowledge.domain.tokens import fold
+
+HERE = Path(__file__).parent
+CHUNK_CHARS = 420
+"""Longest passage of a SQuAD-style paragraph, in code points."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A question and a passage."""
+
+    question: str
+    context: str
+    """Title and headings of the passage."""
+    text: str
+    segments: list[tuple[int, int]]
+    """Code points of each unit in ``text``."""
+    answers: list[int]
+    """1 for each unit that answers."""
+    origin: str
+
+
+class Shelf:
+    """Passages of one source, found by their words (BM25, Robertson and Zaragoza 2009)."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        counts = [index_terms(text) for text in texts]
+        self._lengths = [sum(count.values()) for count in counts]
+        self._typical = sum(self._lengths) / max(len(texts), 1)
+        self._postings: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for number, count in enumerate(counts):
+            for term, times in count.items():
+                self._postings[term].append((number, times))
+
+    def best(self, question: str) -> list[int]:
+        """Return passages, the likeliest first."""
+        scores: Counter[int] = Counter()
+        for term, weight in query_terms(question).items():
+            seen = self._postings.get(term, ())
+            rarity = math.log(1 + (len(self._lengths) - len(seen) + 0.5) / (len(seen) + 0.5))
+            for number, times in seen:
+                norm = 1.2 * (0.25 + 0.75 * self._lengths[number] / self._typical)
+                scores[number] += weight * rarity * times * 2.2 / (times + norm)
+        return [number for number, _ in scores.most_common(20)]
+
+
+def training_half(title: str) -> bool:
+    """Tell whether an article belongs to the half that may be learned from."""
+    return hashlib.sha1(title.encode(), usedforsecurity=False).digest()[0] % 2 == 0
+
+
+def units(text: str) -> list[tuple[int, int]]:
+    """Return the units of a text that hold a letter or digit."""
+    return [
+        (unit.start, unit.end)
+        for unit in split_units(text)
+        if any(character.isalnum() for character in text[unit.start : unit.end])
+    ]
+
+
+def chunks(text: str) -> list[tuple[int, int]]:
+    """Cut a paragraph into passages of whole sentences."""
+    found: list[tuple[int, int]] = []
+    for start, end in units(text):
+        if found and end - found[-1][0] <= CHUNK_CHARS:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def squad(file: Path) -> Iterator[Reading]:
+    """Yield readings of the training half of a SQuAD-style file."""
+    passages: list[tuple[str, str, str]] = []
+    asked: list[tuple[str, list[str], list[int], int]] = []
+    for entry in json.loads(gzip.decompress(file.read_bytes()))["data"]:
+        title = entry.get("title", "")
+        if not training_half(title):
+            continue
+        for paragraph in entry["paragraphs"]:
+            text = paragraph["context"]
+            own = [(len(passages) + i, start, end) for i, (start, end) in enumerate(chunks(text))]
+            passages.extend((title, text[start:end], text) for _, start, end in own)
+            for qa in paragraph["qas"]:
+                answers = sorted({answer["text"] for answer in qa["answers"]})
+                at = qa["answers"][0]["answer_start"]
+                gold = [number for number, start, end in own if start <= at < end]
+                if gold:
+                    asked.append((qa["question"], answers, gold, at - own[gold[0] - own[0][0]][1]))
+    shelf = Shelf([text for _, text, _ in passages])
+    for question, answers, gold, at in asked:
+        title, text, _ = passages[gold[0]]
+        segments = units(text)
+        marks = [
+            int(
+                start <= at < end
+                or any(len(one) > 3 and _plain(one) in _plain(text[start:end]) for one in answers)
+            )
+            for start, end in segments
+        ]
+        if any(marks):
+            yield Reading(question, title, text, segments, marks, file.name)
+        for other in shelf.best(question):
+            title, text, whole = passages[other]
+            if other != gold[0] and not any(_plain(one) in _plain(whole) for one in answers):
+                segments = units(text)
+                yield Reading(question, title, text, segments, [0] * len(segments), file.name)
+                break
+
+
+def _plain(text: str) -> str:
+    return fold(text).replace(" ", "")
+
+
+def written(file: Path, seed: int) -> Iterator[Reading]:
+    """Yield readings of the project's own sections."""
+    sections = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+    shelf = Shelf([_headed(section) for section in sections])
+    chance = random.Random(seed)
+    for number, section in enumerate(sections):
+        for question in section["questions"]:
+            yield _reading(section, question, file.name)
+            others = [
+                other
+                for other in shelf.best(question["question"])
+                if other != number and sections[other]["document"] != section["document"]
+            ]
+            if others and (question["answers"] or chance.random() < 0.3):
+                foreign = {**question, "answers": []}
+                yield _reading(sections[others[0]], foreign, file.name)
+
+
+_RULE = re.compile(r"\|?[\s:|-]+\|?")
+_BULLET = re.compile(r"^\s*[-*•]\s+")
+
+
+def as_parsed(text: str, answers: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a Markdown section, and slices of it, as the product's parser lays them out."""
+    lines: list[str] = []
+    found: list[str] = []
+    columns: list[str] | None = None
+    source = text.split("\n")
+    for number, line in enumerate(source):
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.lstrip().startswith("|"):
+            columns = None
+            laid_out = _BULLET.sub("", line)
+        elif columns is None:
+            following = source[number + 1] if number + 1 < len(source) else ""
+            columns = cells
+            if not (following.strip() and _RULE.fullmatch(following.strip())):
+                columns = None
+            laid_out = " | ".join(cells)
+        elif _RULE.fullmatch(line.strip()):
+            continue
+        else:
+            named = zip(columns, cells, strict=False)
+            laid_out = " | ".join(f"{name}: {cell}" if name else cell for name, cell in named)
+        for answer in answers:
+            if line.lstrip().startswith("|"):
+                if answer.strip() == line.strip() or (answer in line and "\n" not in answer):
+                    found.append(laid_out)
+            elif answer in line:
+                found.append(_BULLET.sub("", answer))
+        lines.append(laid_out)
+    return "\n".join(lines), found
+
+
+def _headed(section: dict[str, Any]) -> str:
+    return " > ".join([section["document"], *section["section"]]) + "\n" + str(section["text"])
+
+
+def _reading(section: dict[str, Any], question: dict[str, Any], origin: str) -> Reading:
+    text, answers = as_parsed(section["text"], question["answers"])
+    segments = units(text)
+    spans = [(at, at + len(answer)) for answer in answers if (at := text.find(answer)) >= 0]
+    marks = [
+        int(any(min(end, b) - max(start, a) >= 0.5 * min(end - start, b - a) for a, b in spans))
+        for start, end in segments
+    ]
+    context = " > ".join([section["document"], *section["section"]])
+    return Reading(question["question"], context, text, segments, marks, origin)
+
+
+def topics(file: Path) -> Iterator[Reading]:
+    """Yield questions against restricted topics: the topic is the passage, a single unit."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        topic = json.loads(line)
+        chance = random.Random(topic["id"])
+        for kind, mark in (("inside", 1), ("outside", 0)):
+            for question in topic[kind]:
+                # Administrators write in one language or the other, with few examples or more.
+                description = topic["description"][chance.choice(("en", "zh"))]
+                examples = chance.sample(topic["examples"], chance.randint(1, 4))
+                text = topic_text(description, examples)
+                yield Reading(
+                    question["question"], TOPIC, text, [(0, len(text))], [mark], file.name
+                )
+
+
+TOPIC = "topic"
+
+
+def topic_text(description: str, examples: Iterable[str]) -> str:
+    """Return a restricted topic as the reader sees it."""
+    return "\n".join([description, *examples])
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--squad", type=Path, nargs="*", default=[])
+    parser.add_argument("--out", type=Path, required=True)
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    sources = {file.name.split(".")[0]: squad(file) for file in chosen.squad}
+    for file in sorted((HERE / "reading").glob("*.jsonl")):
+        sources[file.stem] = written(file, 1)
+    for file in sorted((HERE / "topics").glob("*.jsonl")):
+        sources[file.stem] = topics(file)
+    for name, readings in sources.items():
+        count = answered = 0
+        with (chosen.out / f"{name}.jsonl").open("w", encoding="utf-8") as out:
+            for reading in readings:
+                out.write(json.dumps(asdict(reading), ensure_ascii=False) + "\n")
+                count += 1
+                answered += any(reading.answers)
+        print(f"{name}: {count} readings, {answered} answered")
+
+
+if __name__ == "__main__":
+    main()
