@@ -15,13 +15,23 @@ import json
 import os
 import random
 import re
+import secrets
 import socket
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import grpc
 import jwt
@@ -33,8 +43,8 @@ from jwt.algorithms import OKPAlgorithm
 
 from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 from atrium_shared.clock import Clock, SystemClock
-from atrium_shared.errors import AtriumError, Denied, Unauthenticated, Unavailable
-from atrium_shared.principal import AllowSet, Effect, Grant, Principal
+from atrium_shared.errors import AtriumError, Denied, NotFound, Unauthenticated, Unavailable
+from atrium_shared.principal import AllowSet, Effect, Grant, Principal, RuleBlock
 from atrium_shared.rpc.channel import raise_from_rpc
 
 API_KEY_PREFIX = "atr_"
@@ -137,6 +147,19 @@ class PolicyFeedStale(Unavailable):
             f"No policy changes could be read for {limit_seconds:g} seconds, so permissions are "
             "not known to be current. Try again; if it stays, see that the admin service runs.",
             limit_seconds=f"{limit_seconds:g}",
+        )
+
+
+class ReplicaUnknown(NotFound):
+    """A replica acknowledges changes that it does not watch, or its lease was ended."""
+
+    reason = "REPLICA_UNKNOWN"
+
+    def __init__(self, replica: str) -> None:
+        super().__init__(
+            f"No replica {replica!r} holds a lease. Forget everything cached and open "
+            "WatchPolicies again; acknowledge what that says.",
+            replica=replica,
         )
 
 
@@ -484,10 +507,11 @@ class Authenticator(Protocol):
         ...
 
 
-ChangeListener = Callable[[str, frozenset[str]], None]
+ChangeListener = Callable[[str, frozenset[str]], Awaitable[object] | None]
 """Called with the tenant and the users whose permissions changed.
 
-No users: all users of the tenant. No tenant: everyone.
+No users: all users of the tenant. No tenant: everyone. What it returns, if anything, is done when
+the change holds for whatever the listener keeps open.
 """
 
 
@@ -513,8 +537,11 @@ class IdentityClient:
     """Asks the admin service who calls, and remembers the answers while they hold.
 
     An answer holds until its token is about to expire or the policy feed names its tenant (and
-    one of its users). When the feed was silent for five seconds, everybody is refused: a
-    revocation might have been missed. It is an :class:`Authenticator` and a
+    one of its users). Each message of the feed is acknowledged once everything follows it: caches
+    are cleared, and the listeners' streams are looked at again. The acknowledgement brings a lease
+    of five seconds, counted from when it was sent (Gray and Cheriton, "Leases", 1989). Without a
+    lease everybody is refused and open streams end: a revocation might have been missed, and
+    whoever made it does not wait any longer. It is an :class:`Authenticator` and a
     :class:`ChangeSource`, and belongs to the event loop on which it was started.
 
     Args:
@@ -522,12 +549,15 @@ class IdentityClient:
         service: Who asks. Tokens are accepted when they are meant for ``service.name``.
         downstream: Further services that principals' tokens are used with.
         replica: Name of this process in the admin service's log; host and process id when empty.
+            Something random is added to it, so that no two processes are taken for one.
         clock: Tells expiry and silence of the feed.
         cache_size: Most principals remembered; the least recently used go first.
         timeout_seconds: How long one question to the admin service may take.
     """
 
     FEED_SILENCE_SECONDS = 5.0
+    _ACKNOWLEDGE_SECONDS = 2.0
+    _SECONDS_BETWEEN_LEASE_CHECKS = 0.1
     _RENEW_BEFORE_EXPIRY_SECONDS = 30.0
     _SECONDS_BETWEEN_KEY_FETCHES = 5.0
 
@@ -545,37 +575,56 @@ class IdentityClient:
         self._stub = identity_service_pb2_grpc.IdentityServiceStub(channel)
         self._service = service
         self._audiences = tuple(dict.fromkeys((service.name, *downstream)))
-        self._replica = replica or f"{service.name}@{socket.gethostname()}:{os.getpid()}"
+        replica = replica or f"{service.name}@{socket.gethostname()}:{os.getpid()}"
+        self._replica = f"{replica[:110]}/{secrets.token_hex(6)}"
         self._clock = clock or SystemClock()
         self._cache_size = cache_size
         self._timeout_seconds = timeout_seconds
         self._cache: OrderedDict[_Key, _Cached] = OrderedDict()
         self._keys_of_tenant: dict[str, set[_Key]] = {}
         self._allow_sets: OrderedDict[tuple[bytes, int], AllowSet] = OrderedDict()
+        self._blocks: WeakValueDictionary[bytes, RuleBlock] = WeakValueDictionary()
         self._under_way: dict[_Key, asyncio.Task[Principal]] = {}
         self._changes = 0
         self._listeners: list[ChangeListener] = []
-        self._feed: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        # How long the feed may stay silent from now; None while it is not connected.
+        self._patience: asyncio.Timeout | None = None
         self._feed_version: int | None = None
-        self._heard_at: float | None = None
-        self._heard_first = asyncio.Event()
+        # What the listeners returned since the last message was heard.
+        self._holding: list[asyncio.Future[object]] = []
+        # Versions that were heard, with what must be done before they can be acknowledged.
+        self._unsettled: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._settled: int | None = None
+        self._to_acknowledge = asyncio.Event()
+        # On the monotonic clock, in seconds.
+        self._leased_until: float | None = None
+        self._leased_first = asyncio.Event()
         self._verifier: TokenVerifier | None = None
         self._keys_fetched_at = 0.0
         self._keys_lock = asyncio.Lock()
 
     async def start(self) -> None:
         """Begin to follow the policy feed; returns before the admin service answered."""
-        self._feed = asyncio.create_task(self._follow_feed(), name="policy feed")
+        self._tasks = [
+            asyncio.create_task(self._follow_feed(), name="policy feed"),
+            asyncio.create_task(self._keep_acknowledging(), name="policy acknowledgements"),
+            asyncio.create_task(self._watch_lease(), name="policy lease"),
+        ]
 
     async def close(self) -> None:
         """Stop following the feed. Everybody is refused from then on."""
-        if self._feed is not None:
-            self._feed.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._feed
-            self._feed = None
-        self._heard_at = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        had_lease = self._leased_until is not None
+        self._leased_until = None
         self._forget("", frozenset())
+        if had_lease:
+            # So that no revocation waits for a process that is gone.
+            with suppress(AtriumError):
+                await self._acknowledge(leaving=True)
 
     def on_change(self, listener: ChangeListener) -> None:
         """Call ``listener`` at each change from now on; see :data:`ChangeListener`."""
@@ -624,26 +673,24 @@ class IdentityClient:
         return await self._cached_or_asked(key, lambda: self._delegate(tenant, actor, on_behalf_of))
 
     def _holds(self, cached: _Cached) -> bool:
-        now = self._clock.monotonic()
-        return (
-            now < cached.valid_until
-            and self._heard_at is not None
-            and now - self._heard_at <= self.FEED_SILENCE_SECONDS
-        )
+        return self._clock.monotonic() < cached.valid_until and self._has_lease()
 
-    async def _require_fresh_feed(self) -> None:
-        if self._heard_at is None and self._feed is not None:
-            # Just started: the feed's first word is on its way.
+    def _has_lease(self) -> bool:
+        leased_until = self._leased_until
+        return leased_until is not None and self._clock.monotonic() <= leased_until
+
+    async def _require_lease(self) -> None:
+        if self._leased_until is None and self._tasks:
+            # Just started: the first lease is on its way.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._heard_first.wait(), self.FEED_SILENCE_SECONDS)
-        heard = self._heard_at
-        if heard is None or self._clock.monotonic() - heard > self.FEED_SILENCE_SECONDS:
+                await asyncio.wait_for(self._leased_first.wait(), self.FEED_SILENCE_SECONDS)
+        if not self._has_lease():
             raise PolicyFeedStale(self.FEED_SILENCE_SECONDS)
 
     async def _cached_or_asked(
         self, key: _Key, ask: Callable[[], Coroutine[Any, Any, Principal]]
     ) -> Principal:
-        await self._require_fresh_feed()
+        await self._require_lease()
         cached = self._cache.get(key)
         if cached is not None and self._holds(cached):
             self._cache.move_to_end(key)
@@ -688,10 +735,14 @@ class IdentityClient:
         )
         return self._principal(await self._call(self._stub.IssueDelegatedToken, request))
 
-    async def _call(self, method: Any, request: Any) -> Any:
+    async def _call(
+        self, method: Any, request: Any, *, timeout_seconds: float | None = None
+    ) -> Any:
         try:
             return await method(
-                request, metadata=self._service.metadata(), timeout=self._timeout_seconds
+                request,
+                metadata=self._service.metadata(),
+                timeout=timeout_seconds or self._timeout_seconds,
             )
         except grpc.aio.AioRpcError as error:
             try:
@@ -722,7 +773,7 @@ class IdentityClient:
         key = (proto.digest, proto.policy_version)
         allow_set = self._allow_sets.get(key)
         if allow_set is None:
-            allow_set = allow_set_from_proto(proto)
+            allow_set = allow_set_from_proto(proto, self._blocks)
             self._allow_sets[key] = allow_set
             if len(self._allow_sets) > self._cache_size:
                 self._allow_sets.popitem(last=False)
@@ -760,7 +811,9 @@ class IdentityClient:
                 if not users or principal.actor in users or principal.on_behalf_of in users:
                     self._drop(key)
         for listener in self._listeners:
-            listener(tenant, users)
+            holds = listener(tenant, users)
+            if holds is not None:
+                self._holding.append(asyncio.ensure_future(holds))
 
     async def _follow_feed(self) -> None:
         retrying = tenacity.retry(
@@ -782,7 +835,7 @@ class IdentityClient:
         )
         try:
             while True:
-                async with asyncio.timeout(self.FEED_SILENCE_SECONDS):
+                async with asyncio.timeout(self.FEED_SILENCE_SECONDS) as self._patience:
                     message = await stream.read()
                 if not isinstance(message, identity_service_pb2.WatchPoliciesResponse):
                     raise TimeoutError("The policy feed ended.")
@@ -792,6 +845,7 @@ class IdentityClient:
             if not heard:
                 raise
         finally:
+            self._patience = None
             stream.cancel()
 
     def _hear(self, message: identity_service_pb2.WatchPoliciesResponse, *, first: bool) -> None:
@@ -801,12 +855,62 @@ class IdentityClient:
         # After a reconnection versions might agree by chance (an admin service restored from a
         # backup), so what was cached before is never trusted.
         if first or message.version != expected:
+            self._unsettled.clear()
             self._forget("", frozenset())
         elif message.tenant:
             self._forget(message.tenant, frozenset(message.users))
         self._feed_version = message.version
-        self._heard_at = self._clock.monotonic()
-        self._heard_first.set()
+        holding, self._holding = self._holding, []
+        settled = asyncio.ensure_future(_all_done(holding))
+        settled.add_done_callback(lambda _: self._to_acknowledge.set())
+        self._unsettled.append((message.version, settled))
+
+    async def _keep_acknowledging(self) -> None:
+        while True:
+            await self._to_acknowledge.wait()
+            self._to_acknowledge.clear()
+            while self._unsettled and self._unsettled[0][1].done():
+                self._settled, _ = self._unsettled.popleft()
+            if self._settled is None or self._patience is None:
+                continue
+            sent_at = self._clock.monotonic()
+            try:
+                seconds = await self._acknowledge(self._settled)
+            except AtriumError as error:
+                _log.warning("policies not acknowledged", reason=error.reason)
+                if error.reason == ReplicaUnknown.reason:
+                    # Whoever revoked something did not wait for this process: it starts anew.
+                    self._open_feed_again()
+                continue
+            leased_until = sent_at + min(seconds, self.FEED_SILENCE_SECONDS)
+            # A lease is never shortened; a change that we are late with ends it by itself.
+            self._leased_until = max(leased_until, self._leased_until or leased_until)
+            if seconds > 0:
+                self._leased_first.set()
+
+    def _open_feed_again(self) -> None:
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time())
+
+    async def _acknowledge(self, version: int = 0, *, leaving: bool = False) -> float:
+        """Return for how long this process may serve, in seconds."""
+        request = identity_service_pb2.AcknowledgePoliciesRequest(
+            replica=self._replica, version=version, leaving=leaving
+        )
+        response = await self._call(
+            self._stub.AcknowledgePolicies, request, timeout_seconds=self._ACKNOWLEDGE_SECONDS
+        )
+        return float(response.lease.ToNanoseconds() / 1e9)
+
+    async def _watch_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._SECONDS_BETWEEN_LEASE_CHECKS)
+            if self._leased_until is not None and not self._has_lease():
+                _log.warning("policy lease lost", replica=self._replica)
+                self._leased_until = None
+                self._leased_first.set()  # nobody waits: it is no fresh start
+                # Everybody is refused from now on, those with open streams too.
+                self._forget("", frozenset())
 
     async def _verify_token(self, token: str) -> None:
         verifier = self._verifier or await self._fetch_keys()
@@ -842,36 +946,65 @@ def _log_lost_feed(state: tenacity.RetryCallState) -> None:
         _log.warning("policy feed lost", attempt=attempt, cause=repr(error))
 
 
-def allow_set_from_proto(proto: identity_service_pb2.AllowSet) -> AllowSet:
-    """Return the allow-set of a message."""
-    return AllowSet(
-        (
-            Grant(
-                grant.resource,
-                grant.action,
-                Effect.DENY if grant.effect == admin_pb2.Grant.DENY else Effect.ALLOW,
-            )
-            for grant in proto.grants
-        ),
-        proto.policy_version,
-    )
+async def _all_done(futures: Sequence[asyncio.Future[object]]) -> None:
+    if futures:
+        await asyncio.wait(futures)
+
+
+def allow_set_from_proto(
+    proto: identity_service_pb2.AllowSet,
+    known: MutableMapping[bytes, RuleBlock] | None = None,
+) -> AllowSet:
+    """Return the allow-set of a message.
+
+    Args:
+        proto: The message. Its digests are believed: it comes from the admin service.
+        known: Blocks by digest. Those found here are used again, and new ones are put here.
+    """
+    known = {} if known is None else known
+    blocks: list[RuleBlock] = []
+    if proto.grants or not proto.blocks:
+        blocks.append(RuleBlock(map(_grant_from_proto, proto.grants)))
+    for sent in proto.blocks:
+        block = known.get(sent.digest)
+        if block is None:
+            block = RuleBlock(map(_grant_from_proto, sent.grants), sent.digest)
+            known[sent.digest] = block
+        blocks.append(block)
+    return AllowSet.of_blocks(blocks, proto.policy_version, proto.digest or None)
 
 
 def allow_set_to_proto(allow_set: AllowSet) -> identity_service_pb2.AllowSet:
-    """Return the message for an allow-set, its grants in a fixed order."""
+    """Return the message for an allow-set, its blocks and their grants in a fixed order."""
     return identity_service_pb2.AllowSet(
-        grants=[
-            admin_pb2.Grant(
-                resource=grant.resource,
-                action=grant.action,
-                effect=(
-                    admin_pb2.Grant.DENY if grant.effect is Effect.DENY else admin_pb2.Grant.ALLOW
-                ),
+        blocks=[
+            identity_service_pb2.RuleBlock(
+                digest=block.digest,
+                grants=[
+                    _grant_to_proto(grant)
+                    for grant in sorted(
+                        block.grants, key=lambda grant: (grant.resource, grant.action, grant.effect)
+                    )
+                ],
             )
-            for grant in sorted(
-                allow_set.grants, key=lambda grant: (grant.resource, grant.action, grant.effect)
-            )
+            for block in sorted(allow_set.blocks, key=lambda block: block.digest)
         ],
         policy_version=allow_set.policy_version,
         digest=allow_set.digest,
+    )
+
+
+def _grant_from_proto(grant: admin_pb2.Grant) -> Grant:
+    return Grant(
+        grant.resource,
+        grant.action,
+        Effect.DENY if grant.effect == admin_pb2.Grant.DENY else Effect.ALLOW,
+    )
+
+
+def _grant_to_proto(grant: Grant) -> admin_pb2.Grant:
+    return admin_pb2.Grant(
+        resource=grant.resource,
+        action=grant.action,
+        effect=admin_pb2.Grant.DENY if grant.effect is Effect.DENY else admin_pb2.Grant.ALLOW,
     )

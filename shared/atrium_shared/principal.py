@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -76,39 +76,103 @@ class _Rules:
         return False
 
 
+class RuleBlock:
+    """Rules that several allow-sets share, such as those of one role, compiled once.
+
+    Args:
+        grants: The rules, in any order.
+        digest: What :attr:`digest` would be, where it is known already.
+    """
+
+    __slots__ = ("__weakref__", "_digest", "allows", "denies", "grants")
+
+    def __init__(self, grants: Iterable[Grant] = (), digest: bytes | None = None) -> None:
+        self.grants = frozenset(grants)
+        self.allows = _Rules(grant for grant in self.grants if grant.effect is Effect.ALLOW)
+        denies = [grant for grant in self.grants if grant.effect is Effect.DENY]
+        self.denies = _Rules(denies) if denies else None
+        self._digest = digest
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over the sorted rules, 32 bytes. The same rules give the same digest."""
+        if self._digest is None:
+            self._digest = _digest(self.grants)
+        return self._digest
+
+
 class AllowSet:
     """What somebody may do, compiled so that one question costs a few set look-ups.
 
     The cost does not depend on the number of rules, only on how many different lengths the
-    prefixes have.
+    prefixes have, and on the number of blocks. Thousands of users hold the same few roles, so the
+    rules of a role are kept in a block that all of them share.
 
     Args:
         grants: Every rule that holds for the subject, in any order.
         policy_version: Version of the tenant's policy that the rules come from.
     """
 
-    __slots__ = ("_allow", "_deny", "_digest", "grants", "policy_version")
+    __slots__ = ("_digest", "blocks", "policy_version")
 
     def __init__(self, grants: Iterable[Grant] = (), policy_version: int = 0) -> None:
-        self.grants = frozenset(grants)
+        self.blocks: tuple[RuleBlock, ...] = (RuleBlock(grants),)
         self.policy_version = policy_version
-        self._allow = _Rules(grant for grant in self.grants if grant.effect is Effect.ALLOW)
-        self._deny = _Rules(grant for grant in self.grants if grant.effect is Effect.DENY)
         self._digest: bytes | None = None
+
+    @classmethod
+    def of_blocks(
+        cls, blocks: Iterable[RuleBlock], policy_version: int = 0, digest: bytes | None = None
+    ) -> AllowSet:
+        """Return the rules of all ``blocks`` together.
+
+        Args:
+            blocks: In any order; a rule may stand in several.
+            policy_version: Version of the tenant's policy that the rules come from.
+            digest: What :attr:`digest` would be, where it is known already.
+        """
+        allow_set = cls.__new__(cls)
+        allow_set.blocks = tuple(blocks)
+        allow_set.policy_version = policy_version
+        allow_set._digest = digest
+        return allow_set
+
+    @property
+    def grants(self) -> frozenset[Grant]:
+        """Every rule that holds for the subject; put together at each call."""
+        return frozenset().union(*(block.grants for block in self.blocks))
 
     @property
     def digest(self) -> bytes:
         """SHA-256 over the sorted rules, 32 bytes. The same rules give the same digest."""
         if self._digest is None:
-            lines = sorted(
-                f"{grant.resource}\t{grant.action}\t{grant.effect.value}\n" for grant in self.grants
-            )
-            self._digest = hashlib.sha256("".join(lines).encode()).digest()
+            blocks = self.blocks
+            self._digest = blocks[0].digest if len(blocks) == 1 else _digest(self.grants)
         return self._digest
 
     def permits(self, resource: str, action: str) -> bool:
         """Return whether ``action`` on ``resource`` is allowed and not denied."""
-        return self._allow.match(resource, action) and not self._deny.match(resource, action)
+        allowed = False
+        for block in self.blocks:
+            if block.denies is not None and block.denies.match(resource, action):
+                return False
+            allowed = allowed or block.allows.match(resource, action)
+        return allowed
+
+    def loses_to(self, other: AllowSet) -> bool:
+        """Return whether ``other`` lacks something that this one permits, as far as rules tell.
+
+        An allow that is gone or a deny that is new counts, even where another rule makes up for it.
+        """
+        if self.digest == other.digest:
+            return False
+        # Blocks in common need no look inside.
+        common = {block.digest for block in self.blocks} & {block.digest for block in other.blocks}
+        mine = _grants_outside(self.blocks, common)
+        theirs = _grants_outside(other.blocks, common)
+        return any(
+            grant.effect is Effect.ALLOW and not _has(other, grant) for grant in mine
+        ) or any(grant.effect is Effect.DENY and not _has(self, grant) for grant in theirs)
 
     def may_read(self, labels: Iterable[str]) -> bool:
         """Return whether something with these labels may be read.
@@ -128,13 +192,28 @@ class AllowSet:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, AllowSet):
             return NotImplemented
-        return self.policy_version == other.policy_version and self.grants == other.grants
+        return self.policy_version == other.policy_version and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash((self.policy_version, self.digest))
 
     def __repr__(self) -> str:
         return f"AllowSet({len(self.grants)} grants, policy_version={self.policy_version})"
+
+
+def _digest(grants: frozenset[Grant]) -> bytes:
+    lines = sorted(f"{grant.resource}\t{grant.action}\t{grant.effect.value}\n" for grant in grants)
+    return hashlib.sha256("".join(lines).encode()).digest()
+
+
+def _grants_outside(blocks: Iterable[RuleBlock], common: set[bytes]) -> Iterator[Grant]:
+    for block in blocks:
+        if block.digest not in common:
+            yield from block.grants
+
+
+def _has(allow_set: AllowSet, grant: Grant) -> bool:
+    return any(grant in block.grants for block in allow_set.blocks)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -119,13 +120,17 @@ class FakeAuthenticator:
 
     def change(
         self, credential: str, principal: Principal | None, *, users: Sequence[str] = ()
-    ) -> None:
-        """Make ``credential`` stand for another principal, or for none, and report it."""
+    ) -> Awaitable[object]:
+        """Make ``credential`` stand for another principal, or for none, and report it.
+
+        Returns:
+            Done when the listeners are.
+        """
         before = self.principals.pop(credential)
         if principal is not None:
             self.principals[credential] = principal
-        for listener in self._listeners:
-            listener(before.tenant, frozenset(users))
+        holds = [listener(before.tenant, frozenset(users)) for listener in self._listeners]
+        return asyncio.gather(*(hold for hold in holds if hold is not None))
 
 
 @dataclass(frozen=True)

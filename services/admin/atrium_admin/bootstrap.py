@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +42,7 @@ from atrium_admin.app.list_erased_users import ListErasedUsers
 from atrium_admin.app.list_readers import ListReaders
 from atrium_admin.app.past_policies import PastPolicies
 from atrium_admin.app.policy_feed import PolicyFeed
+from atrium_admin.app.policy_leases import PolicyLeaseBook
 from atrium_admin.app.read_audit_log import ListAuditEvents, VerifyAuditLog
 from atrium_admin.app.read_groups import GetGroup, ListGroups
 from atrium_admin.app.read_roles import GetRole, ListRoles
@@ -47,6 +50,7 @@ from atrium_admin.app.read_tenants import GetTenant, ListTenants
 from atrium_admin.app.read_users import GetUser, ListUsers
 from atrium_admin.app.refresh_built_in_roles import RefreshBuiltInRoles
 from atrium_admin.app.replay_permission import ReplayPermission
+from atrium_admin.app.revoke import Revoke
 from atrium_admin.app.revoke_api_key import RevokeApiKey
 from atrium_admin.app.signing import Signing
 from atrium_admin.app.update_group import UpdateGroup
@@ -77,6 +81,7 @@ class AdminApp:
         issue_key: The command line's way back in; see :class:`IssueKey`.
         key_uses: Writes when keys were last used.
         compile_policy: Compiles allow-sets.
+        feed: Tells who caches permissions what changed.
     """
 
     service_app: ServiceApp
@@ -86,6 +91,7 @@ class AdminApp:
     issue_key: IssueKey
     key_uses: KeyUses
     compile_policy: CompilePolicy
+    feed: PolicyFeed
 
 
 def build(
@@ -110,7 +116,14 @@ def build(
     storage = SqlStorage(database)
     log = AuditLog(storage)
     trail = AuditTrail(log, clock)
-    feed = PolicyFeed(storage, clock, poll_seconds=settings.poll_seconds)
+    feed = PolicyFeed(
+        storage,
+        PolicyLeaseBook(storage, clock),
+        clock,
+        # Unique: whoever waits for all processes must not take two of them for one.
+        replica=f"admin@{socket.gethostname()}:{os.getpid()}/{RandomIds().new('')}",
+        poll_seconds=settings.poll_seconds,
+    )
     changes = Changes(storage, trail, feed, clock)
     compile_policy = CompilePolicy(storage, CasbinEnforcer, max_tenants=settings.cached_tenants)
     signing = Signing(storage, AesGcmVault(secret_bytes(settings.secret)), clock, ids)
@@ -144,6 +157,7 @@ def build(
             create_api_key=CreateApiKey(changes, clock, ids),
             list_api_keys=ListApiKeys(storage, trail),
             revoke_api_key=RevokeApiKey(changes, clock),
+            revoke=Revoke(changes, feed, clock),
             list_audit_events=ListAuditEvents(storage, trail),
             verify_audit_log=VerifyAuditLog(storage, trail),
         )
@@ -195,4 +209,5 @@ def build(
         issue_key=IssueKey(changes, clock, ids),
         key_uses=uses,
         compile_policy=compile_policy,
+        feed=feed,
     )

@@ -94,7 +94,7 @@ async def test_following_changes_leads_where_loading_anew_does(house: House) -> 
             assert followed == expected, user
             assert followed.digest == expected.digest
             compared += 1
-            reused += followed.grants is kept[user].grants
+            reused += followed.blocks is kept[user].blocks
             kept[user] = followed
     assert compared > 80
     # What a change leaves alone is not compiled again.
@@ -121,7 +121,7 @@ async def test_a_tenant_that_was_put_out_of_memory_is_loaded_again(house: House)
     await house.second_tenant()
     storage = house.app.compile_policy._storage
     small = CompilePolicy(
-        storage, house.app.compile_policy._new_enforcer, max_tenants=1, max_rules=64
+        storage, house.app.compile_policy._new_enforcer, max_tenants=1, max_blocks=8
     )
     for tenant in ("acme", "globex", "acme"):
         allow_set = await small(tenant, "admin", 0)
@@ -155,7 +155,7 @@ async def test_many_questions_at_once_get_one_answer(house: House) -> None:
         *(house.app.compile_policy("acme", user, 0) for user in USERS * 20)
     )
     # All are members: one set of roles, one set of rules.
-    assert len({id(answer.grants) for answer in answers}) == 1
+    assert len({id(answer.blocks) for answer in answers}) == 1
 
 
 async def test_an_unknown_user_has_no_permissions_to_compile(house: House) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -14,7 +15,8 @@ from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium.admin.v1 import identity_service_pb2 as ids
 from atrium_admin.adapters.tables import policy_changes
 from atrium_admin.app.policy_feed import PolicyFeed
-from atrium_admin.app.ports import PolicyChange
+from atrium_admin.app.policy_leases import PolicyLeaseBook
+from atrium_admin.app.ports import PolicyChange, ReplicaLease
 from atrium_admin.domain.errors import WatcherTooSlow
 from atrium_shared.testing import FixedClock
 
@@ -149,6 +151,7 @@ class FakeChanges:
 
     def __init__(self) -> None:
         self.changes: list[PolicyChange] = []
+        self.given: dict[str, ReplicaLease] = {}
         self.broken = False
 
     def add(self, tenant: str = "acme") -> None:
@@ -159,8 +162,24 @@ class FakeChanges:
     def policies(self) -> FakeChanges:
         return self
 
+    @property
+    def leases(self) -> FakeChanges:
+        return self
+
     async def last_change(self) -> int:
         return len(self.changes)
+
+    async def change_time(self, version: int) -> datetime:
+        return FixedClock().now()
+
+    async def get(self, replica: str, *, for_update: bool = False) -> ReplicaLease | None:
+        return self.given.get(replica)
+
+    async def put(self, lease: ReplicaLease) -> None:
+        self.given[lease.replica] = lease
+
+    async def forget(self, before: datetime) -> None:
+        return None
 
     async def changes_after(self, version: int, limit: int) -> list[PolicyChange]:
         if self.broken:
@@ -171,10 +190,24 @@ class FakeChanges:
     async def read(self) -> AsyncIterator[FakeChanges]:
         yield self
 
+    write = read
+
+
+def feed_over(changes: FakeChanges, clock: FixedClock, **options: Any) -> PolicyFeed:
+    book = PolicyLeaseBook(changes, clock)  # type: ignore[arg-type]
+    return PolicyFeed(
+        changes,  # type: ignore[arg-type]
+        book,
+        clock,
+        replica="admin",
+        poll_seconds=0.01,
+        **options,
+    )
+
 
 @asynccontextmanager
 async def running_feed(changes: FakeChanges, **options: Any) -> AsyncIterator[PolicyFeed]:
-    feed = PolicyFeed(changes, FixedClock(), poll_seconds=0.01, **options)  # type: ignore[arg-type]
+    feed = feed_over(changes, FixedClock(), **options)
     await feed.start()
     try:
         yield feed
@@ -233,7 +266,7 @@ async def test_more_changes_than_are_read_at_once_all_arrive(
 async def test_without_a_database_there_is_no_heartbeat_until_it_is_back() -> None:
     changes = FakeChanges()
     clock = FixedClock()
-    feed = PolicyFeed(changes, clock, poll_seconds=0.01)  # type: ignore[arg-type]
+    feed = feed_over(changes, clock)
     await feed.start()
     watcher = feed.watch("w")
     await anext(watcher)

@@ -30,6 +30,7 @@ from atrium_shared.identity import (
     Authenticator,
     CredentialMalformed,
     CredentialMissing,
+    IdentityUnavailable,
     ServiceAssertionInvalid,
     ServiceIdentity,
     ServiceOnly,
@@ -37,7 +38,7 @@ from atrium_shared.identity import (
     is_service_assertion,
     user_name,
 )
-from atrium_shared.principal import AllowSet, Effect, PermissionDenied, Principal
+from atrium_shared.principal import AllowSet, PermissionDenied, Principal
 from atrium_shared.rpc.access import Access, AccessRule
 from atrium_shared.rpc.context import CURRENT_CALL, CallContext
 from atrium_shared.rpc.status import (
@@ -47,6 +48,8 @@ from atrium_shared.rpc.status import (
     internal_status,
     status_code,
 )
+
+_SECONDS_TO_END_A_STREAM = 1.0
 
 _log = structlog.get_logger(__name__)
 _propagator = TraceContextTextMapPropagator()
@@ -317,6 +320,7 @@ class Interceptors:
                 self._enlist(call)
                 await self._admit(call, metadata)
                 response = await behaviour(_Requests(method, context), context)
+                await _end_if_cut(call)
             except (Exception, asyncio.CancelledError) as error:
                 await self._answer(call, context, error)
                 raise
@@ -342,6 +346,7 @@ class Interceptors:
                 if hasattr(responses, "__aiter__"):
                     async with aclosing(responses):
                         async for response in responses:
+                            await _end_if_cut(call)
                             await context.write(response)
                 else:
                     await responses  # a servicer that calls context.write() itself
@@ -458,11 +463,11 @@ class Interceptors:
         on_behalf_of = user_name(on_behalf_of) if on_behalf_of else None
         changes = self._changes
         principal = await self._authenticator.authenticate(credential, on_behalf_of)
+        # A change that came meanwhile counts: whoever made it may rely on it from now on.
+        while changes != self._changes:
+            changes = self._changes
+            principal = await self._authenticator.authenticate(credential, on_behalf_of)
         if call.task is not None:
-            # A stream outlives the answer, so a change that came meanwhile counts.
-            while changes != self._changes:
-                changes = self._changes
-                principal = await self._authenticator.authenticate(credential, on_behalf_of)
             call.credential, call.on_behalf_of = credential, on_behalf_of
         call.principal = principal
         if method.permission and not principal.allow_set.permits(method.resource, method.action):
@@ -509,8 +514,10 @@ class Interceptors:
         call.task = asyncio.current_task()
         self._streams.add(call)
 
-    def _recheck_streams(self, tenant: str, users: frozenset[str]) -> None:
+    def _recheck_streams(self, tenant: str, users: frozenset[str]) -> Awaitable[object]:
+        """Look again at the streams that a change concerns; done when those to end have ended."""
         self._changes += 1
+        rechecks: list[asyncio.Task[None]] = []
         for call in self._streams:
             principal = call.principal
             if principal is None or principal.service is not None:
@@ -522,16 +529,31 @@ class Interceptors:
             task = asyncio.create_task(self._recheck(call, principal), name="recheck stream")
             self._rechecks.add(task)
             task.add_done_callback(self._rechecks.discard)
+            rechecks.append(task)
+        return asyncio.gather(*rechecks)
 
     async def _recheck(self, call: _Call, before: Principal) -> None:
         try:
-            now = await self._authenticator.authenticate(call.credential, call.on_behalf_of)
+            self._judge(
+                call,
+                before,
+                await self._authenticator.authenticate(call.credential, call.on_behalf_of),
+            )
         except AtriumError as error:
             self._cut(call, error)
-            return
+        except Exception as error:
+            # A stream that cannot be judged must not go on, whatever the reason.
+            _log.error("stream not rechecked", method=call.method.path, exc_info=error)
+            self._cut(call, IdentityUnavailable(type(error).__name__))
+        if call.cut is not None:
+            # Nothing is sent from here on; whoever called should be told before others rely on it.
+            assert call.task is not None
+            await asyncio.wait([call.task], timeout=_SECONDS_TO_END_A_STREAM)
+
+    def _judge(self, call: _Call, before: Principal, now: Principal) -> None:
         if not now.may(call.method.permission) and call.method.permission:
             self._cut(call, PermissionDenied(now.subject, call.method.permission))
-        elif _lost_something(before.allow_set, now.allow_set):
+        elif before.allow_set.loses_to(now.allow_set):
             self._cut(call, PermissionsChanged())
 
     def _cut(self, call: _Call, error: AtriumError) -> None:
@@ -560,12 +582,11 @@ class Interceptors:
             self._cut(call, ShuttingDown())
 
 
-def _lost_something(before: AllowSet, now: AllowSet) -> bool:
-    lost = before.grants - now.grants
-    gained = now.grants - before.grants
-    return any(grant.effect is Effect.ALLOW for grant in lost) or any(
-        grant.effect is Effect.DENY for grant in gained
-    )
+async def _end_if_cut(call: _Call) -> None:
+    """Let nothing pass that a servicer makes after its call was ended from outside."""
+    if call.cut is not None:
+        await asyncio.sleep(0)  # the cancellation may still be on its way
+        raise call.cut
 
 
 def _start_span(tracer: trace.Tracer, call: _Call, metadata: dict[str, Any]) -> None:

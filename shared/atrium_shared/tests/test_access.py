@@ -26,8 +26,11 @@ WITHOUT_PERMISSION = {
     "atrium.admin.v1.IdentityService/IssueDelegatedToken": SERVICE,
     "atrium.admin.v1.IdentityService/GetSigningKeys": ANONYMOUS,
     "atrium.admin.v1.IdentityService/WatchPolicies": SERVICE,
+    "atrium.admin.v1.IdentityService/AcknowledgePolicies": SERVICE,
     "atrium.admin.v1.IdentityService/AppendAuditEvents": SERVICE,
     "atrium.admin.v1.IdentityService/ListErasedUsers": SERVICE,
+    # Which permission it needs depends on what is revoked.
+    "atrium.admin.v1.AdminService/Revoke": AUTHENTICATED,
 }
 
 

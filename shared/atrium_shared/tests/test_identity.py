@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from atrium_shared.identity import (
     IdentityClient,
     IdentityUnavailable,
     PolicyFeedStale,
+    ReplicaUnknown,
     ServiceAssertionInvalid,
     ServiceIdentity,
     SigningKeyUnknown,
@@ -35,7 +37,7 @@ from atrium_shared.identity import (
     signing_keys_jwks,
     user_name,
 )
-from atrium_shared.principal import AllowSet, Effect, Grant, Principal
+from atrium_shared.principal import AllowSet, Effect, Grant, Principal, RuleBlock
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import (
     TEST_SECRET,
@@ -273,6 +275,9 @@ class FakeAdmin(identity_service_pb2_grpc.IdentityServiceServicer):
         self.version = 5
         self.watches: asyncio.Queue[str] = asyncio.Queue()
         self.silent = False
+        self.lease = timedelta(seconds=5)
+        self.lease_error: Exception | None = None
+        self.acknowledged: list[pb.AcknowledgePoliciesRequest] = []
         self._feeds: list[asyncio.Queue[pb.WatchPoliciesResponse | None]] = []
 
     async def ExchangeCredential(
@@ -341,6 +346,16 @@ class FakeAdmin(identity_service_pb2_grpc.IdentityServiceServicer):
         finally:
             self._feeds.remove(queue)
 
+    async def AcknowledgePolicies(
+        self, request: pb.AcknowledgePoliciesRequest, context: Any
+    ) -> pb.AcknowledgePoliciesResponse:
+        self.acknowledged.append(request)
+        if self.lease_error is not None:
+            raise self.lease_error
+        response = pb.AcknowledgePoliciesResponse()
+        response.lease.FromTimedelta(self.lease)
+        return response
+
     async def AppendAuditEvents(self, request: Any, context: Any) -> Any:
         raise AssertionError("Nobody audits here.")
 
@@ -367,7 +382,12 @@ class World:
         self.client = client
         self.clock = clock
         self.changes: list[tuple[str, frozenset[str]]] = []
-        client.on_change(lambda tenant, users: self.changes.append((tenant, users)))
+        self.holds: list[asyncio.Future[None]] = []
+        client.on_change(self._changed)
+
+    def _changed(self, tenant: str, users: frozenset[str]) -> asyncio.Future[None] | None:
+        self.changes.append((tenant, users))
+        return self.holds.pop() if self.holds else None
 
     async def settle(self) -> None:
         """Wait until what was said on the feed has arrived."""
@@ -694,3 +714,139 @@ async def test_our_own_wrong_secret_is_not_the_callers_fault() -> None:
         with pytest.raises(IdentityUnavailable) as caught:
             await w.client.authenticate("atr_lin", None)
         assert caught.value.metadata == {"cause": "SERVICE_ASSERTION_INVALID"}
+
+
+# Leases
+
+
+async def test_every_message_of_the_feed_is_acknowledged_under_one_name() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        w.admin.change("acme", "users/lin")
+        w.admin.heartbeat()
+        await w.settle()
+        assert w.admin.acknowledged[0].version == 5
+        assert w.admin.acknowledged[-1].version == 6
+        watching = await w.admin.watches.get()
+        assert {each.replica for each in w.admin.acknowledged} == {watching}
+
+
+async def test_two_processes_of_one_name_are_two_replicas() -> None:
+    async with world(replica="knowledge") as one, world(replica="knowledge") as other:
+        names = [await each.admin.watches.get() for each in (one, other)]
+    assert names[0] != names[1]
+    assert all(name.startswith("knowledge/") for name in names)
+
+
+async def test_a_change_is_acknowledged_only_when_it_holds_for_open_streams() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        w.holds.append(ended)
+        w.admin.change("acme", "users/lin")
+        w.admin.heartbeat()
+        await w.settle()
+        # The lease is renewed meanwhile, under what held before.
+        assert {each.version for each in w.admin.acknowledged} == {5}
+        assert len(w.admin.acknowledged) > 1
+        ended.set_result(None)
+        await w.settle()
+        assert w.admin.acknowledged[-1].version == 6
+
+
+async def test_without_a_lease_everybody_is_refused_and_streams_are_looked_at_again() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        w.admin.lease_error = Unavailable("no database")
+        w.changes.clear()
+        w.clock.advance(5.1)
+        w.admin.heartbeat()
+        with pytest.raises(PolicyFeedStale):
+            await w.client.authenticate("atr_lin", None)
+        await asyncio.sleep(0.2)
+        assert w.changes == [("", frozenset())]
+        w.admin.lease_error = None
+        w.admin.heartbeat()
+        await w.settle()
+        await w.client.authenticate("atr_lin", None)
+        assert w.admin.asked == ["atr_lin", "atr_lin"]  # what was cached is not trusted
+
+
+async def test_a_replica_that_is_late_gets_no_lease() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        w.admin.lease = timedelta()
+        w.clock.advance(4)
+        w.admin.heartbeat()
+        await w.settle()
+        await w.client.authenticate("atr_lin", None)  # what was promised stays promised
+        w.clock.advance(1.1)
+        with pytest.raises(PolicyFeedStale):
+            await w.client.authenticate("atr_lin", None)
+
+
+async def test_a_lease_counts_from_when_it_was_asked_for() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        answering = asyncio.Event()
+        acknowledge = w.admin.AcknowledgePolicies
+
+        async def slow(request: Any, context: Any) -> Any:
+            await answering.wait()
+            return await acknowledge(request, context)
+
+        # The clock moves while the answer is on its way.
+        w.client._stub.AcknowledgePolicies = _through(slow)
+        w.admin.heartbeat()
+        await w.settle()
+        w.clock.advance(4)
+        answering.set()
+        await w.settle()
+        w.clock.advance(1.1)
+        with pytest.raises(PolicyFeedStale):
+            await w.client.authenticate("atr_lin", None)
+
+
+def _through(method: Any) -> Any:
+    async def call(request: Any, **_: Any) -> Any:
+        return await method(request, None)
+
+    return call
+
+
+async def test_a_replica_whose_lease_was_ended_begins_anew() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        await w.admin.watches.get()
+        w.admin.lease_error = ReplicaUnknown("knowledge")
+        w.admin.heartbeat()
+        async with asyncio.timeout(3):
+            await w.admin.watches.get()  # the feed is opened again
+        w.admin.lease_error = None
+        w.admin.heartbeat()
+        await w.settle()
+        await w.client.authenticate("atr_lin", None)
+        assert w.admin.asked == ["atr_lin", "atr_lin"]
+
+
+async def test_who_closes_gives_the_lease_back() -> None:
+    async with world() as w:
+        await w.client.authenticate("atr_lin", None)
+        await w.client.close()
+        assert w.admin.acknowledged[-1].leaving
+        assert not w.admin.acknowledged[-2].leaving
+
+
+async def test_users_with_one_role_in_common_share_its_rules() -> None:
+    common = RuleBlock([Grant("labels/hr", "read")])
+    async with world() as w:
+        for name in ("atr_lin", "atr_other"):
+            own = RuleBlock([Grant(f"labels/{name}", "read")])
+            principal = w.admin.principals[name]
+            allow_set = AllowSet.of_blocks([common, own], 1)
+            w.admin.principals[name] = replace(principal, allow_set=allow_set)
+        one = (await w.client.authenticate("atr_lin", None)).allow_set
+        other = (await w.client.authenticate("atr_other", None)).allow_set
+        assert {id(block) for block in one.blocks} & {id(block) for block in other.blocks}
+        assert one.permits("labels/atr_lin", "read")
+        assert not one.permits("labels/atr_other", "read")

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrium_shared.principal import AllowSet, Effect, Grant, PermissionDenied, Principal
+from atrium_shared.principal import (
+    AllowSet,
+    Effect,
+    Grant,
+    PermissionDenied,
+    Principal,
+    RuleBlock,
+)
 from atrium_shared.testing import make_principal
 
 
@@ -95,6 +102,36 @@ def test_allow_sets_are_equal_when_rules_and_version_are() -> None:
     assert hash(AllowSet([allow("a")], 1)) == hash(AllowSet([allow("a")], 1))
     assert AllowSet([allow("a")], 1) != AllowSet([allow("a")], 2)
     assert AllowSet([allow("a")], 1) != AllowSet([deny("a")], 1)
+
+
+@given(st.lists(st.lists(grants, max_size=6), max_size=4), names, actions)
+def test_rules_in_blocks_are_the_same_as_all_rules_together(
+    blocks: list[list[Grant]], resource: str, action: str
+) -> None:
+    apart = AllowSet.of_blocks(map(RuleBlock, blocks), 3)
+    together = AllowSet([rule for block in blocks for rule in block], 3)
+    assert apart.permits(resource, action) is together.permits(resource, action)
+    assert apart.digest == together.digest
+    assert apart == together
+    assert apart.grants == together.grants
+
+
+@given(st.lists(st.lists(grants, max_size=4), max_size=3), st.lists(grants, max_size=6))
+def test_what_is_lost_is_found_block_by_block_too(
+    before: list[list[Grant]], after: list[Grant]
+) -> None:
+    one, other = AllowSet.of_blocks(map(RuleBlock, before)), AllowSet(after)
+    gone, new = one.grants - other.grants, other.grants - one.grants
+    lost = any(rule.effect is Effect.ALLOW for rule in gone) or any(
+        rule.effect is Effect.DENY for rule in new
+    )
+    assert one.loses_to(other) is lost
+    shared = RuleBlock([allow("shared")])
+    with_more = AllowSet.of_blocks([shared, *one.blocks])
+    assert not AllowSet.of_blocks([shared]).loses_to(AllowSet.of_blocks([shared]))
+    assert with_more.loses_to(AllowSet.of_blocks([shared, *other.blocks])) is (
+        lost and one.loses_to(AllowSet.of_blocks([shared, *other.blocks]))
+    )
 
 
 def test_any_one_label_suffices_to_read() -> None:

@@ -668,6 +668,81 @@ async def test_a_change_while_a_stream_is_let_in_counts(echo: Any) -> None:
     assert error.reason == "PERMISSION_DENIED"
 
 
+async def test_a_change_holds_when_the_streams_that_it_ends_have_ended(echo: Any) -> None:
+    ending = asyncio.Event()
+    seen: list[str] = []
+
+    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            while True:
+                yield echo.words(text="on")
+                await asyncio.sleep(0.01)
+        finally:
+            ending.set()
+            await asyncio.sleep(0.1)
+            seen.append("ended")
+
+    authenticator = FakeAuthenticator({"lin": LIN})
+    async with running_server([echo.app(Repeat=repeat)], authenticator=authenticator) as server:
+        call = echo.call(server.open_channel("lin"), "Repeat")(echo.words(text="go"))
+        await call.read()
+        await authenticator.change("lin", None)
+        assert ending.is_set()
+        assert seen == ["ended"]
+        await failure(_drain(call))
+
+
+async def test_a_servicer_that_does_not_end_says_nothing_more_to_a_revoked_caller(
+    echo: Any,
+) -> None:
+    async def repeat(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield echo.words(text="before")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+        yield echo.words(text="after")
+
+    authenticator = FakeAuthenticator({"lin": LIN})
+    async with running_server([echo.app(Repeat=repeat)], authenticator=authenticator) as server:
+        call = echo.call(server.open_channel("lin"), "Repeat")(echo.words(text="go"))
+        assert (await call.read()).text == "before"
+        await authenticator.change("lin", None)
+        error = await failure(_read_none(call))
+        assert error.reason == "API_KEY_UNKNOWN"
+
+
+async def _read_none(call: Any) -> None:
+    async for message in call:
+        raise AssertionError(message)
+
+
+async def test_a_stream_that_cannot_be_judged_is_ended(
+    echo: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    authenticator = FakeAuthenticator({"lin": LIN})
+    async with running_server([echo.app()], authenticator=authenticator) as server:
+        call = echo.call(server.open_channel("lin"), "Chat")()
+        await call.write(echo.words(text="one"))
+        await call.read()
+        authenticator.authenticate = None  # type: ignore[method-assign,assignment]
+        await authenticator.change("lin", LIN)
+        error = await failure(_drain(call))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "IDENTITY_UNAVAILABLE")
+    assert error.metadata == {"cause": "TypeError"}
+
+
+async def test_a_change_while_a_single_call_is_let_in_counts(echo: Any) -> None:
+    class Slow(FakeAuthenticator):
+        async def authenticate(self, credential: str, on_behalf_of: str | None) -> Principal:
+            found = await super().authenticate(credential, on_behalf_of)
+            if found is LIN:
+                self.change(credential, GUEST)
+            return found
+
+    async with running_server([echo.app()], authenticator=Slow({"lin": LIN})) as server:
+        error = await failure(invoke(echo, server.open_channel("lin"), "Say"))
+    assert error.reason == "PERMISSION_DENIED"
+
+
 async def test_a_stream_goes_on_when_its_caller_gained_something(echo: Any) -> None:
     authenticator = FakeAuthenticator({"lin": LIN})
     async with running_server([echo.app()], authenticator=authenticator) as server:

@@ -12,7 +12,7 @@ from casbin.rbac import RoleManager
 
 from atrium_admin.domain.names import group_name, role_name
 from atrium_admin.domain.users import Memberships
-from atrium_shared.principal import Grant
+from atrium_shared.principal import Grant, RuleBlock
 
 MODEL = """
 [request_definition]
@@ -57,7 +57,9 @@ class _Links(RoleManager):  # type: ignore[misc]  # Casbin ships no types
             self._parents[name] = parents
         else:
             del self._parents[name]
-        self._closures.clear()
+        # Only what leads through this name leads elsewhere now.
+        for other in [other for other, reached in self._closures.items() if name in reached]:
+            del self._closures[other]
 
     def closure(self, name: str) -> frozenset[str]:
         """Return the name and everything that it is linked to, directly or not."""
@@ -87,11 +89,17 @@ class _Links(RoleManager):  # type: ignore[misc]  # Casbin ships no types
 
 
 class CasbinEnforcer:
-    """Implements :class:`~atrium_admin.app.ports.PolicyEnforcer`."""
+    """Implements :class:`~atrium_admin.app.ports.PolicyEnforcer`.
+
+    Casbin's own list of rules is put together when Casbin is asked: rarely, while roles change and
+    are compiled all the time.
+    """
 
     def __init__(self) -> None:
         self._links = _Links()
         self._grants: dict[str, tuple[Grant, ...]] = {}
+        self._blocks: dict[str, RuleBlock] = {}
+        self._listed = True
         self._casbin = Enforcer(Enforcer.new_model(text=MODEL))
         self._casbin.set_role_manager(self._links)
         self._casbin.build_role_links()
@@ -100,24 +108,23 @@ class CasbinEnforcer:
         """Forget everything."""
         self._links.clear()
         self._grants.clear()
-        self._casbin.clear_policy()
+        self._blocks.clear()
+        self._listed = False
 
     def set_roles(self, roles: Iterable[tuple[str, Sequence[Grant], Sequence[str]]]) -> None:
         """Put roles (id, own grants, inherited roles), in place of what they were."""
-        changed = {role_name(role): (role, grants, inherits) for role, grants, inherits in roles}
-        rules = self._rules_without(changed.keys())
-        for name, (role, grants, inherits) in changed.items():
+        for role, grants, inherits in roles:
             self._grants[role] = tuple(grants)
-            self._links.set_parents(name, map(role_name, inherits))
-            rules.extend([name, g.resource, g.action, g.effect.value] for g in grants)
-        self._put_rules(rules)
+            self._blocks.pop(role, None)
+            self._links.set_parents(role_name(role), map(role_name, inherits))
+        self._listed = False
 
     def remove_role(self, role: str) -> None:
         """Forget a role."""
-        name = role_name(role)
         self._grants.pop(role, None)
-        self._links.set_parents(name, ())
-        self._put_rules(self._rules_without({name}))
+        self._blocks.pop(role, None)
+        self._links.set_parents(role_name(role), ())
+        self._listed = False
 
     def set_group(self, group: str, roles: Sequence[str]) -> None:
         """Put a group, in place of what it was."""
@@ -138,30 +145,38 @@ class CasbinEnforcer:
         """Return a role's own grants."""
         return self._grants.get(role, ())
 
+    def block_of(self, role: str) -> RuleBlock:
+        """Return a role's own grants, compiled; the same object until they change."""
+        block = self._blocks.get(role)
+        if block is None:
+            block = self._blocks[role] = RuleBlock(self._grants.get(role, ()))
+        return block
+
     def enforce(self, user: str, memberships: Memberships, resource: str, action: str) -> bool:
         """Let Casbin decide by looking at every rule.
 
         Users are linked for as long as one question takes: there may be a hundred thousand of
         them, and only rules and roles are worth the memory.
         """
+        self._list_rules()
         self._links.set_parents(user, _subjects(memberships))
         try:
             return bool(self._casbin.enforce(user, resource, action))
         finally:
             self._links.set_parents(user, ())
 
-    def _rules_without(self, names: Iterable[str]) -> list[list[str]]:
-        left_out = set(names)
-        return [rule for rule in self._model_rules.policy if rule[0] not in left_out]
-
-    def _put_rules(self, rules: list[list[str]]) -> None:
+    def _list_rules(self) -> None:
+        if self._listed:
+            return
         # Casbin's own add_policies searches all rules for each new one, to find duplicates; ours
         # are unique already, and 110,000 of them would take hours.
-        self._model_rules.policy = rules
-
-    @property
-    def _model_rules(self):  # type: ignore[no-untyped-def]  # Casbin ships no types
-        return self._casbin.get_model()["p"]["p"]
+        self._casbin.get_model()["p"]["p"].policy = [
+            [name, grant.resource, grant.action, grant.effect.value]
+            for role, grants in self._grants.items()
+            for name in (role_name(role),)
+            for grant in grants
+        ]
+        self._listed = True
 
 
 def _subjects(memberships: Memberships) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Row, delete, insert, select, union, union_all, update
+from sqlalchemy import CompoundSelect, Row, delete, insert, select, union, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_roles import SqlRoles
@@ -99,6 +99,13 @@ class SqlPolicies:
         )
         return [_change(row) for row in rows]
 
+    async def change_time(self, version: int) -> datetime | None:
+        """Return when a change was made; None when it is not listed (any more)."""
+        time: datetime | None = await self._session.scalar(
+            select(policy_changes.c.time).where(policy_changes.c.version == version)
+        )
+        return time
+
     async def tenant_changes(self, tenant: str, after: int, until: int) -> list[PolicyChange]:
         """Return a tenant's changes with a policy version above ``after`` and up to ``until``."""
         rows = await self._session.execute(
@@ -148,6 +155,13 @@ class SqlPolicies:
             found[group].append(role)
         return found
 
+    async def holders(self, tenant: str, chosen: Iterable[str], limit: int) -> list[str] | None:
+        """Return the ids of users who hold one of these roles; None: more than ``limit``."""
+        holding = _holding(tenant, list(chosen)).subquery()
+        query = select(holding.c.user_id).order_by(holding.c.user_id).limit(limit + 1)
+        found = list(await self._session.scalars(query))
+        return found if len(found) <= limit else None
+
     async def administration(self, tenant: str) -> Administration:
         """Return the part of the policy that decides who administers the tenant."""
         grants: dict[str, list[Grant]] = {}
@@ -170,20 +184,7 @@ class SqlPolicies:
         self, tenant: str, chosen: Iterable[str], after: str, limit: int
     ) -> dict[str, frozenset[str]]:
         """Return enabled users who hold one of these roles, with all roles given to them."""
-        carriers = list(chosen)
-        direct = select(user_roles.c.user_id).where(
-            user_roles.c.tenant_id == tenant, user_roles.c.role_id.in_(carriers)
-        )
-        by_group = (
-            select(group_members.c.user_id)
-            .join(
-                group_roles,
-                (group_roles.c.tenant_id == group_members.c.tenant_id)
-                & (group_roles.c.group_id == group_members.c.group_id),
-            )
-            .where(group_members.c.tenant_id == tenant, group_roles.c.role_id.in_(carriers))
-        )
-        holding = union(direct, by_group).subquery()
+        holding = _holding(tenant, list(chosen)).subquery()
         holders = await self._session.scalars(
             select(users.c.id)
             .join(holding, holding.c.user_id == users.c.id)
@@ -210,6 +211,22 @@ class SqlPolicies:
         ):
             given[user].add(role)
         return {user: frozenset(found) for user, found in given.items()}
+
+
+def _holding(tenant: str, chosen: Sequence[str]) -> CompoundSelect[tuple[str]]:
+    """Select the users who hold one of these roles directly or through a group, each once."""
+    return union(
+        select(user_roles.c.user_id).where(
+            user_roles.c.tenant_id == tenant, user_roles.c.role_id.in_(chosen)
+        ),
+        select(group_members.c.user_id)
+        .join(
+            group_roles,
+            (group_roles.c.tenant_id == group_members.c.tenant_id)
+            & (group_roles.c.group_id == group_members.c.group_id),
+        )
+        .where(group_members.c.tenant_id == tenant, group_roles.c.role_id.in_(chosen)),
+    )
 
 
 def _change(row: Row[tuple[object, ...]]) -> PolicyChange:

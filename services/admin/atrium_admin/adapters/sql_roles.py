@@ -60,14 +60,15 @@ class SqlRoles:
         """Return one of the ids that is no role, or None when all are."""
         return await first_unknown(self._session, roles, tenant, ids)
 
-    async def edges(self, tenant: str) -> dict[str, list[str]]:
-        """Return role -> the roles that it inherits, for all roles that inherit."""
+    async def edges(self, tenant: str, chosen: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """Return role -> the roles that it inherits, for all (or these) roles that inherit."""
+        query = select(role_parents.c.role_id, role_parents.c.parent_id).where(
+            role_parents.c.tenant_id == tenant
+        )
+        if chosen is not None:
+            query = query.where(role_parents.c.role_id.in_(chosen))
         edges: dict[str, list[str]] = {}
-        for role, parent in await self._session.execute(
-            select(role_parents.c.role_id, role_parents.c.parent_id).where(
-                role_parents.c.tenant_id == tenant
-            )
-        ):
+        for role, parent in await self._session.execute(query):
             edges.setdefault(role, []).append(parent)
         return edges
 

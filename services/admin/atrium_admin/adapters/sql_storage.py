@@ -14,6 +14,7 @@ from atrium_admin.adapters.sql_erased_users import SqlErasedUsers
 from atrium_admin.adapters.sql_groups import SqlGroups
 from atrium_admin.adapters.sql_policies import SqlPolicies
 from atrium_admin.adapters.sql_policy_history import SqlPolicyHistory
+from atrium_admin.adapters.sql_policy_leases import SqlPolicyLeases
 from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
 from atrium_admin.adapters.sql_roles import SqlRoles
 from atrium_admin.adapters.sql_signing_keys import SqlSigningKeys
@@ -36,6 +37,7 @@ class SqlUnitOfWork:
         self.pseudonyms = SqlPseudonyms(session)
         self.erased_users = SqlErasedUsers(session)
         self.audit = SqlAuditLines(session, self.pseudonyms)
+        self.leases = SqlPolicyLeases(session)
         self.signing_keys = SqlSigningKeys(session)
 
 

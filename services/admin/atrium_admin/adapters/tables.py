@@ -227,6 +227,16 @@ past_grants = Table(
     *_from_until(),
 )
 
+policy_replicas = Table(
+    "policy_replicas",
+    metadata,
+    Column("replica", String(128), primary_key=True),
+    Column("acknowledged", BigInteger, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+    # True: somebody relied on the lease having run out, so it cannot be renewed.
+    Column("ended", Boolean, nullable=False),
+)
+
 audit_heads = Table(
     "audit_heads",
     metadata,

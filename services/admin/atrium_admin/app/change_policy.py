@@ -15,6 +15,7 @@ from atrium_admin.app.policy_feed import PolicyFeed
 from atrium_admin.app.ports import Storage, UnitOfWork
 from atrium_admin.domain.audit import AuditEvent, Decision, bounded
 from atrium_admin.domain.errors import LastAdmin
+from atrium_admin.domain.roles import closure, inverse
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal
 
@@ -30,11 +31,13 @@ class Change:
     Attributes:
         uow: Its transaction.
         event: Its line in the audit log, written at the end.
+        version: Version of the change, once it is committed; None when nothing needed telling.
     """
 
     def __init__(self, uow: UnitOfWork, event: AuditEvent) -> None:
         self.uow = uow
         self.event = event
+        self.version: int | None = None
         self.policy = False
         self.keys = False
         self.users: set[str] = set()
@@ -130,15 +133,27 @@ class Changes:
             )
         else:
             version = await uow.policies.version(tenant)
-        named = len(change.users) <= _MOST_USERS_NAMED
-        await uow.policies.add_change(
+        change.version = await uow.policies.add_change(
             tenant,
             version,
-            users=sorted(change.users) if named else None,
+            users=await _users_to_name(uow, tenant, change),
             roles=sorted(change.roles),
             groups=sorted(change.groups),
             time=now,
         )
+
+
+async def _users_to_name(uow: UnitOfWork, tenant: str, change: Change) -> list[str] | None:
+    """Return all whom a change concerns; None when they are too many."""
+    users = set(change.users)
+    if change.roles:
+        # Who holds a role has it directly, through a group, or because another role inherits it.
+        heirs = closure(change.roles, inverse(await uow.roles.edges(tenant)))
+        holders = await uow.policies.holders(tenant, heirs, _MOST_USERS_NAMED)
+        if holders is None:
+            return None
+        users.update(holders)
+    return sorted(users) if len(users) <= _MOST_USERS_NAMED else None
 
 
 async def require_administrator(uow: UnitOfWork, tenant: str) -> None:

@@ -16,7 +16,7 @@ from atrium_admin.domain.pseudonyms import Pseudonym
 from atrium_admin.domain.roles import Role
 from atrium_admin.domain.tenants import Tenant
 from atrium_admin.domain.users import Group, Memberships, User
-from atrium_shared.principal import Grant
+from atrium_shared.principal import Grant, RuleBlock
 
 T = TypeVar("T")
 
@@ -161,8 +161,8 @@ class Roles(Protocol):
         """Return one of the ids that is no role, or None when all are."""
         ...
 
-    async def edges(self, tenant: str) -> dict[str, list[str]]:
-        """Return role -> the roles that it inherits, for all roles that inherit."""
+    async def edges(self, tenant: str, roles: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """Return role -> the roles that it inherits, for all (or these) roles that inherit."""
         ...
 
     async def holders(self, tenant: str, role: str) -> tuple[int, str]:
@@ -223,8 +223,8 @@ class PolicyChange:
         version: Counts the changes of all tenants, without gaps, in the order of their commits.
         tenant: Whose policy, users or keys changed.
         policy_version: The tenant's policy version after it; unchanged when only keys changed.
-        users: Ids of the users whose own roles, groups, keys or state changed. None: more than
-            are worth naming.
+        users: Ids of all users whose permissions or keys may have changed. None, or none at all:
+            any of the tenant's.
         roles: Ids of the roles that were made, changed or removed; anyone may hold them.
         groups: Ids of the groups that were made, changed or removed.
     """
@@ -235,11 +235,6 @@ class PolicyChange:
     users: tuple[str, ...] | None
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
-
-    @property
-    def named_users(self) -> tuple[str, ...] | None:
-        """Ids of all users whose permissions may have changed. None: any of the tenant's."""
-        return None if self.roles else self.users
 
 
 class Policies(Protocol):
@@ -270,6 +265,10 @@ class Policies(Protocol):
         """Return changes of all tenants with greater versions, in their order."""
         ...
 
+    async def change_time(self, version: int) -> datetime | None:
+        """Return when a change was made; None when it is not listed (any more)."""
+        ...
+
     async def tenant_changes(self, tenant: str, after: int, until: int) -> list[PolicyChange]:
         """Return a tenant's changes with a policy version above ``after`` and up to ``until``."""
         ...
@@ -280,6 +279,13 @@ class Policies(Protocol):
 
     async def group_roles(self, tenant: str, groups: Sequence[str] | None) -> dict[str, list[str]]:
         """Return group -> its roles; of these groups alone, or of all."""
+        ...
+
+    async def holders(self, tenant: str, roles: Iterable[str], limit: int) -> list[str] | None:
+        """Return the ids of users who hold one of ``roles`` directly or through a group.
+
+        None: more than ``limit``.
+        """
         ...
 
     async def administration(self, tenant: str) -> Administration:
@@ -350,6 +356,50 @@ class PolicyHistory(Protocol):
 
     async def rename_user(self, tenant: str, user: str, name: str) -> None:
         """Let the history know a user by another id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLease:
+    """Until when a replica may serve callers on what it knows.
+
+    Attributes:
+        replica: Its name.
+        acknowledged: It applied every change up to this version.
+        until: When the lease runs out by itself.
+        ended: Whether somebody relied on it having run out; it cannot be renewed then.
+    """
+
+    replica: str
+    acknowledged: int
+    until: datetime
+    ended: bool = False
+
+
+class PolicyLeases(Protocol):
+    """Leases of all replicas that follow the policy feed, whichever process they are connected to.
+
+    What is read with ``for_update`` is not changed by others before the transaction ends.
+    """
+
+    async def get(self, replica: str, *, for_update: bool = False) -> ReplicaLease | None:
+        """Return a replica's lease, run out or not."""
+        ...
+
+    async def put(self, lease: ReplicaLease) -> None:
+        """Store a lease in place of the replica's last one."""
+        ...
+
+    async def list_all(self) -> list[ReplicaLease]:
+        """Return all leases, those that ran out lately included."""
+        ...
+
+    async def end_lapsed(self, before: datetime) -> None:
+        """End the leases that ran out before a moment."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Remove the leases that ran out before a moment."""
         ...
 
 
@@ -525,6 +575,11 @@ class UnitOfWork(Protocol):
         ...
 
     @property
+    def leases(self) -> PolicyLeases:
+        """Leases of replicas."""
+        ...
+
+    @property
     def audit(self) -> AuditLines:
         """Audit logs."""
         ...
@@ -586,6 +641,10 @@ class PolicyEnforcer(Protocol):
 
     def grants_of(self, role: str) -> Sequence[Grant]:
         """Return a role's own grants."""
+        ...
+
+    def block_of(self, role: str) -> RuleBlock:
+        """Return a role's own grants, compiled; the same object until they change."""
         ...
 
     def enforce(self, user: str, memberships: Memberships, resource: str, action: str) -> bool:

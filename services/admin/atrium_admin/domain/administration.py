@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from atrium_admin.domain.roles import closure
+from atrium_admin.domain.roles import closure, inverse
 from atrium_shared.principal import AllowSet, Effect, Grant
 
 REQUIRED = (("admin.users", "manage"), ("admin.roles", "manage"))
@@ -60,11 +60,7 @@ class Administration:
             for role, rules in self._grants.items()
             if any(rule.effect is Effect.ALLOW for rule in rules)
         }
-        children: dict[str, list[str]] = {}
-        for role, parents in self._edges.items():
-            for parent in parents:
-                children.setdefault(parent, []).append(role)
-        return closure(allowing, children)
+        return closure(allowing, inverse(self._edges))
 
     def suffices(self, roles: Iterable[str]) -> bool:
         """Say whether a user with exactly these roles (direct and by groups) is enough."""

@@ -337,6 +337,41 @@ class WatcherTooSlow(Unavailable):
         )
 
 
+class PolicyVersionAhead(Invalid):
+    """A replica claims to have applied what has not happened."""
+
+    reason = "POLICY_VERSION_AHEAD"
+
+    def __init__(self, replica: str, version: int, newest: int) -> None:
+        super().__init__(
+            f"Replica {replica!r} acknowledges version {version}, but the newest is {newest}. Open "
+            "WatchPolicies again; was the database restored from a backup?",
+            field="version",
+            replica=replica,
+            version=version,
+            newest=newest,
+        )
+
+
+class NotHeld(Conflict):
+    """What should be taken away is not there to take."""
+
+    reason = "NOT_HELD"
+
+    def __init__(self, holder: str, held: str, through: Sequence[str] = ()) -> None:
+        hint = (
+            f" They hold it through {', '.join(through)}: take it there."
+            if through
+            else " Nothing was changed."
+        )
+        super().__init__(
+            f"{holder!r} does not hold {held!r} directly.{hint}",
+            holder=holder,
+            held=held,
+            through=",".join(through),
+        )
+
+
 class SigningKeyLocked(Unavailable):
     """The signing key in the database was encrypted under another installation secret."""
 

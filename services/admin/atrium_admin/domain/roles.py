@@ -182,3 +182,12 @@ def closure(roles: Iterable[str], edges: Mapping[str, Iterable[str]]) -> frozens
             seen.add(role)
             open_roles.extend(edges.get(role, ()))
     return frozenset(seen)
+
+
+def inverse(edges: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return role -> the roles that inherit it."""
+    heirs: dict[str, list[str]] = {}
+    for role, parents in edges.items():
+        for parent in parents:
+            heirs.setdefault(parent, []).append(role)
+    return heirs

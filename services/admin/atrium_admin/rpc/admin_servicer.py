@@ -25,6 +25,7 @@ from atrium_admin.app.read_groups import GetGroup, ListGroups
 from atrium_admin.app.read_roles import GetRole, ListRoles
 from atrium_admin.app.read_tenants import GetTenant, ListTenants
 from atrium_admin.app.read_users import GetUser, ListUsers
+from atrium_admin.app.revoke import Revoke
 from atrium_admin.app.revoke_api_key import RevokeApiKey
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
@@ -62,6 +63,7 @@ class AdminUseCases:
     create_api_key: CreateApiKey
     list_api_keys: ListApiKeys
     revoke_api_key: RevokeApiKey
+    revoke: Revoke
     list_audit_events: ListAuditEvents
     verify_audit_log: VerifyAuditLog
 
@@ -232,6 +234,12 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> admin_pb2.ApiKey:
         key = await self._do.revoke_api_key(principal(context), request.name)
         return convert.api_key_to_proto(key)
+
+    async def Revoke(
+        self, request: admin_service_pb2.RevokeRequest, context: Context
+    ) -> admin_service_pb2.RevokeResponse:
+        revoked = await self._do.revoke(principal(context), convert.revoke_target(request))
+        return convert.revoked_to_proto(revoked)
 
     async def ListAuditEvents(
         self, request: admin_service_pb2.ListAuditEventsRequest, context: Context

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -18,9 +19,6 @@ from atrium_shared.principal import Principal
 
 _RENEW_BEFORE_EXPIRY_SECONDS = 30.0
 """A token that goes on to other services should live for a while longer."""
-
-_FEED_SILENCE_SECONDS = 5.0
-"""Who has not read the list of changes for so long may have missed one, and asks the directory."""
 
 _CACHED_PRINCIPALS = 50_000
 
@@ -39,7 +37,7 @@ class AdminAuthenticator:
 
     Answers are remembered until their token is about to expire or a change names their tenant and
     user. Changes of this process arrive before their caller hears of success; those of other
-    replicas a fraction of a second later.
+    replicas a fraction of a second later. Without a lease of the feed nothing remembered counts.
 
     Args:
         exchange: Turns credentials into tokens.
@@ -72,8 +70,8 @@ class AdminAuthenticator:
         now = self._clock.monotonic()
         key = (hashlib.sha256(credential.encode()).digest(), on_behalf_of)
         cached = self._cache.get(key)
-        fresh = now - self._feed.heard_at <= _FEED_SILENCE_SECONDS
-        if cached is not None and now < cached.until and fresh:
+        # Without a lease a change may have been missed, and the directory is asked.
+        if cached is not None and now < cached.until and self._feed.is_current:
             return cached.principal
         changes = self._changes
         exchanged = await self._exchange(
@@ -110,14 +108,20 @@ class AdminAuthenticator:
         self._cache[key] = cached
         self._keys_of_tenant.setdefault(cached.principal.tenant, set()).add(key)
 
-    def _forget(self, change: PolicyChange) -> None:
+    def _forget(self, change: PolicyChange | None) -> Awaitable[object]:
+        """Drop what a change concerns, everything for None; done when the listeners are."""
         self._changes += 1
-        users = frozenset(map(user_name, change.named_users or ()))
-        keys = self._keys_of_tenant.get(change.tenant, set())
-        for key in tuple(keys):
-            principal = self._cache[key].principal
-            if not users or principal.actor in users or principal.on_behalf_of in users:
-                del self._cache[key]
-                keys.discard(key)
-        for listener in self._listeners:
-            listener(change.tenant, users)
+        tenant, users = "", frozenset[str]()
+        if change is None:
+            self._cache.clear()
+            self._keys_of_tenant.clear()
+        else:
+            tenant, users = change.tenant, frozenset(map(user_name, change.users or ()))
+            keys = self._keys_of_tenant.get(tenant, set())
+            for key in tuple(keys):
+                principal = self._cache[key].principal
+                if not users or principal.actor in users or principal.on_behalf_of in users:
+                    del self._cache[key]
+                    keys.discard(key)
+        holds = [listener(tenant, users) for listener in self._listeners]
+        return asyncio.gather(*(hold for hold in holds if hold is not None))

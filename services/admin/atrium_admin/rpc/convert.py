@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +15,15 @@ from atrium_admin.app.exchange_credential import Exchanged
 from atrium_admin.app.pages import PageRequest
 from atrium_admin.app.policy_feed import FeedMessage
 from atrium_admin.app.ports import AuditFilter, ErasedUser, Slice
+from atrium_admin.app.revoke import (
+    EverythingOf,
+    Key,
+    Membership,
+    Revoked,
+    RoleGrants,
+    Target,
+    UserRole,
+)
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditLine, AuditVerdict, Decision
 from atrium_admin.domain.errors import FieldInvalid
@@ -171,16 +180,15 @@ def role_draft(role: admin_pb2.Role) -> RoleDraft:
     """Return what a request says about a role."""
     return RoleDraft(
         display_name=role.display_name,
-        grants=tuple(
-            Grant(
-                grant.resource,
-                grant.action,
-                Effect.DENY if grant.effect == admin_pb2.Grant.DENY else Effect.ALLOW,
-            )
-            for grant in role.grants
-        ),
+        grants=tuple(map(grant_from_proto, role.grants)),
         inherits=tuple(role.inherits),
     )
+
+
+def grant_from_proto(grant: admin_pb2.Grant) -> Grant:
+    """Return a grant."""
+    deny = grant.effect == admin_pb2.Grant.DENY
+    return Grant(grant.resource, grant.action, Effect.DENY if deny else Effect.ALLOW)
 
 
 def grant_to_proto(grant: Grant) -> admin_pb2.Grant:
@@ -215,6 +223,35 @@ def verdict_to_proto(verdict: Verdict) -> admin_service_pb2.TestPermissionRespon
             )
             for role, grant in verdict.matches
         ),
+    )
+
+
+# Revoking
+
+
+def revoke_target(request: admin_service_pb2.RevokeRequest) -> Target:
+    """Return what shall be taken away."""
+    match request.WhichOneof("target"):
+        case "user_role":
+            return UserRole(request.user_role.user, request.user_role.role)
+        case "membership":
+            return Membership(request.membership.user, request.membership.group)
+        case "everything_of":
+            return EverythingOf(request.everything_of)
+        case "api_key":
+            return Key(request.api_key)
+        case _:
+            grants = map(grant_from_proto, request.role_grants.grants)
+            return RoleGrants(request.role_grants.role, tuple(grants))
+
+
+def revoked_to_proto(revoked: Revoked) -> admin_service_pb2.RevokeResponse:
+    """Return where it holds."""
+    return admin_service_pb2.RevokeResponse(
+        version=revoked.held.version,
+        acknowledged=revoked.held.acknowledged,
+        lapsed=revoked.held.lapsed,
+        still_through=revoked.still_through,
     )
 
 
@@ -356,7 +393,7 @@ def feed_message_to_proto(message: FeedMessage) -> identity_service_pb2.WatchPol
     return identity_service_pb2.WatchPoliciesResponse(
         version=message.version,
         tenant=change.tenant,
-        users=map(user_name, change.named_users or ()),
+        users=map(user_name, change.users or ()),
     )
 
 
@@ -376,3 +413,10 @@ def erased_users_to_proto(
         ),
         more=part.more,
     )
+
+
+def lease_to_proto(lease: timedelta) -> identity_service_pb2.AcknowledgePoliciesResponse:
+    """Return for how long a replica may serve."""
+    response = identity_service_pb2.AcknowledgePoliciesResponse()
+    response.lease.FromTimedelta(lease)
+    return response

@@ -84,6 +84,15 @@ class IdentityServicer(identity_service_pb2_grpc.IdentityServiceServicer):
             async for message in messages:
                 yield convert.feed_message_to_proto(message)
 
+    async def AcknowledgePolicies(
+        self, request: identity_service_pb2.AcknowledgePoliciesRequest, context: Context
+    ) -> identity_service_pb2.AcknowledgePoliciesResponse:
+        if request.leaving:
+            await self._feed.leave(request.replica)
+            return identity_service_pb2.AcknowledgePoliciesResponse()
+        lease = await self._feed.acknowledge(request.replica, request.version)
+        return convert.lease_to_proto(lease)
+
     async def AppendAuditEvents(
         self, request: identity_service_pb2.AppendAuditEventsRequest, context: Context
     ) -> identity_service_pb2.AppendAuditEventsResponse:
