@@ -24,6 +24,7 @@ from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.centred_embedder import CentredEmbedder
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
+from atrium_knowledge.app.consult_reader import ConsultReader
 from atrium_knowledge.app.create_collection import CreateCollection
 from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
@@ -43,6 +44,7 @@ from atrium_knowledge.app.ports import (
     Embedder,
     Generator,
     PassageIndex,
+    Reader,
 )
 from atrium_knowledge.app.read_passages import ReadPassages
 from atrium_knowledge.app.recover import Recover
@@ -82,6 +84,7 @@ def build(
     embedder: Embedder,
     generator: Generator,
     delegation: Delegation,
+    reader: Reader | None = None,
     index: PassageIndex | None = None,
     parser: DocumentParser | None = None,
     clock: Clock | None = None,
@@ -98,6 +101,7 @@ def build(
         embedder: Makes vectors.
         generator: Writes answers.
         delegation: Says who the uploader of a document is when it is taken in.
+        reader: Says which sentences answer; ``None`` where there is no such model.
         index: Finds passages; Qdrant Edge in ``settings.index_dir`` when ``None``.
         parser: Reads files; ``atrium_documents`` in processes of its own when ``None``.
         clock: Tells the time.
@@ -165,6 +169,7 @@ def build(
         search=search,
         topics=topics,
         embedder=centred,
+        reader=ConsultReader(reader),
         generator=generator,
         answers=recent,
         audit=audit,

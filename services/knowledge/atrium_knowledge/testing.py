@@ -28,8 +28,11 @@ from atrium_knowledge.app.ports import (
     Generated,
     Generator,
     PassageIndex,
+    Reader,
+    Readings,
 )
 from atrium_knowledge.bootstrap import Patience, build
+from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import MemoryAuditSink
@@ -42,6 +45,9 @@ from atrium_shared.testing import RunningServer, make_principal, running_server
 
 IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0)
 """Waits for nothing."""
+
+
+_WORDS = re.compile(r"[a-z0-9]+|[\u4e00-\u9fff]")
 
 
 class NoModel(Unavailable):
@@ -82,12 +88,41 @@ class HashEmbedder:
 
     def _vector(self, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
         total = np.full(self.dimensions, 1e-3, dtype=np.float32)
-        for word in re.findall(r"[a-z0-9]+|[\u4e00-\u9fff]", text.lower()):
+        for word in _WORDS.findall(text.lower()):
             seed = hashlib.blake2b(f"{self.encoder} {word}".encode(), digest_size=8).digest()
             random = np.random.default_rng(int.from_bytes(seed, "big"))
             total += random.standard_normal(self.dimensions).astype(np.float32)
         unit: np.ndarray[Any, np.dtype[np.float32]] = total / np.linalg.norm(total)
         return unit
+
+
+class WordReader:
+    """Says that a segment answers when it has enough of the question's words.
+
+    Attributes:
+        failure: Raised instead, while it is set.
+        questions: Every question that was read.
+    """
+
+    def __init__(self) -> None:
+        self.failure: AtriumError | None = None
+        self.questions: list[str] = []
+
+    async def read(
+        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+    ) -> Readings:
+        """Return 9 times the share of words, less 3."""
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        self.questions.append(question)
+        wanted = set(_WORDS.findall(question.lower()))
+        log_odds = []
+        for passage in passages:
+            parts = [passage.text[start:end].lower() for start, end in passage.segments]
+            shares = [len(wanted & set(_WORDS.findall(part))) / len(wanted) for part in parts]
+            log_odds.append(tuple(9 * share - 3 for share in shares))
+        return Readings(tuple(log_odds), 1, Engine(EngineKind.ENCODER, "fake", "models/words"))
 
 
 class NoGenerator:
@@ -377,6 +412,7 @@ async def open_house(
     index: PassageIndex | None = None,
     delegation: FakeDelegation | None = None,
     generator: Generator | None = None,
+    reader: Reader | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Principal] = PEOPLE,
     **settings: Any,
@@ -394,6 +430,7 @@ async def open_house(
         embedder=embedder,
         generator=generator or NoGenerator(),
         delegation=delegation,
+        reader=reader,
         index=index,
         parser=parser,
         clock=clock,

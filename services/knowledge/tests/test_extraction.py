@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from atrium_knowledge.domain.answering.extraction import (
-    ANSWERABLE_THRESHOLD_WITHOUT_ENCODER,
     Extraction,
     Extractor,
 )
@@ -47,7 +46,7 @@ TRAVEL = hit(
 
 
 def answer(question: str, *hits: Hit) -> Extraction:
-    return EXTRACTOR.extract(question, hits, None, None, "en")
+    return EXTRACTOR.extract(EXTRACTOR.prepare(question, hits).weighed_by_words(), "en")
 
 
 def test_the_sentence_that_answers_is_quoted_word_for_word_with_its_offsets() -> None:
@@ -56,7 +55,7 @@ def test_the_sentence_that_answers_is_quoted_word_for_word_with_its_offsets() ->
     for quote in found.quotes:
         passage = (TRAVEL, LEAVE)[quote.hit].passage
         assert quote.text == passage.text[quote.start - passage.start : quote.end - passage.start]
-    assert found.answerable > ANSWERABLE_THRESHOLD_WITHOUT_ENCODER
+    assert found.answered
 
 
 @pytest.mark.parametrize(
@@ -82,11 +81,11 @@ def test_numbers_in_the_text_stand_for_the_cited_passages() -> None:
 
 def test_what_no_passage_speaks_of_is_not_answerable() -> None:
     found = answer("Who won the football match in Tokyo on Sunday?", LEAVE, TRAVEL)
-    assert found.answerable < ANSWERABLE_THRESHOLD_WITHOUT_ENCODER
+    assert not found.answered
 
 
 def test_no_passages_answer_nothing() -> None:
-    assert answer("How many days?") == Extraction(0.0, (), "", ())
+    assert answer("How many days?") == Extraction(0.0, False, (), "", ())
 
 
 def test_the_row_of_the_grade_that_was_asked_for_is_quoted() -> None:
@@ -118,17 +117,35 @@ def test_answers_are_short() -> None:
 
 def test_a_sentence_is_embedded_under_its_heading() -> None:
     question = "How many days of annual leave do I get?"
-    assert EXTRACTOR.texts_to_embed(question, [LEAVE])[0].startswith("Annual leave: ")
+    texts = EXTRACTOR.prepare(question, [LEAVE]).texts_to_embed()
+    assert texts[0].startswith("Annual leave: ")
 
 
 def test_vectors_move_the_choice() -> None:
     plain = hit("The first thing holds. The second thing holds.", "Things")
-    texts = EXTRACTOR.texts_to_embed("Which one?", [plain])
+    prepared = EXTRACTOR.prepare("Which one?", [plain])
+    texts = prepared.texts_to_embed()
     vectors = np.eye(len(texts), 4, dtype=np.float32)
     for i in range(len(texts)):
-        found = EXTRACTOR.extract("Which one?", [plain], vectors[i], vectors, "en")
+        found = EXTRACTOR.extract(prepared.weighed_by_vectors(vectors[i], vectors), "en")
         best = max(found.quotes, key=lambda quote: quote.score)
         assert texts[i].endswith(best.text)
+
+
+def test_a_reader_moves_the_choice_and_decides_whether_it_answers() -> None:
+    plain = hit("The first thing holds. The second thing holds. The third one too.", "Things")
+    prepared = EXTRACTOR.prepare("Which one?", [plain])
+    (passage,) = prepared.passages_to_read()
+    assert passage.heading == "Handbook > Things"
+    units = [passage.text[start:end] for start, end in passage.segments]
+    for i, unit in enumerate(units):
+        log_odds = [-9.0] * len(units)
+        log_odds[i] = 9.0
+        found = EXTRACTOR.extract(prepared.weighed_by_reader([log_odds]), "en")
+        assert found.answered
+        assert max(found.quotes, key=lambda quote: quote.score).text == unit
+    nothing = [-9.0] * len(units)
+    assert not EXTRACTOR.extract(prepared.weighed_by_reader([nothing]), "en").answered
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from atrium_knowledge.app.consult_reader import ConsultReader
 from atrium_knowledge.app.encode import is_absence
 from atrium_knowledge.app.ports import (
     AnswerLog,
@@ -29,12 +27,11 @@ from atrium_knowledge.app.ports import (
     SearchOutcome,
     TopicSource,
 )
-from atrium_knowledge.domain.answering.evidence import Folded, mentions
+from atrium_knowledge.domain.answering.evidence import Evidence, Folded, mentions
 from atrium_knowledge.domain.answering.extraction import (
-    ANSWERABLE_THRESHOLD,
-    ANSWERABLE_THRESHOLD_WITHOUT_ENCODER,
     Extraction,
     Extractor,
+    Prepared,
     Quote,
 )
 from atrium_knowledge.domain.answering.prompting import (
@@ -172,6 +169,7 @@ class AskQuestion:
         search: Finds permitted passages.
         topics: Restricted topics of a collection.
         embedder: Makes vectors of sentences.
+        reader: Says which sentences answer and which topics a question is about.
         generator: Writes.
         answers: Keeps what feedback needs.
         audit: Records how each question was decided.
@@ -185,6 +183,7 @@ class AskQuestion:
         search: PassageSearch,
         topics: TopicSource,
         embedder: Embedder,
+        reader: ConsultReader,
         generator: Generator,
         answers: AnswerLog,
         audit: AuditSink,
@@ -194,6 +193,7 @@ class AskQuestion:
         self._search = search
         self._topics = topics
         self._embedder = embedder
+        self._reader = reader
         self._generator = generator
         self._answers = answers
         self._audit = audit
@@ -226,8 +226,8 @@ class AskQuestion:
         spoken: Language = "zh" if (language or detect_language(question)) == "zh" else "en"
         try:
             found = await self._search.search(principal, collection, question, _HITS)
-            refusing = await self._restricted(principal, collection, question, found)
             draft = _Draft(usage=Usage(encoder_tokens=found.encoder_tokens))
+            refusing = await self._restricted(principal, collection, question, found, draft)
             extraction = None
             if refusing is None:
                 extraction = await self._extract(principal, question, found, spoken, draft)
@@ -263,13 +263,26 @@ class AskQuestion:
         yield await self._end(principal, collection, question, Decision.ANSWERED, draft, "")
 
     async def _restricted(
-        self, principal: Principal, collection: Collection, question: str, found: SearchOutcome
+        self,
+        principal: Principal,
+        collection: Collection,
+        question: str,
+        found: SearchOutcome,
+        draft: _Draft,
     ) -> CompiledTopic | None:
         """Return the topic for which the question is refused, or ``None``."""
         topics = await self._topics.compiled(collection)
         if not topics:
             return None
-        match = await asyncio.to_thread(self._matcher.match, question, found.query_vector, topics)
+        considered = await asyncio.to_thread(
+            self._matcher.consider, question, found.query_vector, topics
+        )
+        read = await self._reader.of_topics(principal, question, considered.topics)
+        log_odds = None
+        if read is not None:
+            log_odds, tokens = read
+            draft.usage += Usage(encoder_tokens=tokens)
+        match = considered.match(log_odds)
         if match is None or principal.allow_set.may_read(match.topic.labels):
             return None
         return match.topic
@@ -283,28 +296,38 @@ class AskQuestion:
         draft: _Draft,
     ) -> Extraction | None:
         """Return what answers the question, or ``None`` when nothing does."""
-        vectors: NDArray[np.float32] | None = None
-        texts = await asyncio.to_thread(self._extractor.texts_to_embed, question, found.hits)
+        prepared = await asyncio.to_thread(self._extractor.prepare, question, found.hits)
+        evidence = await self._weigh(principal, question, prepared, found, draft)
+        extraction = await asyncio.to_thread(self._extractor.extract, evidence, language)
+        return extraction if extraction.answered else None
+
+    async def _weigh(
+        self,
+        principal: Principal,
+        question: str,
+        prepared: Prepared,
+        found: SearchOutcome,
+        draft: _Draft,
+    ) -> Evidence:
+        """Weigh what may answer: by a reader, without one by vectors, without those by words."""
+        passages = prepared.passages_to_read()
+        readings = await self._reader.of_passages(principal, question, passages)
+        if readings is not None:
+            draft.usage += Usage(encoder_tokens=readings.tokens)
+            return await asyncio.to_thread(prepared.weighed_by_reader, readings.log_odds)
+        texts = await asyncio.to_thread(prepared.texts_to_embed)
         if found.query_vector is not None and texts:
             try:
                 embedding = await self._embedder.embed(principal, texts, "passage")
-                vectors = embedding.vectors
-                draft.usage += Usage(encoder_tokens=embedding.tokens)
             except AtriumError as error:
                 if not is_absence(error):
                     raise
-        extraction = await asyncio.to_thread(
-            self._extractor.extract,
-            question,
-            found.hits,
-            found.query_vector if vectors is not None else None,
-            vectors,
-            language,
-        )
-        threshold = (
-            ANSWERABLE_THRESHOLD if vectors is not None else ANSWERABLE_THRESHOLD_WITHOUT_ENCODER
-        )
-        return extraction if extraction.quotes and extraction.answerable >= threshold else None
+            else:
+                draft.usage += Usage(encoder_tokens=embedding.tokens)
+                return await asyncio.to_thread(
+                    prepared.weighed_by_vectors, found.query_vector, embedding.vectors
+                )
+        return await asyncio.to_thread(prepared.weighed_by_words)
 
     def _quote(self, extraction: Extraction, draft: _Draft, language: Language) -> Delta:
         """Answer in the words of the sources."""

@@ -20,6 +20,7 @@ from atrium_knowledge.domain.passages import Hit, Passage
 
 if TYPE_CHECKING:
     from atrium_documents.model import ParsedDocument
+    from atrium_knowledge.domain.answering.extraction import PassageToRead
     from atrium_knowledge.domain.topics import CompiledTopic
     from atrium_shared.principal import Principal
 
@@ -52,6 +53,31 @@ class Embedder(Protocol):
 
         Raises:
             Unavailable: There is no encoder (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What a reader says of the segments of some passages."""
+
+    log_odds: tuple[tuple[float, ...], ...]
+    """For each passage, for each segment: that it answers, against that nothing in it does."""
+    tokens: int
+    """Tokens read."""
+    engine: Engine
+
+
+class Reader(Protocol):
+    """Reads a question beside passages and says which of their segments answer."""
+
+    async def read(
+        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+    ) -> Readings:
+        """Return what it says, in the order of the passages and of their segments.
+
+        Raises:
+            Unavailable: There is no reader (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
         """
         ...
 

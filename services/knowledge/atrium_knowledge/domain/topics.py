@@ -1,11 +1,12 @@
 """Restricted topics: is a question about a subject that not everybody may ask about?
 
-The question alone decides, so deleting the hidden documents changes no refusal. Three views are
-weighed by a logistic model: how near the question is to the topic's examples, which side of a
-kernel ridge classifier between examples and counter-examples it falls on (Saunders et al., "Ridge
-Regression Learning Algorithm in Dual Variables", 1998), and which share of its words, weighted by
-rarity among the topic's own texts, one example has. A question that is clearly nearer to a
-counter-example is never of the topic. Without vectors the words alone decide.
+The question alone decides, so deleting the hidden documents changes no refusal. Up to four views
+are weighed by a logistic model: what a reader says of the question beside the topic's description
+and examples, how near the question is to the examples, which side of a kernel ridge classifier
+between examples and counter-examples it falls on (Saunders et al., "Ridge Regression Learning
+Algorithm in Dual Variables", 1998), and which share of its words, weighted by rarity among the
+topic's own texts, one example has. A question that is clearly nearer to a counter-example is never
+of the topic. Without a reader the others decide, without vectors the words alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrium_knowledge.domain.answering.evidence import Folded, mentions
+from atrium_knowledge.domain.answering.evidence import Folded, mentions, scaled_log_odds
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.lexicon import Slot, lexicon
 
@@ -28,12 +29,20 @@ from atrium_knowledge.domain.lexicon import Slot, lexicon
 _WEIGHTS: Final = (-4.19, 1.97, 2.07, 3.73, 3.30)
 _WORD_WEIGHTS: Final = (-3.03, 5.34)
 _THRESHOLD: Final = 0.35
+# Of bias, reading, best and mean-of-three similarity, words, ridge.
+_READER_WEIGHTS: Final = (-1.5, 1.5, 1.0, 1.0, 1.0, 1.0)
+_READER_THRESHOLD: Final = 0.5
 _WORD_THRESHOLD: Final = 0.28
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
 _MORE_WORDS_OF_COUNTER_EXAMPLE: Final = 0.02
 _RIDGE: Final = 1.0
 _RIDGE_BIAS: Final = 0.3
 _TOPICS_KEPT: Final = 1000
+_MOST_TOPICS_READ: Final = 16
+_EXAMPLES_AT_ONCE: Final = 4
+"""What the reader was trained to see of a topic."""
+TOPIC_HEADING: Final = "topic"
+"""Tells the reader that a topic follows, not a passage."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,19 +113,101 @@ class _Ridge:
         return float((self._texts @ question + _RIDGE_BIAS) @ self._alphas)
 
 
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """What is known of a question and a topic without a reader."""
+
+    words: float
+    counter_words: float
+    near: float
+    near_three: float
+    near_counter: float
+    side: float
+    has_vectors: bool
+
+    @property
+    def countered(self) -> bool:
+        """Whether the question is clearly nearer to a counter-example."""
+        if not self.has_vectors:
+            return self.counter_words - self.words > _MORE_WORDS_OF_COUNTER_EXAMPLE
+        return self.near_counter - self.near > _NEARER_TO_COUNTER_EXAMPLE
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        return (self.near, self.near_three, self.words, self.side)
+
+    @property
+    def score(self) -> float:
+        if not self.has_vectors:
+            return _logistic(_WORD_WEIGHTS, (1.0, self.words))
+        return _logistic(_WEIGHTS, (1.0, *self.features))
+
+
+def topic_texts(topic: CompiledTopic) -> list[str]:
+    """Return a topic as the reader sees it: the description with a few examples at a time."""
+    examples = topic.examples or ("",)
+    return [
+        "\n".join([topic.description, *examples[first : first + _EXAMPLES_AT_ONCE]]).strip()
+        for first in range(0, len(examples), _EXAMPLES_AT_ONCE)
+    ]
+
+
+class Considered:
+    """A question before the topics of its collection.
+
+    Attributes:
+        topics: Those that a reader is to be asked about, at most sixteen.
+    """
+
+    def __init__(self, viewed: Sequence[tuple[CompiledTopic, _Views]]) -> None:
+        self._viewed = viewed
+        likely = sorted(viewed, key=lambda one: -one[1].score)[:_MOST_TOPICS_READ]
+        self.topics = [topic for topic, _ in likely]
+
+    def match(self, readings: Sequence[float] | None) -> TopicMatch | None:
+        """Return the topic that the question is about, or ``None``.
+
+        Args:
+            readings: For each of `topics` the log-odds that the question is about it, the greatest
+                of its `topic_texts`; ``None`` without a reader.
+        """
+        log_odds = dict(zip(map(id, self.topics), readings, strict=True)) if readings else None
+        best: TopicMatch | None = None
+        for topic, views in self._viewed:
+            score = self._score(views, None if log_odds is None else log_odds.get(id(topic)))
+            if (
+                not views.countered
+                and score >= self._threshold(views, log_odds is not None)
+                and (best is None or score > best.score)
+            ):
+                best = TopicMatch(topic, score)
+        return best
+
+    def _threshold(self, views: _Views, read: bool) -> float:
+        if not views.has_vectors:
+            return _WORD_THRESHOLD
+        return _READER_THRESHOLD if read else _THRESHOLD
+
+    def _score(self, views: _Views, log_odds: float | None) -> float:
+        if log_odds is None or not views.has_vectors:
+            return views.score
+        reading = float(scaled_log_odds(np.array([log_odds]))[0])
+        return _logistic(_READER_WEIGHTS, (1.0, reading, *views.features))
+
+
 class TopicMatcher:
     """Finds the topic of a question. What it learns of a topic is kept while the topic is used."""
 
     def __init__(self) -> None:
         self._learned: OrderedDict[int, tuple[CompiledTopic, _Words, _Ridge | None]] = OrderedDict()
 
-    def match(
+    def consider(
         self,
         question: str,
         question_vector: NDArray[np.float32] | None,
         topics: Sequence[CompiledTopic],
-    ) -> TopicMatch | None:
-        """Return the topic that the question is about, or ``None``.
+    ) -> Considered:
+        """Look at a question from all sides but a reader's.
 
         Args:
             question: As asked.
@@ -131,37 +222,29 @@ class TopicMatcher:
             for slot in lexicon().slots(understand(question).content)
             if not any(character.isdigit() for character in slot.surface)
         ]
-        best: TopicMatch | None = None
-        for topic in topics:
-            score = self._score(topic, slots, question_vector)
-            if score and (best is None or score > best.score):
-                best = TopicMatch(topic, score)
-        return best
+        return Considered([(one, self._views(one, slots, question_vector)) for one in topics])
 
-    def _score(
-        self,
-        topic: CompiledTopic,
-        slots: Sequence[Slot],
-        vector: NDArray[np.float32] | None,
-    ) -> float:
-        """Return how surely the topic is meant, 0 when not surely enough."""
+    def _views(
+        self, topic: CompiledTopic, slots: Sequence[Slot], vector: NDArray[np.float32] | None
+    ) -> _Views:
         words, ridge = self._learn(topic)
         like_example, like_counter = words.shares(slots)
         if vector is None or topic.vectors is None or ridge is None:
-            if like_counter - like_example > _MORE_WORDS_OF_COUNTER_EXAMPLE:
-                return 0.0
-            score = _logistic(_WORD_WEIGHTS, (1.0, like_example))
-            return score if score >= _WORD_THRESHOLD else 0.0
+            return _Views(like_example, like_counter, 0.0, 0.0, 0.0, 0.0, has_vectors=False)
         near = np.sort(topic.vectors @ vector)[::-1]
         counters = topic.counter_vectors
         nearest_counter = (
             float((counters @ vector).max()) if counters is not None and len(counters) else -1.0
         )
-        if nearest_counter - near[0] > _NEARER_TO_COUNTER_EXAMPLE:
-            return 0.0
-        features = (1.0, float(near[0]), float(near[:3].mean()), like_example, ridge.side(vector))
-        score = _logistic(_WEIGHTS, features)
-        return score if score >= _THRESHOLD else 0.0
+        return _Views(
+            like_example,
+            like_counter,
+            float(near[0]),
+            float(near[:3].mean()),
+            nearest_counter,
+            ridge.side(vector),
+            has_vectors=True,
+        )
 
     def _learn(self, topic: CompiledTopic) -> tuple[_Words, _Ridge | None]:
         known = self._learned.get(id(topic))

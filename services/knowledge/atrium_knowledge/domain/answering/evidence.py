@@ -46,11 +46,16 @@ UNIT_FEATURES: Final = (
     "asks",
     "other_language",
     "other_language_cover",
+    "reading",
+    "reading_rank",
+    "fits_and_reading",
 )
 """Features of a unit, in the order of the model's weights."""
 
 _MIDDLE_COSINE: Final = 0.45
 _COSINE_SCALE: Final = 0.12
+_MOST_LOG_ODDS: Final = 12.0
+_LOG_ODDS_SCALE: Final = 4.0
 _USUAL_LENGTH: Final = {"zh": 40.0, "en": 110.0}
 
 Matrix = NDArray[np.float64]
@@ -104,6 +109,11 @@ def embedded_text(candidate: Candidate, hits: Sequence[Hit]) -> str:
     """Return what is embedded for a candidate: its words under their heading."""
     path = hits[candidate.hit].passage.section_path
     return f"{path[-1]}: {candidate.text}" if path and path[-1] else candidate.text
+
+
+def scaled_log_odds(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a reader says as a feature: bounded, about -3 to 3."""
+    return np.clip(values, -_MOST_LOG_ODDS, _MOST_LOG_ODDS) / _LOG_ODDS_SCALE
 
 
 class Folded:
@@ -170,6 +180,7 @@ class Evidence:
         hits: Sequence[Hit],
         candidates: Sequence[Candidate],
         cosines: NDArray[np.float32] | None,
+        readings: NDArray[np.float64] | None = None,
     ) -> None:
         """Compute the features.
 
@@ -179,11 +190,14 @@ class Evidence:
             candidates: From :func:`candidates_of` these hits.
             cosines: (candidates,) similarity of question and candidate, NaN where unknown, or
                 ``None`` without an encoder.
+            readings: (candidates,) log-odds that a candidate answers, against that nothing in its
+                passage does, NaN where unread; ``None`` without a reader.
         """
         self.asked = asked
         self.hits = tuple(hits)
         self.candidates = tuple(candidates)
         self.cosines = None if cosines is None else np.asarray(cosines, dtype=np.float64)
+        self.readings = None if readings is None else np.asarray(readings, dtype=np.float64)
         self._compute()
 
     def _compute(self) -> None:
@@ -260,6 +274,7 @@ class Evidence:
             column["cosine"][:] = (cosines - _MIDDLE_COSINE) / _COSINE_SCALE
             column["cosine_rank"][:] = 1 / (1 + order)
             column["fits_and_cosine"][:] = column["fits"] * column["cosine"]
+        if self.cosines is not None or self.readings is not None:
             similar = [hit.similarity for hit in self.hits]
             known = [value for value in similar if value is not None]
             top = max(known, default=0.0)
@@ -268,6 +283,14 @@ class Evidence:
                 column["hit_cosine"][i] = (
                     (value if value is not None else min(known, default=top)) - top
                 ) / _COSINE_SCALE
+        if self.readings is not None and count:
+            unread = float(np.nanmin(self.readings, initial=0.0))
+            log_odds = np.nan_to_num(self.readings, nan=unread)
+            order = np.empty(count)
+            order[np.argsort(-log_odds, kind="stable")] = np.arange(count)
+            column["reading"][:] = scaled_log_odds(log_odds)
+            column["reading_rank"][:] = 1 / (1 + order)
+            column["fits_and_reading"][:] = column["fits"] * column["reading"]
         self.features: Matrix = features
         self.units = units
         self.names_by_hit = passage_names

@@ -3,14 +3,14 @@
 Two logistic models with a few weights each (``weights.json``, made by
 ``tests/eval/demo_answers/train.py``, described in ``MODEL_CARD.md``): one ranks the
 sentences, rows and list items, the other says how likely the best of them answers. There is a pair
-for use with an encoder and one for use without.
+for use with a reader, one for use with an encoder alone and one for use without either.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,16 +26,22 @@ from atrium_knowledge.domain.answering.evidence import (
     Evidence,
     candidates_of,
     embedded_text,
+    scaled_log_odds,
 )
 from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
 from atrium_knowledge.domain.lexicon import lexicon
-from atrium_knowledge.domain.passages import Hit
+from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.sentences import UnitKind
 
-ANSWERABLE_THRESHOLD: Final = 0.45
-"""From this on a question counts as answered, with an encoder."""
-ANSWERABLE_THRESHOLD_WITHOUT_ENCODER: Final = 0.55
-"""The same without one."""
+Signal = Literal["with_reader", "with_encoder", "without_encoder"]
+"""What the weights were trained to go by."""
+
+ANSWERABLE_THRESHOLDS: Final[dict[Signal, float]] = {
+    "with_reader": 0.5,
+    "with_encoder": 0.45,
+    "without_encoder": 0.55,
+}
+"""From this probability on a question counts as answered."""
 
 _MOST_QUOTES: Final = 4
 _MOST_STEPS: Final = 6
@@ -45,6 +51,8 @@ _ENOUGH: Final = 0.95
 """Sentences are added until they hold the answer with this probability."""
 _MOST_CANDIDATES: Final = 60
 """Sentences that get a vector of their own."""
+_MOST_READ: Final = 10
+"""Passages that a reader reads."""
 
 ANSWER_FEATURES: Final = (
     "bias",
@@ -67,6 +75,10 @@ ANSWER_FEATURES: Final = (
     "cosine_gap",
     "other_language",
     "slots",
+    "reading",
+    "best_reading",
+    "passage_reading",
+    "reading_gap",
 )
 """Features of a question and its evidence, in the order of the model's weights."""
 
@@ -92,6 +104,8 @@ class Extraction:
 
     answerable: float
     """Probability that the passages answer the question, 0 to 1."""
+    answered: bool
+    """Whether that is enough to answer with the quotes."""
     quotes: tuple[Quote, ...]
     """In the order of reading; empty when there are no passages."""
     text: str
@@ -110,40 +124,129 @@ class Weights:
     """One weight per ``ANSWER_FEATURES``."""
 
 
+@dataclass(frozen=True, slots=True)
+class PassageToRead:
+    """A passage as a reader sees it."""
+
+    heading: str
+    """Title and headings."""
+    text: str
+    segments: tuple[tuple[int, int], ...]
+    """Code points of each unit in ``text``."""
+
+
+class Prepared:
+    """A question and the units of its passages, ready to be weighed.
+
+    Args:
+        question: As asked.
+        hits: Permitted passages, best first.
+        without_encoder: Weights that choose among very many units.
+    """
+
+    def __init__(self, question: str, hits: Sequence[Hit], without_encoder: Weights) -> None:
+        self.asked = Asked(understand(question), lexicon())
+        self.hits = tuple(hits)
+        self._all = candidates_of(hits)
+        self._without_encoder = without_encoder
+        self._likely: list[Candidate] | None = None
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """Units in the order of hits and of text, the likelier ones when there are very many."""
+        if self._likely is None:
+            self._likely = self._choose()
+        return self._likely
+
+    def texts_to_embed(self) -> list[str]:
+        """Return what is to be encoded as passages when there is no reader: the candidates."""
+        return [embedded_text(candidate, self.hits) for candidate in self.candidates]
+
+    def passages_to_read(self) -> list[PassageToRead]:
+        """Return the first passages with their units."""
+        passages = []
+        for number, hit in enumerate(self.hits[:_MOST_READ]):
+            passage = hit.passage
+            segments = tuple(
+                (unit.start - passage.start, unit.end - passage.start)
+                for unit in self._all
+                if unit.hit == number
+            )
+            passages.append(PassageToRead(heading(passage), passage.text, segments))
+        return passages
+
+    def weighed_by_reader(self, readings: Sequence[Sequence[float]]) -> Evidence:
+        """Return the units of the passages that were read, with their features.
+
+        Args:
+            readings: For each of `passages_to_read` the log-odds of each of its segments.
+        """
+        read = [unit for unit in self._all if unit.hit < len(readings)]
+        log_odds = np.array([value for passage in readings for value in passage])
+        return Evidence(self.asked, self.hits[: len(readings)], read, None, log_odds)
+
+    def weighed_by_vectors(
+        self, query_vector: NDArray[np.float32], text_vectors: NDArray[np.float32]
+    ) -> Evidence:
+        """Return the candidates with their features.
+
+        Args:
+            query_vector: (dimensions,) of the question.
+            text_vectors: (texts, dimensions) of `texts_to_embed`.
+        """
+        cosines = np.asarray(text_vectors, np.float32) @ np.asarray(query_vector, np.float32)
+        return Evidence(self.asked, self.hits, self.candidates, cosines)
+
+    def weighed_by_words(self) -> Evidence:
+        """Return the candidates with the features that need no model."""
+        return Evidence(self.asked, self.hits, self.candidates, None)
+
+    def _choose(self) -> list[Candidate]:
+        if len(self._all) <= _MOST_CANDIDATES:
+            return self._all
+        evidence = Evidence(self.asked, self.hits, self._all, None)
+        scores = evidence.features @ self._without_encoder.ranking
+        best = sorted(range(len(self._all)), key=lambda i: (-scores[i], i))[:_MOST_CANDIDATES]
+        return [self._all[i] for i in sorted(best)]
+
+
+def heading(passage: Passage) -> str:
+    """Return the title and the headings of a passage on one line."""
+    title = passage.document_title
+    path = [title, *(part for part in passage.section_path if part != title)]
+    return " > ".join(part for part in path if part)
+
+
 class Extractor:
-    """Finds verbatim answers."""
+    """Finds verbatim answers.
 
-    def __init__(
-        self, with_encoder: Weights | None = None, without_encoder: Weights | None = None
-    ) -> None:
-        self._with = with_encoder or shipped_weights("with_encoder")
-        self._without = without_encoder or shipped_weights("without_encoder")
+    Args:
+        weights: In place of those that ship.
+    """
 
-    def texts_to_embed(self, question: str, hits: Sequence[Hit]) -> list[str]:
-        """Return the texts whose vectors `extract` wants, as passages, in its order."""
-        return [embedded_text(candidate, hits) for candidate in self._chosen(question, hits)]
+    def __init__(self, weights: Mapping[Signal, Weights] | None = None) -> None:
+        self._weights = weights or {name: shipped_weights(name) for name in ANSWERABLE_THRESHOLDS}
 
-    def extract(
-        self,
-        question: str,
-        hits: Sequence[Hit],
-        query_vector: NDArray[np.float32] | None,
-        text_vectors: NDArray[np.float32] | None,
-        language: Literal["zh", "en"],
-    ) -> Extraction:
+    def prepare(self, question: str, hits: Sequence[Hit]) -> Prepared:
+        """Cut the passages into units.
+
+        Args:
+            question: As asked.
+            hits: Permitted passages, best first.
+        """
+        return Prepared(question, hits, self._weights["without_encoder"])
+
+    def extract(self, evidence: Evidence, language: Literal["zh", "en"]) -> Extraction:
         """Return the best verbatim answer.
 
         Args:
-            question: The words of the question.
-            hits: Permitted passages, best first.
-            query_vector: (dimensions,) of the question; ``None`` without an encoder.
-            text_vectors: (texts, dimensions) of ``texts_to_embed``; ``None`` without an encoder.
+            evidence: From one of the ``weighed_by_...`` methods of `Prepared`.
             language: Of the answer.
         """
-        evidence = self.evidence(question, hits, query_vector, text_vectors)
         if not evidence.candidates:
-            return Extraction(0.0, (), "", ())
-        weights = self._without if evidence.cosines is None else self._with
+            return Extraction(0.0, False, (), "", ())
+        signal = _signal(evidence)
+        weights = self._weights[signal]
         scores = evidence.features @ weights.ranking
         answerable = _sigmoid(float(answer_features(evidence, scores) @ weights.answering))
         chosen = _choose(evidence, scores, language)
@@ -153,32 +256,14 @@ class Extractor:
             for i, c in ((i, evidence.candidates[i]) for i in chosen)
         )
         cited = tuple(dict.fromkeys(quote.hit for quote in quotes))
-        return Extraction(round(answerable, 6), quotes, _compose(quotes, cited), cited)
+        answered = answerable >= ANSWERABLE_THRESHOLDS[signal]
+        return Extraction(round(answerable, 6), answered, quotes, _compose(quotes, cited), cited)
 
-    def evidence(
-        self,
-        question: str,
-        hits: Sequence[Hit],
-        query_vector: NDArray[np.float32] | None,
-        text_vectors: NDArray[np.float32] | None,
-    ) -> Evidence:
-        """Return the candidates with their features; arguments as for `extract`."""
-        asked = Asked(understand(question), lexicon())
-        candidates = self._chosen(question, hits)
-        cosines = None
-        if query_vector is not None and text_vectors is not None and len(candidates):
-            cosines = np.asarray(text_vectors, np.float32) @ np.asarray(query_vector, np.float32)
-        return Evidence(asked, hits, candidates, cosines)
 
-    def _chosen(self, question: str, hits: Sequence[Hit]) -> list[Candidate]:
-        """Return the candidates of the hits, the likelier ones when there are very many."""
-        candidates = candidates_of(hits)
-        if len(candidates) <= _MOST_CANDIDATES:
-            return candidates
-        evidence = Evidence(Asked(understand(question), lexicon()), hits, candidates, None)
-        scores = evidence.features @ self._without.ranking
-        best = sorted(range(len(candidates)), key=lambda i: (-scores[i], i))[:_MOST_CANDIDATES]
-        return [candidates[i] for i in sorted(best)]
+def _signal(evidence: Evidence) -> Signal:
+    if evidence.readings is not None:
+        return "with_reader"
+    return "without_encoder" if evidence.cosines is None else "with_encoder"
 
 
 def answer_features(evidence: Evidence, scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -195,6 +280,7 @@ def answer_features(evidence: Evidence, scores: NDArray[np.float64]) -> NDArray[
     similarities = [one.similarity for one in evidence.hits if one.similarity is not None]
     gap = max(similarities) - float(np.mean(similarities)) if similarities else 0.0
     names = evidence.asked.question.names
+    best, passage, further = _read_best(evidence)
     values = {
         "bias": 1.0,
         "score": scores[top] / 4,
@@ -216,13 +302,32 @@ def answer_features(evidence: Evidence, scores: NDArray[np.float64]) -> NDArray[
         "cosine_gap": gap / 0.1,
         "other_language": column["other_language"][top],
         "slots": math.log1p(len(evidence.idf)),
+        "reading": column["reading"][top],
+        "best_reading": best,
+        "passage_reading": passage,
+        "reading_gap": passage - further,
     }
     return np.array([float(values[name]) for name in ANSWER_FEATURES])
 
 
+def _read_best(evidence: Evidence) -> tuple[float, float, float]:
+    """Return what the reader says of the best unit, the best passage and the second best."""
+    if evidence.readings is None:
+        return 0.0, 0.0, 0.0
+    by_hit: dict[int, list[float]] = {}
+    for candidate, value in zip(evidence.candidates, evidence.readings, strict=True):
+        if not math.isnan(value):
+            by_hit.setdefault(candidate.hit, []).append(float(value))
+    passages = sorted((float(np.logaddexp.reduce(some)) for some in by_hit.values()), reverse=True)
+    best = max((max(some) for some in by_hit.values()), default=-math.inf)
+    padded = [*passages, -math.inf, -math.inf]
+    first, second, third = scaled_log_odds(np.array([best, padded[0], padded[1]])).tolist()
+    return first, second, third
+
+
 @cache
 def shipped_weights(name: str) -> Weights:
-    """Return the weights that ship with the service: "with_encoder" or "without_encoder"."""
+    """Return the weights that ship with the service for one of the signals."""
     folder = resources.files("atrium_knowledge.domain.answering")
     stored = json.loads(folder.joinpath("weights.json").read_text(encoding="utf-8"))[name]
     return Weights(
