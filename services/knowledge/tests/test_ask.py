@@ -4,11 +4,13 @@ import pytest
 
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium_knowledge.domain.errors import QuestionTooLong
 from atrium_knowledge.testing import (
     HashEmbedder,
     House,
     NoModel,
     ScriptedGenerator,
+    WordReader,
     error_of,
     open_house,
 )
@@ -257,3 +259,36 @@ async def test_an_empty_collection_finds_nothing_in_either_language(tmp_path, qu
         answer, _ = await ask(house, question)
         assert answer.decision == NOT_FOUND
         assert ("没有找到" in answer.text) == (question[0] == "年")
+
+
+async def test_with_a_reader_no_sentence_needs_a_vector(tmp_path):
+    reader = WordReader()
+    async with open_house(tmp_path, reader=reader) as house:
+        await fill(house)
+        embedded = len(house.embedder.texts)
+        answer, _ = await ask(house, LEAVE_QUESTION)
+        assert answer.decision == ANSWERED
+        assert "30 working days" in answer.text
+        assert reader.questions == [LEAVE_QUESTION, LEAVE_QUESTION]  # topics, then passages
+        assert house.embedder.texts[embedded:] == [LEAVE_QUESTION]
+
+
+async def test_a_reader_that_is_away_is_done_without(tmp_path):
+    reader = WordReader()
+    reader.failure = NoModel()
+    async with open_house(tmp_path, reader=reader, embedder=no_encoder()) as house:
+        await fill(house)
+        answer, _ = await ask(house, LEAVE_QUESTION)
+        assert answer.decision == ANSWERED
+        assert "30 working days" in answer.text
+        refused, _ = await ask(house, PAY_QUESTION)
+        assert refused.decision == REFUSED
+
+
+async def test_what_the_reader_refuses_is_the_callers_error(tmp_path):
+    reader = WordReader()
+    reader.failure = QuestionTooLong(9_000, "question")
+    async with open_house(tmp_path, reader=reader) as house:
+        await fill(house)
+        error = await error_of(ask(house, LEAVE_QUESTION))
+        assert error.reason == "QUESTION_TOO_LONG"
