@@ -9,12 +9,13 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from atrium.knowledge.v1 import knowledge_service_pb2_grpc
+from atrium.knowledge.v1 import conversation_service_pb2_grpc, knowledge_service_pb2_grpc
 from atrium_documents import DocumentParser as FileParser
 from atrium_documents import ParseLimits
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
 from atrium_knowledge.adapters.sql_answers import SqlAnswers
 from atrium_knowledge.adapters.sql_collections import SqlCollections
+from atrium_knowledge.adapters.sql_conversations import SqlConversations
 from atrium_knowledge.adapters.sql_documents import SqlDocuments
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.answer_log import RecentAnswers
@@ -25,15 +26,18 @@ from atrium_knowledge.app.centred_embedder import CentredEmbedder
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.consult_reader import ConsultReader
+from atrium_knowledge.app.converse import Converse
 from atrium_knowledge.app.create_collection import CreateCollection
 from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
 from atrium_knowledge.app.encode import Encode
+from atrium_knowledge.app.forget_old import ForgetOld
 from atrium_knowledge.app.get_collection import GetCollection
 from atrium_knowledge.app.get_document import GetDocument
 from atrium_knowledge.app.give_feedback import GiveFeedback
 from atrium_knowledge.app.index_passages import IndexPassages
 from atrium_knowledge.app.ingest_document import IngestDocument
+from atrium_knowledge.app.interpret_question import InterpretQuestion
 from atrium_knowledge.app.keep_index import KeepIndex
 from atrium_knowledge.app.list_collections import ListCollections
 from atrium_knowledge.app.list_documents import ListDocuments
@@ -55,6 +59,7 @@ from atrium_knowledge.app.update_collection import UpdateCollection
 from atrium_knowledge.app.upload_document import INGEST_JOB, UploadDocument
 from atrium_knowledge.domain.terms import preload
 from atrium_knowledge.rpc import convert
+from atrium_knowledge.rpc.conversation_servicer import ConversationServicer
 from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import AuditSink
@@ -127,6 +132,8 @@ def build(
         replica=settings.replica,
     )
     answers = SqlAnswers(database)
+    conversations = SqlConversations(database)
+    conversations_kept = timedelta(days=settings.conversations_kept_days)
 
     trail = AuditTrail(audit)
     locks = CollectionLocks()
@@ -199,10 +206,20 @@ def build(
             ),
             delete_document=DeleteDocument(collections, documents, recent, jobs, clean_up, trail),
             search=SearchCollection(collections, search, trail),
-            ask=AskCollection(collections, ask, trail),
+            ask=AskCollection(
+                collections, conversations, InterpretQuestion(generator), ask, trail, clock
+            ),
             read_passages=ReadPassages(collections, documents, classes, trail),
             give_feedback=GiveFeedback(answers, recent, trail, clock, ids),
         )
+    )
+
+    converse = Converse(collections, conversations, trail, clock, ids, kept=conversations_kept)
+    forget_old = ForgetOld(
+        conversations,
+        clock,
+        conversations_kept=conversations_kept,
+        every_seconds=settings.upkeep_seconds,
     )
 
     async def cancel(operation: str) -> None:
@@ -229,6 +246,8 @@ def build(
             stack.push_async_callback(asyncio.wait, [reading])
             upkeep = asyncio.create_task(keep_index.run(), name="knowledge upkeep")
             stack.push_async_callback(_cancelled, upkeep)
+            forgetting = asyncio.create_task(forget_old.run(), name="knowledge forgetting")
+            stack.push_async_callback(_cancelled, forgetting)
             running.push_async_exit(stack.pop_all())
 
     return ServiceApp(
@@ -236,7 +255,11 @@ def build(
         services={
             "atrium.knowledge.v1.KnowledgeService": partial(
                 knowledge_service_pb2_grpc.add_KnowledgeServiceServicer_to_server, servicer
-            )
+            ),
+            "atrium.knowledge.v1.ConversationService": partial(
+                conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
+                ConversationServicer(converse),
+            ),
         },
         start=start,
         stop=running.aclose,

@@ -55,6 +55,9 @@ class KnowledgeSettings(Settings):
     answers_kept_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
     """How long answers without feedback can get feedback, in days."""
 
+    conversations_kept_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    """How long a conversation is kept after its last question, in days."""
+
     admin_target: Annotated[str, Field(validation_alias="ATRIUM_ADMIN_TARGET")] = "127.0.0.1:7407"
     """The admin service, host:port."""
 

@@ -209,6 +209,38 @@ answer_documents = sa.Table(
     sa.Index("answer_documents_by_document", "collection_uid", "document_id"),
 )
 
+conversations = sa.Table(
+    "conversations",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    _collection_uid(index=True),
+    sa.Column("subject", sa.String(140), nullable=False),
+    sa.Column("turn_count", sa.Integer, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Column("use_time", UtcDateTime, nullable=False, index=True),
+    sa.Index("conversations_by_subject", "tenant", "subject", "id"),
+)
+
+conversation_turns = sa.Table(
+    "conversation_turns",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("conversation_id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("interpreted", sa.Text, nullable=False),
+    # Without a foreign key: answers are forgotten before conversations.
+    sa.Column("answer_id", sa.String(64), nullable=False),
+    sa.Column("decision", sa.String(16), nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant", "conversation_id"],
+        ["conversations.tenant", "conversations.id"],
+        ondelete="CASCADE",
+    ),
+)
+
 feedback = sa.Table(
     "feedback",
     metadata,

@@ -208,6 +208,31 @@ class AnswerNotFound(NotFound):
         super().__init__(f"Answer {name!r} does not exist.", answer=name)
 
 
+class ConversationNotFound(NotFound):
+    """No such conversation, or somebody else's: the two read the same."""
+
+    reason = "CONVERSATION_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Conversation {name!r} does not exist.", conversation=name)
+
+
+class ConversationElsewhere(Invalid):
+    """A question to one collection in a conversation about another."""
+
+    reason = "CONVERSATION_ELSEWHERE"
+
+    def __init__(self, name: str, collection: str, asked: str) -> None:
+        super().__init__(
+            f"Conversation {name!r} is about {collection!r}, the question is to {asked!r}. Ask "
+            "that collection, or begin a conversation about the other one.",
+            field="conversation",
+            conversation=name,
+            collection=collection,
+            asked=asked,
+        )
+
+
 def check_question_length(text: str, field: str) -> None:
     """Refuse a question that is too long, before anything else is done with it.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from atrium_knowledge.domain.errors import (
     AnswerNotFound,
     CollectionNotFound,
+    ConversationNotFound,
     DocumentNotFound,
     PassageNotFound,
 )
@@ -16,6 +17,7 @@ _COLLECTION = r"collections/(?P<collection>[a-z][a-z0-9-]{0,62})"
 _DOCUMENT = _COLLECTION + r"/documents/(?P<document>[a-z0-9][a-z0-9-]{0,62})"
 _PASSAGE = _DOCUMENT + r"/passages/(?P<ordinal>[1-9][0-9]{0,5})"
 _ANSWER = r"answers/(?P<answer>[A-Za-z0-9_-]{1,64})"
+_CONVERSATION = r"conversations/(?P<conversation>[A-Za-z0-9_-]{1,64})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,15 @@ def answer_id(name: str) -> str:
     if match is None:
         raise AnswerNotFound(name)
     return match["answer"]
+
+
+def conversation_id(name: str) -> str:
+    """Return the id in a conversation's name.
+
+    Raises:
+        ConversationNotFound: It is no conversation's name.
+    """
+    match = re.fullmatch(_CONVERSATION, name)
+    if match is None:
+        raise ConversationNotFound(name)
+    return match["conversation"]

@@ -10,7 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.app.ask_question import Answer, AskEvent, AskMode, Delta, Sources
+from atrium_knowledge.app.ask_collection import AskReply, Reply
+from atrium_knowledge.app.ask_question import AskMode, Delta, Sources
 from atrium_knowledge.app.stores import Progress
 from atrium_knowledge.app.upload_document import UploadHeader
 from atrium_knowledge.domain.answers import Decision, Feedback, Rating
@@ -40,7 +41,7 @@ _MODES: Final = {
     knowledge_service_pb2.AskRequest.EXTRACTIVE: AskMode.EXTRACTIVE,
     knowledge_service_pb2.AskRequest.GENERATIVE: AskMode.GENERATIVE,
 }
-_DECISIONS: Final = {
+DECISIONS: Final = {
     Decision.ANSWERED: knowledge_pb2.Answer.ANSWERED,
     Decision.REFUSED: knowledge_pb2.Answer.REFUSED,
     Decision.NOT_FOUND: knowledge_pb2.Answer.NOT_FOUND,
@@ -58,7 +59,7 @@ def collection_to_proto(collection: Collection) -> knowledge_pb2.Collection:
         name=collection.name,
         display_name=collection.display_name,
         restricted_topics=[_topic_to_proto(topic) for topic in collection.restricted_topics],
-        create_time=_timestamp(collection.create_time),
+        create_time=timestamp(collection.create_time),
         etag=collection.etag,
     )
 
@@ -101,8 +102,8 @@ def document_to_proto(document: Document) -> knowledge_pb2.Document:
         error_reason=document.error_reason,
         error_message=document.error_message,
         warnings=document.warnings,
-        create_time=_timestamp(document.create_time),
-        update_time=_timestamp(document.update_time),
+        create_time=timestamp(document.create_time),
+        update_time=timestamp(document.update_time),
     )
 
 
@@ -172,7 +173,7 @@ def mode_from_proto(mode: knowledge_service_pb2.AskRequest.Mode.ValueType) -> As
     return _MODES.get(mode, AskMode.AUTO)
 
 
-def ask_event_to_proto(event: AskEvent) -> knowledge_service_pb2.AskResponse:
+def ask_event_to_proto(event: AskReply) -> knowledge_service_pb2.AskResponse:
     """Convert a part of an answer."""
     match event:
         case Sources():
@@ -182,7 +183,7 @@ def ask_event_to_proto(event: AskEvent) -> knowledge_service_pb2.AskResponse:
             return knowledge_service_pb2.AskResponse(sources=sources)
         case Delta():
             return knowledge_service_pb2.AskResponse(delta=event.text)
-        case Answer():
+        case Reply():
             return knowledge_service_pb2.AskResponse(answer=_answer_to_proto(event))
 
 
@@ -222,10 +223,11 @@ def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
     )
 
 
-def _answer_to_proto(answer: Answer) -> knowledge_pb2.Answer:
+def _answer_to_proto(reply: Reply) -> knowledge_pb2.Answer:
+    answer = reply.answer
     return knowledge_pb2.Answer(
         name=answer.name,
-        decision=_DECISIONS[answer.decision],
+        decision=DECISIONS[answer.decision],
         text=answer.text,
         citations=[
             knowledge_pb2.Citation(
@@ -241,6 +243,7 @@ def _answer_to_proto(answer: Answer) -> knowledge_pb2.Answer:
         engine=engine_to_proto(answer.engine),
         usage=usage_to_proto(answer.usage),
         dropped_sentences=answer.dropped_sentences,
+        interpreted_question=reply.interpreted_question,
     )
 
 
@@ -269,7 +272,8 @@ def _topic_to_proto(topic: RestrictedTopic) -> knowledge_pb2.RestrictedTopic:
     )
 
 
-def _timestamp(moment: datetime) -> Timestamp:
+def timestamp(moment: datetime) -> Timestamp:
+    """Convert a time."""
     stamp = Timestamp()
     stamp.FromDatetime(moment)
     return stamp

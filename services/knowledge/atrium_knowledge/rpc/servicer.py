@@ -187,6 +187,7 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             request.question,
             convert.mode_from_proto(request.mode),
             request.language,
+            request.conversation,
         )
         async with aclosing(events):
             async for event in events:
