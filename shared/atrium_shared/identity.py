@@ -31,7 +31,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import grpc
 import jwt
@@ -974,24 +974,30 @@ def allow_set_from_proto(
     return AllowSet.of_blocks(blocks, proto.policy_version, proto.digest or None)
 
 
+_sent_blocks: WeakKeyDictionary[RuleBlock, identity_service_pb2.RuleBlock] = WeakKeyDictionary()
+"""Blocks go out with each of the thousands of allow-sets that share them; converted once."""
+
+
 def allow_set_to_proto(allow_set: AllowSet) -> identity_service_pb2.AllowSet:
     """Return the message for an allow-set, its blocks and their grants in a fixed order."""
     return identity_service_pb2.AllowSet(
-        blocks=[
-            identity_service_pb2.RuleBlock(
-                digest=block.digest,
-                grants=[
-                    _grant_to_proto(grant)
-                    for grant in sorted(
-                        block.grants, key=lambda grant: (grant.resource, grant.action, grant.effect)
-                    )
-                ],
-            )
-            for block in sorted(allow_set.blocks, key=lambda block: block.digest)
-        ],
+        blocks=map(_block_to_proto, sorted(allow_set.blocks, key=lambda block: block.digest)),
         policy_version=allow_set.policy_version,
         digest=allow_set.digest,
     )
+
+
+def _block_to_proto(block: RuleBlock) -> identity_service_pb2.RuleBlock:
+    sent = _sent_blocks.get(block)
+    if sent is None:
+        grants = sorted(
+            block.grants, key=lambda grant: (grant.resource, grant.action, grant.effect)
+        )
+        sent = identity_service_pb2.RuleBlock(
+            digest=block.digest, grants=map(_grant_to_proto, grants)
+        )
+        _sent_blocks[block] = sent
+    return sent
 
 
 def _grant_from_proto(grant: admin_pb2.Grant) -> Grant:

@@ -137,7 +137,8 @@ class SqlPolicies:
             grants = grants.where(role_grants.c.role_id.in_(chosen))
         rules: dict[str, list[Grant]] = {role: [] for role in await self._session.scalars(names)}
         effects = {effect.value: effect for effect in Effect}
-        for role, resource, action, effect in await self._session.execute(grants):
+        # All at once: there may be a hundred thousand.
+        for role, resource, action, effect in (await self._session.execute(grants)).all():
             rules[role].append(Grant(resource, action, effects[effect]))
         return rules
 
