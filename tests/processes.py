@@ -23,7 +23,7 @@ from atrium_shared.identity import ServiceIdentity
 from tests.figures import ROOT
 
 NAMES = ("admin", "gateway", "knowledge")
-_SECONDS_TO_START = 60.0
+_SECONDS_TO_START = 100.0
 _SECONDS_TO_STOP = 20.0
 
 

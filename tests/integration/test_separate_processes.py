@@ -38,6 +38,7 @@ async def make_people(processes: Processes, admin_key: str) -> str:
         return made.secret
 
 
+@pytest.mark.timeout(300)
 async def test_a_document_is_uploaded_asked_about_and_hidden_by_a_revocation(
     tmp_path: Path,
 ) -> None:

@@ -9,6 +9,9 @@ import pytest
 from tests.eval.revocation.run import measure
 from tests.figures import Figures
 
+# Three processes start, and whoever is cut off keeps its lease for five seconds.
+pytestmark = pytest.mark.timeout(300)
+
 
 async def test_what_is_revoked_is_refused_in_every_process(tmp_path: Path) -> None:
     figures = Figures("eval", "revocation", folder=tmp_path)
