@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from atrium_client import AtriumClient
+from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_models.store import ModelStore
 from atrium_shared.telemetry import configure_logging
@@ -111,14 +112,15 @@ async def _add(portal: AtriumClient, paths: Sequence[Path]) -> list[FileAdded]:
 
 
 async def _encode_alone(texts: Sequence[str]) -> float:
-    encoder = await OnnxEncoder.load(ModelStore.from_environment().path(ENCODER), _THREADS)
+    threads = FairThreads(_THREADS)
+    encoder = await OnnxEncoder.load(ModelStore.from_environment().path(ENCODER), threads)
     try:
         await encoder.embed(texts[:_WARM_UP], "passage")
         begun = time.monotonic()
         result = await encoder.embed(texts, "passage")
         return result.tokens / (time.monotonic() - begun)
     finally:
-        await encoder.close()
+        await threads.close()
 
 
 def main() -> None:

@@ -11,10 +11,16 @@ from typing import Literal
 from atrium.gateway.v1 import gateway_service_pb2_grpc
 from atrium_gateway.adapters.absent_backend import AbsentBackend
 from atrium_gateway.adapters.config_files import ServedByServer, read_routes, read_servers
+from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.json_schemas import JsonSchemaCompiler
 from atrium_gateway.adapters.llama_cpp_backend import LlamaCppBackend
-from atrium_gateway.adapters.local_models import LOCAL_ENCODERS, LOCAL_GENERATORS, SMALL
-from atrium_gateway.adapters.onnx_backend import OnnxBackend
+from atrium_gateway.adapters.local_models import (
+    LOCAL_ENCODERS,
+    LOCAL_GENERATORS,
+    LOCAL_READERS,
+    SMALL,
+)
+from atrium_gateway.adapters.onnx_backend import OnnxBackend, OnnxReaderBackend
 from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
@@ -37,6 +43,7 @@ from atrium_gateway.app.list_usage import ListUsage
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.ports import TextKind
+from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.resolve_route import ResolveRoute
 from atrium_gateway.domain.errors import RouteModelUnknown
@@ -57,6 +64,7 @@ _REMOTE_ALIAS = "models/remote"
 _REMOTE_CONCURRENT = 64
 _ENCODES = frozenset({Capability.EMBED, Capability.RERANK, Capability.CLASSIFY})
 _GENERATES = frozenset({Capability.GENERATE})
+_READS = frozenset({Capability.READ})
 _PART_STATES: dict[ModelState, Literal["READY", "STARTING", "UNAVAILABLE"]] = {
     ModelState.READY: "READY",
     ModelState.STARTING: "STARTING",
@@ -111,6 +119,7 @@ def build(
         EmbedTexts(dispatch, calls),
         RerankTexts(dispatch, calls),
         ClassifyTexts(dispatch, calls),
+        ReadPassages(dispatch, calls),
     )
     models_and_routes = CatalogServicer(
         ListModels(catalog),
@@ -125,6 +134,7 @@ def build(
         async with AsyncExitStack() as stack:
             await database.start()
             stack.push_async_callback(database.close)
+            stack.push_async_callback(parts.threads.close)
             for backend in parts.local:
                 stack.push_async_callback(backend.close)
                 await backend.start()
@@ -169,7 +179,9 @@ class _Parts:
         self._settings = settings
         self.models: list[ServedModel] = []
         self.aliases: dict[str, str] = {}
-        self.local: list[LlamaCppBackend | OnnxBackend] = []
+        self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend] = []
+        # One queue for all: two models with threads of their own would share the cores blindly.
+        self.threads = FairThreads(settings.threads(settings.encoder_threads))
         self.servers: list[OpenAIServer] = []
 
     def add_local(self, locate: Locate) -> None:
@@ -197,11 +209,19 @@ class _Parts:
                     model.name,
                     _what_to_pull(id_),
                     partial(locate, id_),
-                    threads=settings.threads(settings.encoder_threads),
+                    threads=self.threads,
                     similarity_scale=kind.similarity_scale,
                 )
                 self.local.append(encoder)
                 self.models.append(ServedModel(model, encoder, encoder=encoder))
+        for id_, window_tokens in LOCAL_READERS.items():
+            model = Model(MODEL_PREFIX + id_, "onnxruntime", _READS, window_tokens)
+            if not self._switched_off(model):
+                reader = OnnxReaderBackend(
+                    model.name, _what_to_pull(id_), partial(locate, id_), threads=self.threads
+                )
+                self.local.append(reader)
+                self.models.append(ServedModel(model, reader, reader=reader))
 
     def add_servers(self) -> None:
         """Add the models of LLM_URL and of the servers file."""
@@ -225,9 +245,10 @@ class _Parts:
 
     def add_scripted(self, backend: ScriptedBackend) -> None:
         """Add the scripted model."""
-        model = Model(SCRIPTED_MODEL, "scripted", _GENERATES | _ENCODES, CONTEXT_TOKENS)
+        capabilities = _GENERATES | _ENCODES | _READS
+        model = Model(SCRIPTED_MODEL, "scripted", capabilities, CONTEXT_TOKENS)
         queue = FairQueue(_REMOTE_CONCURRENT, self._settings.queue_capacity)
-        self.models.append(ServedModel(model, backend, backend, backend, queue))
+        self.models.append(ServedModel(model, backend, backend, backend, backend, queue))
 
     def _switched_off(self, model: Model) -> bool:
         """Add a model that is not to run as one that says so; False when it is to run."""
@@ -239,7 +260,7 @@ class _Parts:
             f"{_what_to_pull(model.id)}` and set GATEWAY_MODELS to include it"
         )
         absent = AbsentBackend(model.name, why)
-        self.models.append(ServedModel(model, absent, absent, absent, switched_off=True))
+        self.models.append(ServedModel(model, absent, absent, absent, absent, switched_off=True))
         return True
 
     def _add_server(self, url: str, api_key: str | None, models: Iterable[ServedByServer]) -> None:

@@ -10,7 +10,12 @@ from typing import Annotated
 from pydantic import AnyHttpUrl, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from atrium_gateway.adapters.local_models import LOCAL_ENCODERS, LOCAL_GENERATORS, SMALL
+from atrium_gateway.adapters.local_models import (
+    LOCAL_ENCODERS,
+    LOCAL_GENERATORS,
+    LOCAL_READERS,
+    SMALL,
+)
 from atrium_shared.settings import InstallationSecret, Settings
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
@@ -36,7 +41,7 @@ class GatewaySettings(Settings):
     """Folder of the model store."""
 
     encoder_threads: Annotated[int, Field(ge=0, le=256)] = 0
-    """Texts that the encoder reads at the same time. 0: one a core."""
+    """Texts that encoder and reader work on at the same time. 0: one a core."""
 
     generator_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the local generator. 0: one a core."""
@@ -87,7 +92,7 @@ class GatewaySettings(Settings):
     @classmethod
     def _known_models(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",")]
-        known = {*LOCAL_GENERATORS, *LOCAL_ENCODERS}
+        known = {*LOCAL_GENERATORS, *LOCAL_ENCODERS, *LOCAL_READERS}
         if value not in ("small", "none") and not known.issuperset(names):
             raise ValueError(f"expected small, none, or names among {', '.join(sorted(known))}")
         return ",".join(names)

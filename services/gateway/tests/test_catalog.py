@@ -67,6 +67,7 @@ async def test_every_model_is_listed_with_its_state_and_what_to_do(
     models = {model.name: model for model in page.models}
     assert list(models) == [
         "models/Qwen/Qwen2.5-7B",
+        "models/atrium-reader",
         "models/multilingual-e5-small",
         "models/qwen2.5-0.5b",
         "models/qwen2.5-1.5b",
@@ -85,6 +86,9 @@ async def test_every_model_is_listed_with_its_state_and_what_to_do(
     ]
     assert encoder.state == gateway_pb2.Model.UNAVAILABLE
     assert "run `atrium models pull small`" in encoder.state_reason
+    reader = models["models/atrium-reader"]
+    assert (reader.backend, reader.context_tokens) == ("onnxruntime", 448)
+    assert list(reader.capabilities) == [gateway_pb2.Model.READ]
     generator = models["models/qwen2.5-1.5b"]
     assert (generator.backend, generator.context_tokens) == ("llama.cpp", 8192)
     assert list(generator.capabilities) == [gateway_pb2.Model.GENERATE]
@@ -107,7 +111,7 @@ async def test_models_come_in_pages(served: ServedGateway) -> None:
             break
         assert len(page.models) == 3
     assert names == sorted(names)
-    assert len(names) == 4
+    assert len(names) == 5
 
 
 async def test_one_model_is_returned_by_its_name_or_alias(
@@ -133,7 +137,8 @@ async def test_a_model_that_does_not_exist_is_not_found(served: ServedGateway) -
 
 
 async def test_the_operators_routes_are_listed(served: ServedGateway) -> None:
-    default, embed = await routes_of(served.catalog)
+    default, embed, read = await routes_of(served.catalog)
+    assert (read.name, read.origin) == ("routes/read", FILE)
     assert (default.name, default.origin) == ("routes/default", FILE)
     assert (embed.name, embed.origin) == ("routes/embed", FILE)
     assert default.candidates[0].model == "models/scripted"
@@ -168,7 +173,7 @@ async def test_a_tenants_route_replaces_its_own_and_hides_the_operators(
     await served.catalog.UpdateRoute(update(route("default", "qwen2.5-0.5b")))
     changed = route("default", "scripted", timeout_seconds=5, max_tokens=7)
     await served.catalog.UpdateRoute(update(changed))
-    default, embed = await routes_of(served.catalog)
+    default, embed, _ = await routes_of(served.catalog)
     changed.origin = TENANT
     assert default == changed
     assert embed.origin == FILE
@@ -222,7 +227,7 @@ async def test_another_tenants_route_cannot_be_removed(served: ServedGateway) ->
     globex = ModelCatalogStub(served.open_channel("globex"))
     error = await refusal(globex.DeleteRoute(delete("routes/knowledge")))
     assert error.reason == "ROUTE_NOT_FOUND"
-    assert len(await routes_of(served.catalog)) == 3
+    assert len(await routes_of(served.catalog)) == 4
 
 
 @pytest.mark.parametrize(
@@ -267,7 +272,7 @@ async def test_routes_come_in_pages_that_belong_to_their_request(served: ServedG
     assert [each.name for each in first.routes] == ["routes/a", "routes/b"]
     request = gateway_service_pb2.ListRoutesRequest(page_token=first.next_page_token)
     rest = await served.catalog.ListRoutes(request)
-    names = ["routes/c", "routes/default", "routes/embed"]
+    names = ["routes/c", "routes/default", "routes/embed", "routes/read"]
     assert [each.name for each in rest.routes] == names
     assert rest.next_page_token == ""
     for other in (

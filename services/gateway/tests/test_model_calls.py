@@ -607,6 +607,102 @@ async def test_a_label_given_twice_is_named(served: ServedGateway) -> None:
     assert error.metadata == {"label": "pay"}
 
 
+# Read
+
+
+def reading(*passages: tuple[str, list[tuple[int, int]]], **more: Any) -> Any:
+    fields = {"task": "knowledge.read", "question": "How many days of leave?", **more}
+    return gateway_pb2.ReadRequest(
+        passages=[
+            gateway_pb2.ReadPassage(
+                heading="Time off",
+                text=text,
+                segments=[gateway_pb2.ReadPassage.Segment(start=a, end=b) for a, b in segments],
+            )
+            for text, segments in passages
+        ],
+        **fields,
+    )
+
+
+LEAVE = "Days of leave: 25. 工资保密。"
+
+
+async def test_read_scores_every_segment_of_every_passage(served: ServedGateway) -> None:
+    request = reading(
+        (LEAVE, [(0, 18), (19, 24)]), ("", []), ("word " * 1000, [(0, 4), (4000, 4004)])
+    )
+    response = await served.models.Read(request)
+    first, empty, long = response.passages
+    assert first.segment_scores[0] > first.segment_scores[1]
+    assert first.score > first.segment_scores[0]
+    assert not first.truncated
+    assert (list(empty.segment_scores), empty.score) == ([], -100)
+    assert (long.truncated, long.segment_scores[1]) == (True, -100)
+    assert response.engine.kind == engine_pb2.Engine.ENCODER
+    assert response.engine.model == "scripted"
+    assert 512 < response.usage.encoder_tokens < 600
+    assert list(served.scripted.read_questions) == ["How many days of leave?"]
+    (record,) = await used(served)
+    assert (record.task, record.usage) == ("knowledge.read", response.usage)
+
+
+async def test_without_a_reader_read_has_no_model(tmp_path: Path) -> None:
+    async with serve_gateway(tmp_path, with_scripted=False, GATEWAY_MODELS="small") as served:
+        error = await refusal(served.models.Read(reading((LEAVE, [(0, 3)]))))
+    assert error.code is grpc.StatusCode.UNAVAILABLE
+    assert error.reason == "TASK_HAS_NO_MODEL"
+    assert error.metadata == {"task": "knowledge.read", "capability": "read"}
+    assert "models/atrium-reader: its files are missing" in error.message
+
+
+async def test_a_server_behind_a_url_does_not_read(tmp_path: Path, upstream: FakeUpstream) -> None:
+    routes = route_to("tiny")
+    async with serve_gateway(tmp_path, routes=routes, **remote(upstream)) as served:
+        error = await refusal(served.models.Read(reading((LEAVE, [(0, 3)]))))
+    assert error.reason == "TASK_HAS_NO_MODEL"
+    assert upstream.posted == []
+
+
+@pytest.mark.parametrize(
+    ("segments", "bound", "at"),
+    [
+        ([(0, 25)], "end", 0),
+        ([(3, 3)], "end", 0),
+        ([(0, 4), (5, 4)], "end", 1),
+        ([(0, 4), (3, 8)], "start", 1),
+        ([(9, 12), (0, 4)], "start", 1),
+    ],
+)
+async def test_a_segment_outside_its_passage_or_out_of_order_is_named(
+    served: ServedGateway, segments: list[tuple[int, int]], bound: str, at: int
+) -> None:
+    error = await refusal(served.models.Read(reading((LEAVE, [(0, 24)]), (LEAVE, segments))))
+    assert error.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.reason == "SEGMENT_INVALID"
+    assert error.field == f"passages[1].segments[{at}].{bound}"
+    assert error.metadata == {"passage": "1", "segment": str(at)}
+    assert not served.scripted.read_questions
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (reading(), "passages"),
+        (reading(*[(LEAVE, [])] * 65), "passages"),
+        (reading((LEAVE, []), question=""), "question"),
+        (reading((LEAVE, []), task="No Task"), "task"),
+        (reading((LEAVE, [(-1, 2)])), "passages[0].segments[0].start"),
+        (reading((LEAVE, [(0, 1)] * 2001)), "passages[0].segments"),
+    ],
+)
+async def test_read_names_fields_outside_their_limits(
+    served: ServedGateway, request_: Any, field: str
+) -> None:
+    error = await refusal(served.models.Read(request_))
+    assert (error.reason, error.field) == ("FIELD_INVALID", field)
+
+
 # Usage and audit
 
 

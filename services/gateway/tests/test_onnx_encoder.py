@@ -10,7 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from atrium_gateway.adapters.onnx_encoder import OnnxEncoder, TextNotUnicode
+from atrium_gateway.adapters.fair_threads import FairThreads
+from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
+from atrium_gateway.adapters.onnx_files import TextNotUnicode
 from atrium_gateway.domain.errors import EncoderQueueFull, ModelUnavailable
 
 WORDS = ["[unk]", "query:", "passage:", "red", "green", "blue"]
@@ -66,17 +68,17 @@ def write_encoder(folder: Path, *, products: int = 0) -> Path:
 
 @pytest.fixture
 async def encoder(tmp_path: Path) -> AsyncIterator[OnnxEncoder]:
-    encoder = await OnnxEncoder.load(write_encoder(tmp_path), 2)
-    yield encoder
-    await encoder.close()
+    threads = FairThreads(2)
+    yield await OnnxEncoder.load(write_encoder(tmp_path), threads)
+    await threads.close()
 
 
 @pytest.fixture
 async def slow(tmp_path: Path) -> AsyncIterator[OnnxEncoder]:
     """One thread, milliseconds a text, room for 20 waiting texts."""
-    encoder = await OnnxEncoder.load(write_encoder(tmp_path, products=300), 1, queue_limit=20)
-    yield encoder
-    await encoder.close()
+    threads = FairThreads(1, queue_limit=20)
+    yield await OnnxEncoder.load(write_encoder(tmp_path, products=300), threads)
+    await threads.close()
 
 
 LONG = "red green blue " * 20
@@ -173,7 +175,8 @@ async def test_cancelled_call_frees_the_queue(slow: OnnxEncoder) -> None:
 
 
 async def test_close_ends_waiting_calls_and_refuses_new_ones(tmp_path: Path) -> None:
-    encoder = await OnnxEncoder.load(write_encoder(tmp_path, products=300), 1)
+    threads = FairThreads(1)
+    encoder = await OnnxEncoder.load(write_encoder(tmp_path, products=300), threads)
     call = asyncio.create_task(encoder.embed([LONG] * 20, "passage"))
     await asyncio.sleep(0)
     await encoder.close()
@@ -181,13 +184,37 @@ async def test_close_ends_waiting_calls_and_refuses_new_ones(tmp_path: Path) -> 
         await call
     with pytest.raises(ModelUnavailable, match="closed"):
         await encoder.embed(["red"], "query")
+    again = await OnnxEncoder.load(tmp_path, threads)
+    assert (await again.embed(["red"], "query")).tokens == 2
+    await threads.close()
+
+
+async def test_models_that_share_threads_are_closed_one_by_one(tmp_path: Path) -> None:
+    threads = FairThreads(1)
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    one, other = [
+        await OnnxEncoder.load(write_encoder(folder, products=300), threads) for folder in folders
+    ]
+    calls = [asyncio.create_task(each.embed([LONG] * 5, "passage")) for each in (one, other)]
+    await asyncio.sleep(0)
+    await one.close()
+    with pytest.raises(ModelUnavailable, match="'one' cannot be used now: it was closed"):
+        await calls[0]
+    assert (await calls[1]).vectors.shape == (5, DIMENSIONS)
+    waiting = asyncio.create_task(other.embed([LONG] * 20, "passage"))
+    await asyncio.sleep(0)
+    await threads.close()
+    with pytest.raises(ModelUnavailable, match="'other' cannot be used now: it was closed"):
+        await waiting
 
 
 @pytest.mark.parametrize("missing", ["model.int8.onnx", "tokenizer.json"])
 async def test_missing_file_says_what_to_run(tmp_path: Path, missing: str) -> None:
     (write_encoder(tmp_path) / missing).unlink()
     with pytest.raises(ModelUnavailable, match=f"{missing} is missing; run `atrium models pull"):
-        await OnnxEncoder.load(tmp_path, 1)
+        await OnnxEncoder.load(tmp_path, FairThreads(1))
 
 
 @pytest.mark.parametrize("damaged", ["model.int8.onnx", "tokenizer.json"])
@@ -195,7 +222,7 @@ async def test_damaged_file_says_what_to_run(tmp_path: Path, damaged: str) -> No
     path = write_encoder(tmp_path) / damaged
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelUnavailable, match=r"is damaged .* run `atrium models remove"):
-        await OnnxEncoder.load(tmp_path, 1)
+        await OnnxEncoder.load(tmp_path, FairThreads(1))
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +241,7 @@ async def test_real_vectors_do_not_depend_on_other_texts(e5: Path) -> None:
         "?",
         "",
     ]
-    encoder = await OnnxEncoder.load(e5, 2)
+    encoder = await OnnxEncoder.load(e5, FairThreads(2))
     alone = [(await encoder.embed([text], "passage")).vectors[0] for text in texts]
     beside = await encoder.embed(["a much longer neighbour " * 40, *texts, "短"], "passage")
     for i, vector in enumerate(alone):
@@ -231,7 +258,7 @@ async def test_real_vectors_rank_translations_first(e5: Path) -> None:
         "Travel expenses are paid back when the receipts are handed in.",
         "When a server goes down, page the engineer on call.",
     ]
-    encoder = await OnnxEncoder.load(e5, 2)
+    encoder = await OnnxEncoder.load(e5, FairThreads(2))
     questions = (await encoder.embed(chinese, "query")).vectors
     passages = (await encoder.embed(english, "passage")).vectors
     assert (questions @ passages.T).argmax(axis=1).tolist() == [0, 1, 2]

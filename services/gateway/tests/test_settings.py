@@ -19,7 +19,11 @@ def load(**variables: str) -> GatewaySettings:
 def test_without_variables_the_small_models_run() -> None:
     settings = load()
     assert settings.address == "127.0.0.1:7401"
-    assert settings.running_models == {"qwen2.5-0.5b", "multilingual-e5-small"}
+    assert settings.running_models == {
+        "qwen2.5-0.5b",
+        "multilingual-e5-small",
+        "atrium-reader",
+    }
     assert settings.threads(0) >= 1
     assert settings.threads(3) == 3
 
@@ -72,7 +76,7 @@ def test_a_bad_value_names_variable_and_expectation(
 
 def test_the_routes_that_ship_are_read() -> None:
     routes = {route.task: route for route in read_routes(None)}
-    assert routes.keys() == {"default", "embed"}
+    assert routes.keys() == {"default", "embed", "read"}
     assert routes["default"].candidates[-1] == Candidate("models/qwen2.5-0.5b")
     assert routes["default"].origin is RouteOrigin.FILE
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from atrium_documents.dispatch import DocumentReader
 from atrium_documents.limits import ParseLimits
+from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_knowledge.domain.answering import extraction
 from atrium_knowledge.domain.answering.evidence import (
@@ -86,7 +87,8 @@ class Encoder:
     def __init__(self, cache: Path) -> None:
         folder = Path(os.environ["ATRIUM_MODELS_DIR"]) / "multilingual-e5-small"
         self._loop = asyncio.Runner()
-        self._encoder = self._loop.run(OnnxEncoder.load(folder, 2))
+        self._threads = FairThreads(2)
+        self._encoder = self._loop.run(OnnxEncoder.load(folder, self._threads))
         self._cache = sqlite3.connect(cache)
         self._cache.execute("create table if not exists e(k blob primary key, v blob)")
         self._centres: dict[str, LanguageCentre] = {}
@@ -119,7 +121,7 @@ class Encoder:
 
     def close(self) -> None:
         """Stop the encoder's threads."""
-        self._loop.run(self._encoder.close())
+        self._loop.run(self._threads.close())
         self._loop.close()
 
 

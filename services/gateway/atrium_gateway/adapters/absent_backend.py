@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from atrium_gateway.app.ports import Embedding, TextKind
+from atrium_gateway.app.ports import Embedding, Reading, TextKind
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_gateway.domain.generation import Delta, Finished, Prompt
 from atrium_gateway.domain.models import ModelState, ModelStatus
+from atrium_gateway.domain.reading import ReadPassage
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
 
 
@@ -36,5 +37,9 @@ class AbsentBackend:
         yield Delta("")
 
     async def embed(self, texts: Sequence[str], kind: TextKind) -> Embedding:
+        """Raise ModelUnavailable."""
+        raise ModelUnavailable(self._name, self._why)
+
+    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
         """Raise ModelUnavailable."""
         raise ModelUnavailable(self._name, self._why)

@@ -32,5 +32,8 @@ LOCAL_ENCODERS: Mapping[str, LocalEncoder] = {
 }
 """ONNX encoders, by their ids in the store."""
 
-SMALL = frozenset({"qwen2.5-0.5b", "multilingual-e5-small"})
+LOCAL_READERS: Mapping[str, int] = {"atrium-reader": 448}
+"""ONNX readers, by their ids in the store: the longest question and passage that each reads."""
+
+SMALL = frozenset({"qwen2.5-0.5b", "multilingual-e5-small", "atrium-reader"})
 """What the set ``small`` has for the gateway."""

@@ -11,6 +11,9 @@ What it does by itself is fixed, so tests may rely on it:
 - A vector counts the words of a text in 384 places chosen by a checksum (feature hashing), so
   texts that share words have a high cosine and texts that share none one of about 0. Questions
   and passages are not marked apart.
+- A segment of a passage has log-odds between -4 and 4, by the share of the question's words that it
+  has: half of them give 0. What begins after the first 512 words of question, heading and text is
+  cut off.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from atrium_gateway.app.ports import Embedding, TextKind
+from atrium_gateway.app.ports import Embedding, Reading, TextKind
 from atrium_gateway.domain import lexical
 from atrium_gateway.domain.errors import PromptTooLong
 from atrium_gateway.domain.generation import Delta, Finished, FinishReason, Prompt, Role
 from atrium_gateway.domain.models import READY, ModelStatus
+from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
 from atrium_gateway.domain.usage import Usage
 
@@ -58,7 +62,7 @@ class ScriptedReply:
 
 
 class ScriptedBackend:
-    """A generator and an encoder that need no weights.
+    """A generator, an encoder and a reader that need no weights.
 
     Args:
         name: Resource name of the model, for errors.
@@ -66,6 +70,7 @@ class ScriptedBackend:
     Attributes:
         prompts: The last 1,000 prompts, oldest first.
         embedded: The last 1,000 calls of :meth:`embed`: texts and kind.
+        read_questions: The last 1,000 questions of :meth:`read`.
         cancelled: Replies that were stopped by their reader.
     """
 
@@ -76,6 +81,7 @@ class ScriptedBackend:
         self._replies: deque[ScriptedReply] = deque()
         self.prompts: deque[Prompt] = deque(maxlen=_REMEMBERED)
         self.embedded: deque[tuple[tuple[str, ...], TextKind]] = deque(maxlen=_REMEMBERED)
+        self.read_questions: deque[str] = deque(maxlen=_REMEMBERED)
         self.cancelled = 0
 
     def enqueue(self, *replies: str | Exception | ScriptedReply) -> None:
@@ -141,6 +147,29 @@ class ScriptedBackend:
             else:
                 row[0] = 1  # a text without words still has a vector of length 1
         return Embedding(vectors, read, truncated)
+
+    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+        """Return the share of the question's words in each segment; see ``ReaderBackend``."""
+        self.read_questions.append(question)
+        asked = lexical.terms(question)
+        readings, read = [], 0
+        for passage in passages:
+            above = len(asked) + len(lexical.terms(passage.heading))
+            whole = above + len(lexical.terms(passage.text))
+            scores = [
+                _log_odds(set(asked), passage.text[segment.start : segment.end])
+                if above + len(lexical.terms(passage.text[: segment.start])) < _WINDOW_TOKENS
+                else CUT_OFF
+                for segment in passage.segments
+            ]
+            readings.append(PassageReading.of(scores, truncated=whole > _WINDOW_TOKENS))
+            read += min(whole, _WINDOW_TOKENS)
+        return Reading(readings, read)
+
+
+def _log_odds(asked: set[str], segment: str) -> float:
+    share = len(asked.intersection(lexical.terms(segment))) / len(asked) if asked else 0.0
+    return 8 * share - 4
 
 
 def _default(prompt: Prompt) -> str:

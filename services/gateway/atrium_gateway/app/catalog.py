@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from atrium_gateway.app.fair_queue import FairQueue
-from atrium_gateway.app.ports import Backend, EncoderBackend, GeneratorBackend
+from atrium_gateway.app.ports import Backend, EncoderBackend, GeneratorBackend, ReaderBackend
 from atrium_gateway.domain.errors import ModelNotFound
 from atrium_gateway.domain.models import Capability, Model, ModelStatus
 from atrium_gateway.domain.routes import Candidate
@@ -22,6 +22,7 @@ class ServedModel:
         backend: Says whether it can be used now.
         generator: Writes text, where the model does.
         encoder: Makes vectors, where the model does.
+        reader: Reads passages, where the model does.
         queue: Where calls wait for the backend; None when it has a queue of its own.
         switched_off: Whether the operator does not run it; routes may still name it.
     """
@@ -30,6 +31,7 @@ class ServedModel:
     backend: Backend
     generator: GeneratorBackend | None = None
     encoder: EncoderBackend | None = None
+    reader: ReaderBackend | None = None
     queue: FairQueue | None = None
     switched_off: bool = False
 

@@ -16,7 +16,12 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.catalog import Catalog, ServedModel
 from atrium_gateway.app.fair_queue import QueueFull
 from atrium_gateway.app.meter_usage import MeterUsage
-from atrium_gateway.app.ports import EncoderBackend, ReplySchema, SchemaCompiler
+from atrium_gateway.app.ports import (
+    EncoderBackend,
+    ReaderBackend,
+    ReplySchema,
+    SchemaCompiler,
+)
 from atrium_gateway.app.resolve_route import ResolveRoute
 from atrium_gateway.domain.errors import (
     EncoderQueueFull,
@@ -35,6 +40,7 @@ from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_shared.errors import AtriumError, Exhausted, Invalid, Unavailable
 
 T = TypeVar("T")
+B = TypeVar("B")
 
 
 class Attempts:
@@ -194,10 +200,27 @@ class Dispatch:
             TaskHasNoModel: No candidate can be used.
             AtriumError: The error of the candidate that tells most; see :meth:`Attempts.error`.
         """
+        return await self._first(caller, capability, lambda served: served.encoder, run)
+
+    async def read(
+        self, caller: Caller, run: Callable[[ReaderBackend], Awaitable[tuple[T, int]]]
+    ) -> tuple[T, Engine, Usage]:
+        """Run work that needs a reader; arguments and errors are those of :meth:`encode`."""
+        return await self._first(caller, Capability.READ, lambda served: served.reader, run)
+
+    async def _first(
+        self,
+        caller: Caller,
+        capability: Capability,
+        backend_of: Callable[[ServedModel], B | None],
+        run: Callable[[B], Awaitable[tuple[T, int]]],
+    ) -> tuple[T, Engine, Usage]:
         attempts = await self._attempts(caller, capability)
         for served, candidate in attempts:
+            backend = backend_of(served)
+            assert backend is not None  # resolve() returns models that can do what is asked
             try:
-                result, tokens = await self._encode_on(served, candidate, caller, run)
+                result, tokens = await self._run_on(backend, served, candidate, caller, run)
             except (Unavailable, Exhausted, Invalid) as error:
                 attempts.failed(candidate, error)
                 continue
@@ -267,21 +290,20 @@ class Dispatch:
         engine = attempts.engine(EngineKind.GENERATIVE, served)
         yield Generated("".join(parts), event.reason, engine, event.usage)
 
-    async def _encode_on(
+    async def _run_on(
         self,
+        backend: B,
         served: ServedModel,
         candidate: Candidate,
         caller: Caller,
-        run: Callable[[EncoderBackend], Awaitable[tuple[T, int]]],
+        run: Callable[[B], Awaitable[tuple[T, int]]],
     ) -> tuple[T, int]:
-        encoder = served.encoder
-        assert encoder is not None  # resolve() returns models that can do what is asked
         deadline = asyncio.get_running_loop().time() + candidate.timeout_seconds
         model = served.model.name
         try:
             async with _turn(served, caller, deadline, EncoderQueueFull):
                 async with asyncio.timeout_at(deadline):
-                    return await run(encoder)
+                    return await run(backend)
         except TimeoutError as error:
             self._meter.failed(caller.tenant, caller.task, model)
             raise UpstreamTimedOut(model, candidate.timeout_seconds) from error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from atrium_gateway.domain.generation import Delta, Finished, Prompt
 from atrium_gateway.domain.models import ModelStatus
+from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
@@ -78,6 +79,31 @@ class EncoderBackend(Backend, Protocol):
             ModelUnavailable: The model cannot be used now.
             UpstreamFailed: Its server failed.
             UpstreamTimedOut: Its server hangs.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A question read with passages.
+
+    Attributes:
+        passages: One reading a passage, in order.
+        tokens: Tokens that the model read, the question once for every passage.
+    """
+
+    passages: Sequence[PassageReading]
+    tokens: int
+
+
+class ReaderBackend(Backend, Protocol):
+    """Something that reads a question together with passages."""
+
+    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+        """Return one reading a passage, in order; each depends on its own pair alone.
+
+        Raises:
+            ModelUnavailable: The model cannot be used now.
+            EncoderQueueFull: Too much waits for it already.
         """
 
 

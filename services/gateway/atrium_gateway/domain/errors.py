@@ -200,6 +200,22 @@ class LabelRepeated(Invalid):
         )
 
 
+class SegmentInvalid(Invalid):
+    """A segment of a passage to read does not lie in it, or not behind the one before."""
+
+    reason = "SEGMENT_INVALID"
+
+    def __init__(self, passage: int, segment: int, bound: str, value: int, expected: str) -> None:
+        super().__init__(
+            f"Segment {segment} of passage {passage} has `{bound}` {value}, expected {expected}. "
+            "Segments are ranges of code points of the passage's text, each begins where the one "
+            "before ends or later.",
+            field=f"passages[{passage}].segments[{segment}].{bound}",
+            passage=passage,
+            segment=segment,
+        )
+
+
 class UsagePeriodInvalid(Invalid):
     """The end of a usage period does not lie after its start."""
 

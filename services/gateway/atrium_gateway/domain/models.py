@@ -15,6 +15,7 @@ class Capability(StrEnum):
     EMBED = "embed"
     RERANK = "rerank"
     CLASSIFY = "classify"
+    READ = "read"
 
 
 class ModelState(StrEnum):

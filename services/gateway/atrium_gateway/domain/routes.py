@@ -19,6 +19,7 @@ _ROUTE_NAMES = {
     Capability.EMBED: ("embed",),
     Capability.RERANK: ("rerank", "embed"),
     Capability.CLASSIFY: ("classify", "embed"),
+    Capability.READ: ("read",),
 }
 
 

@@ -16,6 +16,7 @@ from atrium_gateway.app.classify_texts import Classified, Label
 from atrium_gateway.app.embed_texts import Embedded
 from atrium_gateway.app.page import Page
 from atrium_gateway.app.ports import TextKind
+from atrium_gateway.app.read_passages import PassagesRead
 from atrium_gateway.app.rerank_texts import Reranked
 from atrium_gateway.domain.generation import (
     ChatMessage,
@@ -26,6 +27,7 @@ from atrium_gateway.domain.generation import (
     Role,
 )
 from atrium_gateway.domain.models import Capability, Engine, EngineKind, ModelState
+from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_gateway.domain.routes import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TIMEOUT_SECONDS,
@@ -61,6 +63,7 @@ _CAPABILITIES = {
     Capability.EMBED: gateway_pb2.Model.EMBED,
     Capability.RERANK: gateway_pb2.Model.RERANK,
     Capability.CLASSIFY: gateway_pb2.Model.CLASSIFY,
+    Capability.READ: gateway_pb2.Model.READ,
 }
 _STATES = {
     ModelState.READY: gateway_pb2.Model.READY,
@@ -142,6 +145,18 @@ def kind_from_proto(kind: gateway_pb2.EmbedRequest.Kind.ValueType) -> TextKind:
 def labels_from_proto(request: gateway_pb2.ClassifyRequest) -> list[Label]:
     """Return the labels of a request."""
     return [Label(label.id, label.description, tuple(label.examples)) for label in request.labels]
+
+
+def passages_from_proto(request: gateway_pb2.ReadRequest) -> list[ReadPassage]:
+    """Return the passages to read."""
+    return [
+        ReadPassage(
+            passage.heading,
+            passage.text,
+            tuple(Segment(segment.start, segment.end) for segment in passage.segments),
+        )
+        for passage in request.passages
+    ]
 
 
 def route_from_proto(route: gateway_pb2.Route) -> Route:
@@ -251,6 +266,22 @@ def classified_to_proto(classified: Classified) -> gateway_pb2.ClassifyResponse:
         ],
         engine=engine_to_proto(classified.engine),
         usage=usage_to_proto(classified.usage),
+    )
+
+
+def passages_read_to_proto(read: PassagesRead) -> gateway_pb2.ReadResponse:
+    """Return the readings of passages."""
+    return gateway_pb2.ReadResponse(
+        passages=[
+            gateway_pb2.PassageReading(
+                segment_scores=passage.segment_scores,
+                score=passage.score,
+                truncated=passage.truncated,
+            )
+            for passage in read.reading.passages
+        ],
+        engine=engine_to_proto(read.engine),
+        usage=usage_to_proto(read.usage),
     )
 
 

@@ -18,6 +18,7 @@ from atrium_gateway.app.generate_text import GenerateText
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
+from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.rpc import convert
 from atrium_shared.identity import is_internal_token
@@ -43,6 +44,7 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
     embed: EmbedTexts
     rerank: RerankTexts
     classify: ClassifyTexts
+    read: ReadPassages
 
     async def Generate(
         self, request: gateway_pb2.GenerateRequest, context: Context
@@ -80,6 +82,13 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
         labels = convert.labels_from_proto(request)
         caller = _caller(context, request.task)
         return convert.classified_to_proto(await self.classify(caller, request.texts, labels))
+
+    async def Read(
+        self, request: gateway_pb2.ReadRequest, context: Context
+    ) -> gateway_pb2.ReadResponse:
+        passages = convert.passages_from_proto(request)
+        caller = _caller(context, request.task)
+        return convert.passages_read_to_proto(await self.read(caller, request.question, passages))
 
 
 @dataclass(frozen=True)
