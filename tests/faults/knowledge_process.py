@@ -17,7 +17,14 @@ from typing import Literal
 
 from atrium_knowledge.app.ports import Embedding
 from atrium_knowledge.bootstrap import build
-from atrium_knowledge.testing import PEOPLE, FakeDelegation, HashEmbedder, NoGenerator, settings_in
+from atrium_knowledge.testing import (
+    PEOPLE,
+    FakeDelegation,
+    FakeRoleHolders,
+    HashEmbedder,
+    NoGenerator,
+    settings_in,
+)
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.jobs import Jobs
 from atrium_shared.principal import Principal
@@ -49,6 +56,7 @@ async def main(folder: Path) -> None:
         embedder=SlowEmbedder(),
         generator=NoGenerator(),
         delegation=FakeDelegation(list(PEOPLE.values())),
+        role_holders=FakeRoleHolders(),
     )
     server = RpcServer(
         [app], address="127.0.0.1:0", authenticator=FakeAuthenticator(PEOPLE), audit=audit

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
+from atrium_knowledge.adapters.admin_users import AdminRoleHolders
 from atrium_knowledge.adapters.gateway_client import (
     IDEMPOTENT_METHODS,
     GatewayEmbedder,
@@ -53,6 +54,7 @@ async def serve(settings: KnowledgeSettings) -> None:
             embedder=GatewayEmbedder(gateway),
             generator=GatewayGenerator(gateway),
             delegation=identity,
+            role_holders=AdminRoleHolders(admin),
         )
         await jobs.start()
         stack.push_async_callback(jobs.close)

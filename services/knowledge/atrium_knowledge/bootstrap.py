@@ -9,7 +9,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from atrium.knowledge.v1 import conversation_service_pb2_grpc, knowledge_service_pb2_grpc
+from atrium.knowledge.v1 import (
+    conversation_service_pb2_grpc,
+    evaluation_service_pb2_grpc,
+    knowledge_service_pb2_grpc,
+)
 from atrium_documents import DocumentParser as FileParser
 from atrium_documents import ParseLimits
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
@@ -17,6 +21,7 @@ from atrium_knowledge.adapters.sql_answers import SqlAnswers
 from atrium_knowledge.adapters.sql_collections import SqlCollections
 from atrium_knowledge.adapters.sql_conversations import SqlConversations
 from atrium_knowledge.adapters.sql_documents import SqlDocuments
+from atrium_knowledge.adapters.sql_evaluations import SqlEvaluations
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.ask_collection import AskCollection
@@ -49,17 +54,21 @@ from atrium_knowledge.app.ports import (
     Generator,
     PassageIndex,
     Reader,
+    RoleHolders,
 )
+from atrium_knowledge.app.question_sets import QuestionSets
 from atrium_knowledge.app.read_passages import ReadPassages
 from atrium_knowledge.app.recover import Recover
+from atrium_knowledge.app.run_evaluation import EVALUATE_JOB, RunEvaluation
 from atrium_knowledge.app.search_collection import SearchCollection
 from atrium_knowledge.app.search_passages import SearchPassages
 from atrium_knowledge.app.set_document_labels import SetDocumentLabels
 from atrium_knowledge.app.update_collection import UpdateCollection
 from atrium_knowledge.app.upload_document import INGEST_JOB, UploadDocument
 from atrium_knowledge.domain.terms import preload
-from atrium_knowledge.rpc import convert
+from atrium_knowledge.rpc import convert, convert_evaluations
 from atrium_knowledge.rpc.conversation_servicer import ConversationServicer
+from atrium_knowledge.rpc.evaluation_servicer import EvaluationServicer
 from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import AuditSink
@@ -89,6 +98,7 @@ def build(
     embedder: Embedder,
     generator: Generator,
     delegation: Delegation,
+    role_holders: RoleHolders,
     reader: Reader | None = None,
     index: PassageIndex | None = None,
     parser: DocumentParser | None = None,
@@ -105,7 +115,9 @@ def build(
             before they start, and closes it after they have stopped.
         embedder: Makes vectors.
         generator: Writes answers.
-        delegation: Says who the uploader of a document is when it is taken in.
+        delegation: Says who the uploader of a document is when it is taken in, and who is meant by
+            the users of an evaluation.
+        role_holders: Finds users who stand for a role in an evaluation.
         reader: Says which sentences answer; ``None`` where there is no such model.
         index: Finds passages; Qdrant Edge in ``settings.index_dir`` when ``None``.
         parser: Reads files; ``atrium_documents`` in processes of its own when ``None``.
@@ -133,6 +145,12 @@ def build(
     )
     answers = SqlAnswers(database)
     conversations = SqlConversations(database)
+    evaluations = SqlEvaluations(
+        database,
+        operations,
+        progress_message=convert_evaluations.progress_to_proto,
+        run_message=convert_evaluations.run_to_proto,
+    )
     conversations_kept = timedelta(days=settings.conversations_kept_days)
 
     trail = AuditTrail(audit)
@@ -215,6 +233,10 @@ def build(
     )
 
     converse = Converse(collections, conversations, trail, clock, ids, kept=conversations_kept)
+    sets = QuestionSets(collections, evaluations, delegation, role_holders, trail, clock, ids)
+    runs = RunEvaluation(
+        collections, evaluations, ask, delegation, role_holders, jobs, trail, clock, ids
+    )
     forget_old = ForgetOld(
         conversations,
         clock,
@@ -226,9 +248,11 @@ def build(
         operation_id = operation.rpartition(".")[2]
         await jobs.cancel(operation_id)
         await ingest.cancel(operation_id)
+        await runs.cancel(operation_id)
 
     operations.on_cancel(cancel)
     jobs.register(INGEST_JOB, ingest.handle, concurrency=settings.ingest_concurrency)
+    jobs.register(EVALUATE_JOB, runs.handle, concurrency=settings.evaluation_concurrency)
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -239,8 +263,11 @@ def build(
             if parser is None:
                 await stack.enter_async_context(files)
             await recover()
+            await runs.resume()
             ingest.open()
             stack.push_async_callback(ingest.close)
+            runs.gate.open()
+            stack.push_async_callback(runs.gate.close)
             # Beside the start, so that the first question need not wait for them.
             reading = asyncio.create_task(asyncio.to_thread(preload), name="dictionaries")
             stack.push_async_callback(asyncio.wait, [reading])
@@ -259,6 +286,10 @@ def build(
             "atrium.knowledge.v1.ConversationService": partial(
                 conversation_service_pb2_grpc.add_ConversationServiceServicer_to_server,
                 ConversationServicer(converse),
+            ),
+            "atrium.knowledge.v1.EvaluationService": partial(
+                evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server,
+                EvaluationServicer(sets, runs),
             ),
         },
         start=start,

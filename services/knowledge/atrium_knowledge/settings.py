@@ -40,6 +40,9 @@ class KnowledgeSettings(Settings):
     ingest_concurrency: Annotated[int, Field(ge=1, le=64)] = 3
     """Documents taken in at the same time."""
 
+    evaluation_concurrency: Annotated[int, Field(ge=1, le=16)] = 1
+    """Evaluation runs whose questions are asked at the same time."""
+
     parser_processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that read files."""
 

@@ -37,7 +37,7 @@ from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
-from atrium_shared.errors import AtriumError, Unavailable
+from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import MemoryJobs
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
@@ -237,7 +237,37 @@ class FakeDelegation:
         """Return the principal as it is now."""
         if self.failure is not None:
             raise self.failure
-        return self.principals[tenant, on_behalf_of or actor]
+        runner = self.principals.get((tenant, actor))
+        if on_behalf_of is not None and runner is not None:
+            runner.require(f"{on_behalf_of}:impersonate")
+        found = self.principals.get((tenant, on_behalf_of or actor))
+        if found is None:
+            raise NoSuchUser(on_behalf_of or actor)
+        return found
+
+
+class NoSuchUser(NotFound):
+    """What the admin service answers about somebody who does not exist."""
+
+    reason = "USER_NOT_FOUND"
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"User {user!r} does not exist.", user=user)
+
+
+class FakeRoleHolders:
+    """Knows who holds a role.
+
+    Attributes:
+        by_role: Users by role, such as ``{"roles/hr-partner": "users/partner"}``.
+    """
+
+    def __init__(self) -> None:
+        self.by_role = {"roles/hr-partner": "users/partner", "roles/member": "users/employee"}
+
+    async def holders(self, principal: Principal, roles: Sequence[str]) -> Mapping[str, str]:
+        """Return the users of those roles that somebody holds."""
+        return {role: self.by_role[role] for role in roles if role in self.by_role}
 
 
 def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
@@ -430,6 +460,7 @@ async def open_house(
         embedder=embedder,
         generator=generator or NoGenerator(),
         delegation=delegation,
+        role_holders=FakeRoleHolders(),
         reader=reader,
         index=index,
         parser=parser,

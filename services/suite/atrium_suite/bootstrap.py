@@ -15,6 +15,7 @@ from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.settings import AdminSettings
 from atrium_client import readable_errors
 from atrium_gateway.settings import GatewaySettings
+from atrium_knowledge.adapters.admin_users import AdminRoleHolders
 from atrium_knowledge.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.identity import ServiceIdentity
@@ -167,6 +168,7 @@ class Suite:
             embedder=GatewayEmbedder(self._channel),
             generator=GatewayGenerator(self._channel),
             delegation=admin.authenticator,
+            role_holders=AdminRoleHolders(self._channel),
         )
         self._apps = (admin.service_app, gateway, knowledge)
         await jobs.start()

@@ -100,6 +100,7 @@ class SqlAnswers:
                         comment=feedback.comment,
                         question=exchange.question if exchange else None,
                         answer=exchange.answer if exchange else None,
+                        question_hash=feedback.question_hash or None,
                         create_time=feedback.create_time,
                     )
                 )

@@ -253,8 +253,53 @@ feedback = sa.Table(
     # Only where they were still known: what a bad case is made of.
     sa.Column("question", sa.Text),
     sa.Column("answer", sa.Text),
+    # What the same questions share; only where the question was still known.
+    sa.Column("question_hash", sa.String(64), index=True),
     sa.Column("create_time", UtcDateTime, nullable=False),
     sa.ForeignKeyConstraint(
         ["tenant", "answer_id"], ["answers.tenant", "answers.id"], ondelete="CASCADE"
+    ),
+)
+
+question_sets = sa.Table(
+    "question_sets",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    _collection_uid(index=True),
+    sa.Column("display_name", sa.String(200), nullable=False),
+    sa.Column("cases", sa.JSON, nullable=False),
+    sa.Column("case_count", sa.Integer, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+)
+
+evaluation_runs = sa.Table(
+    "evaluation_runs",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    # Also that of its operation.
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("set_id", sa.String(64), nullable=False),
+    sa.Column("baseline", sa.String(64), nullable=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("runner", sa.String(140), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("error_reason", sa.String(100), nullable=False),
+    sa.Column("case_count", sa.Integer, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant", "set_id"], ["question_sets.tenant", "question_sets.id"], ondelete="CASCADE"
+    ),
+)
+
+evaluation_results = sa.Table(
+    "evaluation_results",
+    metadata,
+    sa.Column("tenant", sa.String(64), primary_key=True),
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("result", sa.JSON, nullable=False),
+    sa.ForeignKeyConstraint(
+        ["tenant", "run_id"], ["evaluation_runs.tenant", "evaluation_runs.id"], ondelete="CASCADE"
     ),
 )

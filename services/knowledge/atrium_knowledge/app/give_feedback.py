@@ -7,6 +7,7 @@ from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.stores import AnswerStore
 from atrium_knowledge.domain.answers import Feedback, Rating
 from atrium_knowledge.domain.errors import AnswerNotFound
+from atrium_knowledge.domain.evaluations import question_hash
 from atrium_knowledge.domain.names import answer_id
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
@@ -47,6 +48,8 @@ class GiveFeedback:
             record = await self._answers.get(principal.tenant, answer_id(answer))
             if record.subject != principal.subject:
                 raise AnswerNotFound(answer)
+            exchange = self._recent.exchange(record.tenant, record.id)
+            hashed = question_hash(record.collection_uid, exchange.question) if exchange else ""
             feedback = Feedback(
                 tenant=principal.tenant,
                 id=self._ids.new("f"),
@@ -54,8 +57,9 @@ class GiveFeedback:
                 subject=principal.subject,
                 rating=rating,
                 comment=comment,
-                exchange=self._recent.exchange(record.tenant, record.id),
+                exchange=exchange,
                 create_time=self._clock.now(),
+                question_hash=hashed,
             )
             await self._answers.save_feedback(feedback)
             return feedback

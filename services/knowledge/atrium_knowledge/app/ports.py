@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -319,6 +320,49 @@ class Delegation(Protocol):
 
         Raises:
             Denied: They may no longer act.
+            Unavailable: Nobody can tell now.
+        """
+        ...
+
+
+class RoleHolders(Protocol):
+    """Knows who holds a role."""
+
+    async def holders(self, principal: Principal, roles: Sequence[str]) -> Mapping[str, str]:
+        """Return for each role ("roles/hr-partner") a person who holds it, directly or by a group.
+
+        Roles that nobody holds are left out. Disabled users count as nobody.
+
+        Args:
+            principal: Who asks; they need to be allowed to list users.
+            roles: Names of roles.
+
+        Raises:
+            Denied: They may not list users.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedUser:
+    """Somebody of whom nothing is to be kept."""
+
+    sequence: int
+    """Place in the list, from 1."""
+    tenant: str
+    user: str
+    """Their name, "users/lin". Somebody else may have it since."""
+    erase_time: datetime
+    """UTC. What is newer is not theirs."""
+
+
+class ErasedUsers(Protocol):
+    """The list of users who were erased, of all tenants."""
+
+    async def after(self, sequence: int) -> Sequence[ErasedUser]:
+        """Return who was erased after a place in the list, in order; empty at its end.
+
+        Raises:
             Unavailable: Nobody can tell now.
         """
         ...

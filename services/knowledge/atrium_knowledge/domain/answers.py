@@ -72,6 +72,8 @@ class Feedback:
     """Question and answer, when they were still known; what a bad case is made of."""
     create_time: datetime
     """UTC."""
+    question_hash: str = ""
+    """What the same questions share, when the question was still known."""
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from atrium_shared.errors import Conflict, Exhausted, Invalid, NotFound, Unavailable
 
 MAX_QUESTION_CHARS = 4000
@@ -230,6 +232,98 @@ class ConversationElsewhere(Invalid):
             conversation=name,
             collection=collection,
             asked=asked,
+        )
+
+
+class QuestionSetNotFound(NotFound):
+    """No such set of questions in the caller's tenant."""
+
+    reason = "QUESTION_SET_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Question set {name!r} does not exist.", question_set=name)
+
+
+class QuestionSetEmpty(Invalid):
+    """A set without questions."""
+
+    reason = "QUESTION_SET_EMPTY"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The set holds no questions; expected one JSON object a line, such as "
+            '{"question": "How many days of leave?", "as_user": "users/lin"}. Nothing was stored.',
+            field="question_set.cases",
+        )
+
+
+class QuestionSetTooLarge(Exhausted):
+    """A set with more than may be in one."""
+
+    reason = "QUESTION_SET_TOO_LARGE"
+
+    def __init__(self, size: int, limit: int, unit: str) -> None:
+        super().__init__(
+            f"The set has {size} {unit}; at most {limit} are taken. Nothing was stored. Split it.",
+            field="question_set.cases",
+            size=size,
+            limit=limit,
+            unit=unit,
+        )
+
+
+class QuestionSetLineInvalid(Invalid):
+    """A question of a set is not as it should be."""
+
+    reason = "QUESTION_SET_LINE_INVALID"
+
+    def __init__(self, line: int, field: str, problem: str) -> None:
+        place = f"Line {line}, field {field!r}" if field else f"Line {line}"
+        super().__init__(
+            f"{place}: {problem}. Nothing was stored.",
+            field=f"question_set.cases[{line - 1}].{field}".rstrip("."),
+            line=line,
+            field_name=field,
+            problem=problem,
+        )
+
+
+class SubjectsUnknown(Invalid):
+    """A set asks as users who do not exist, or for roles that nobody holds."""
+
+    reason = "SUBJECTS_UNKNOWN"
+
+    def __init__(self, users: Iterable[str], roles: Iterable[str]) -> None:
+        named = {"users": ", ".join(sorted(users)), "roles": ", ".join(sorted(roles))}
+        parts = [f"unknown or disabled users: {named['users']}"] if named["users"] else []
+        parts += [f"roles that no user holds: {named['roles']}"] if named["roles"] else []
+        super().__init__(
+            f"The set names {'; '.join(parts)}. Nothing was stored. Correct the names, or make the "
+            "users first.",
+            field="question_set.cases",
+            **named,
+        )
+
+
+class EvaluationRunNotFound(NotFound):
+    """No such run in the caller's tenant."""
+
+    reason = "EVALUATION_RUN_NOT_FOUND"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Evaluation run {name!r} does not exist.", evaluation_run=name)
+
+
+class EvaluationFailed(Unavailable):
+    """Something that should not happen did; the log has the details."""
+
+    reason = "EVALUATION_FAILED"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Evaluation run {name!r} ended because of an internal error. Run it again; if it "
+            "fails again, tell the operator, whose log has the details.",
+            evaluation_run=name,
         )
 
 

@@ -10,7 +10,9 @@ from atrium_knowledge.domain.errors import (
     CollectionNotFound,
     ConversationNotFound,
     DocumentNotFound,
+    EvaluationRunNotFound,
     PassageNotFound,
+    QuestionSetNotFound,
 )
 
 _COLLECTION = r"collections/(?P<collection>[a-z][a-z0-9-]{0,62})"
@@ -95,3 +97,27 @@ def conversation_id(name: str) -> str:
     if match is None:
         raise ConversationNotFound(name)
     return match["conversation"]
+
+
+def question_set_id(name: str) -> str:
+    """Return the id in the name of a set of questions.
+
+    Raises:
+        QuestionSetNotFound: It is no such name.
+    """
+    match = re.fullmatch(r"questionSets/([A-Za-z0-9_-]{1,64})", name)
+    if match is None:
+        raise QuestionSetNotFound(name)
+    return match[1]
+
+
+def evaluation_run_id(name: str) -> str:
+    """Return the id in an evaluation run's name.
+
+    Raises:
+        EvaluationRunNotFound: It is no such name.
+    """
+    match = re.fullmatch(r"evaluationRuns/([A-Za-z0-9_-]{1,64})", name)
+    if match is None:
+        raise EvaluationRunNotFound(name)
+    return match[1]
