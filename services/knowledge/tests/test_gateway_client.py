@@ -10,8 +10,14 @@ from google.protobuf.json_format import MessageToDict
 
 from atrium.engine.v1 import engine_pb2
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2_grpc
-from atrium_knowledge.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
-from atrium_knowledge.app.ports import ChatMessage, Finish, Generated, Role
+from atrium_knowledge.adapters.gateway_client import (
+    GatewayEmbedder,
+    GatewayGenerator,
+    GatewayReader,
+)
+from atrium_knowledge.app.encode import is_absence
+from atrium_knowledge.app.ports import ChatMessage, Finish, Generated, Readings, Role
+from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.collections import VectorSpace
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.testing import NoModel
@@ -43,6 +49,21 @@ class FakeGateway(gateway_service_pb2_grpc.ModelGatewayServicer):
                 kind=engine_pb2.Engine.ENCODER, backend="onnxruntime", model="models/e5"
             ),
             usage=engine_pb2.Usage(encoder_tokens=7),
+        )
+
+    async def Read(self, request, context):
+        await self._receive(request, context)
+        return gateway_pb2.ReadResponse(
+            passages=[
+                gateway_pb2.PassageReading(
+                    segment_scores=[0.5 * segment.end for segment in passage.segments], score=9
+                )
+                for passage in request.passages
+            ],
+            engine=engine_pb2.Engine(
+                kind=engine_pb2.Engine.ENCODER, backend="onnxruntime", model="atrium-reader"
+            ),
+            usage=engine_pb2.Usage(encoder_tokens=10 * len(request.passages)),
         )
 
     async def StreamGenerate(self, request, context):
@@ -108,6 +129,56 @@ async def test_a_missing_encoder_keeps_its_reason(gateway):
     with pytest.raises(Unavailable) as caught:
         await GatewayEmbedder(channel).embed(PRINCIPAL, ["a"], "query")
     assert caught.value.reason == "TASK_HAS_NO_MODEL"
+
+
+READER = Engine(EngineKind.ENCODER, "onnxruntime", "atrium-reader")
+
+
+async def test_readings_come_in_the_order_of_passages_and_segments(gateway):
+    fake, channel = gateway
+    passages = [
+        PassageToRead("Leave", "25 days. 15 days.", ((0, 8), (9, 17))),
+        PassageToRead("", "", ()),
+    ]
+    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages)
+    assert readings == Readings(((4.0, 8.5), ()), 20, READER)
+    assert MessageToDict(fake.requests[0]) == {
+        "task": "knowledge.read",
+        "question": "How long?",
+        "passages": [
+            {
+                "heading": "Leave",
+                "text": "25 days. 15 days.",
+                "segments": [{"end": 8}, {"start": 9, "end": 17}],
+            },
+            {},
+        ],
+    }
+    assert fake.metadata["authorization"] == "Bearer a-token"
+
+
+async def test_many_passages_are_read_in_several_calls(gateway):
+    fake, channel = gateway
+    passages = [PassageToRead("", "x" * 100, ((0, at),)) for at in range(1, 71)]
+    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages)
+    assert readings.log_odds == tuple((0.5 * at,) for at in range(1, 71))
+    assert readings.tokens == 700
+    assert [len(request.passages) for request in fake.requests] == [64, 6]
+
+
+async def test_no_passages_need_no_reader(gateway):
+    fake, channel = gateway
+    fake.fails = True
+    assert (await GatewayReader(channel).read(PRINCIPAL, "How long?", [])).log_odds == ()
+
+
+async def test_a_missing_reader_is_an_absence_and_keeps_its_reason(gateway):
+    fake, channel = gateway
+    fake.fails = True
+    with pytest.raises(Unavailable) as caught:
+        await GatewayReader(channel).read(PRINCIPAL, "?", [PassageToRead("", "x", ((0, 1),))])
+    assert caught.value.reason == "TASK_HAS_NO_MODEL"
+    assert is_absence(caught.value)
 
 
 async def test_a_gateway_that_is_not_there_is_unavailable():

@@ -10,15 +10,22 @@ import numpy as np
 
 from atrium.engine.v1 import engine_pb2
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2_grpc
-from atrium_knowledge.app.ports import ChatMessage, Embedding, Finish, Generated, Role
+from atrium_knowledge.app.ports import ChatMessage, Embedding, Finish, Generated, Readings, Role
+from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import metadata_for, raise_from_rpc
 
 EMBED_TASK: Final = "knowledge.embed"
-IDEMPOTENT_METHODS: Final = ("atrium.gateway.v1.ModelGateway/Embed",)
+READ_TASK: Final = "knowledge.read"
+IDEMPOTENT_METHODS: Final = (
+    "atrium.gateway.v1.ModelGateway/Embed",
+    "atrium.gateway.v1.ModelGateway/Read",
+)
 """What a channel to the gateway may repeat."""
 
+_PASSAGES_AT_ONCE: Final = 64
+"""Most passages of one call of ``Read``."""
 _KINDS: Final = {
     "query": gateway_pb2.EmbedRequest.QUERY,
     "passage": gateway_pb2.EmbedRequest.PASSAGE,
@@ -79,6 +86,40 @@ class GatewayEmbedder:
         )
 
 
+class GatewayReader:
+    """Implements ``ports.Reader``.
+
+    Args:
+        channel: Channel to the gateway.
+        seconds: How long reading 64 passages may take: somebody waits for it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, *, seconds: float = 30.0) -> None:
+        self._stub = gateway_service_pb2_grpc.ModelGatewayStub(channel)
+        self._seconds = seconds
+
+    async def read(
+        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+    ) -> Readings:
+        """Return the log-odds of every segment."""
+        log_odds: list[tuple[float, ...]] = []
+        tokens, engine = 0, Engine(EngineKind.ENCODER, backend="")
+        for first in range(0, len(passages), _PASSAGES_AT_ONCE):
+            part = passages[first : first + _PASSAGES_AT_ONCE]
+            try:
+                response = await self._stub.Read(
+                    _read_request(question, part),
+                    metadata=metadata_for(principal),
+                    timeout=self._seconds,
+                )
+            except grpc.aio.AioRpcError as error:
+                raise_from_rpc(error)
+            log_odds += [tuple(passage.segment_scores) for passage in response.passages]
+            tokens += response.usage.encoder_tokens
+            engine = engine_from_proto(response.engine)
+        return Readings(tuple(log_odds), tokens, engine)
+
+
 class GatewayGenerator:
     """Implements ``ports.Generator``.
 
@@ -127,6 +168,24 @@ class GatewayGenerator:
             raise_from_rpc(error)
         finally:
             call.cancel()
+
+
+def _read_request(question: str, passages: Sequence[PassageToRead]) -> gateway_pb2.ReadRequest:
+    return gateway_pb2.ReadRequest(
+        task=READ_TASK,
+        question=question,
+        passages=[
+            gateway_pb2.ReadPassage(
+                heading=passage.heading,
+                text=passage.text,
+                segments=[
+                    gateway_pb2.ReadPassage.Segment(start=start, end=end)
+                    for start, end in passage.segments
+                ],
+            )
+            for passage in passages
+        ],
+    )
 
 
 def engine_from_proto(engine: engine_pb2.Engine) -> Engine:
