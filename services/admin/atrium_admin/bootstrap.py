@@ -18,6 +18,7 @@ from atrium_admin.adapters.aesgcm_vault import AesGcmVault
 from atrium_admin.adapters.casbin_enforcer import CasbinEnforcer
 from atrium_admin.adapters.local_audit_sink import LocalAuditSink
 from atrium_admin.adapters.sql_storage import SqlStorage
+from atrium_admin.app.audit_checkpoints import ListAuditCheckpoints, SignCheckpoints
 from atrium_admin.app.audit_log import AuditLog
 from atrium_admin.app.audit_trail import AuditTrail
 from atrium_admin.app.authenticate import Authenticate
@@ -49,17 +50,21 @@ from atrium_admin.app.read_roles import GetRole, ListRoles
 from atrium_admin.app.read_tenants import GetTenant, ListTenants
 from atrium_admin.app.read_users import GetUser, ListUsers
 from atrium_admin.app.refresh_built_in_roles import RefreshBuiltInRoles
+from atrium_admin.app.replay_decision import ReplayDecision
 from atrium_admin.app.replay_permission import ReplayPermission
 from atrium_admin.app.revoke import Revoke
 from atrium_admin.app.revoke_api_key import RevokeApiKey
+from atrium_admin.app.search_audit_log import ExportAuditLog, SearchAuditEvents
 from atrium_admin.app.signing import Signing
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
 from atrium_admin.app.update_user import UpdateUser
+from atrium_admin.app.upkeep import ForgetOldPolicies, Upkeep
 from atrium_admin.rpc.admin_servicer import AdminServicer, AdminUseCases
 from atrium_admin.rpc.audit_servicer import AuditServicer, AuditUseCases
 from atrium_admin.rpc.authenticator import AdminAuthenticator
 from atrium_admin.rpc.identity_servicer import IdentityServicer
+from atrium_admin.rpc.method_permissions import ProtoMethodPermissions
 from atrium_admin.settings import AdminSettings
 from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
@@ -80,6 +85,8 @@ class AdminApp:
         bootstrap: Makes the first tenant, for a process that does it without a network hop.
         issue_key: The command line's way back in; see :class:`IssueKey`.
         key_uses: Writes when keys were last used.
+        sign_checkpoints: Signs the audit logs.
+        forget_old_policies: Drops the history of policies beyond its days.
         compile_policy: Compiles allow-sets.
         feed: Tells who caches permissions what changed.
     """
@@ -90,6 +97,8 @@ class AdminApp:
     bootstrap: BootstrapInstallation
     issue_key: IssueKey
     key_uses: KeyUses
+    sign_checkpoints: SignCheckpoints
+    forget_old_policies: ForgetOldPolicies
     compile_policy: CompilePolicy
     feed: PolicyFeed
 
@@ -159,15 +168,28 @@ def build(
             revoke_api_key=RevokeApiKey(changes, clock),
             revoke=Revoke(changes, feed, clock),
             list_audit_events=ListAuditEvents(storage, trail),
-            verify_audit_log=VerifyAuditLog(storage, trail),
+            verify_audit_log=VerifyAuditLog(storage, signing, trail),
         )
     )
+    sign_checkpoints = SignCheckpoints(
+        storage,
+        signing,
+        clock,
+        events=settings.checkpoint_events,
+        seconds=settings.checkpoint_seconds,
+    )
+    forget = ForgetOldPolicies(storage, clock, days=settings.policy_history_days)
+    upkeep = Upkeep(sign_checkpoints, forget, clock)
     past_policies = PastPolicies(storage, CasbinEnforcer, clock)
     auditing = AuditServicer(
         AuditUseCases(
             erase_user=EraseUser(changes, clock),
             list_readers=ListReaders(past_policies, trail),
             replay_permission=ReplayPermission(past_policies, trail),
+            replay_decision=ReplayDecision(storage, past_policies, ProtoMethodPermissions(), trail),
+            search_audit_events=SearchAuditEvents(storage, trail),
+            list_audit_checkpoints=ListAuditCheckpoints(storage, signing, trail),
+            export_audit_log=ExportAuditLog(storage, sign_checkpoints, trail),
         )
     )
     identity = IdentityServicer(exchange, signing, feed, log, ListErasedUsers(storage), clock)
@@ -178,9 +200,11 @@ def build(
         await feed.start()
         await refresh_built_in_roles()
         await uses.start()
+        await upkeep.start()
 
     async def stop() -> None:
         await feed.stop()
+        await upkeep.stop()
         await uses.stop()
         await log.close()
         await database.close()
@@ -208,6 +232,8 @@ def build(
         bootstrap=bootstrap,
         issue_key=IssueKey(changes, clock, ids),
         key_uses=uses,
+        sign_checkpoints=sign_checkpoints,
+        forget_old_policies=forget,
         compile_policy=compile_policy,
         feed=feed,
     )

@@ -30,5 +30,14 @@ class AdminSettings(Settings):
     cached_tenants: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Tenants whose policies are kept in memory; the least recently used go first."""
 
+    checkpoint_events: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    """Sign a tenant's audit log when it grew by so many events."""
+
+    checkpoint_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 300.0
+    """Sign a tenant's audit log when it grew at all and was not signed for so long, in seconds."""
+
+    policy_history_days: Annotated[int, Field(ge=0, le=36_500)] = 1_825
+    """How many days back it is known who could do what; 0 for ever."""
+
     log_json: bool = False
     """True writes logs as JSON, one object a line."""

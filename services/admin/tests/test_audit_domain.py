@@ -9,19 +9,19 @@ from atrium_admin.domain.audit import (
     AuditEvent,
     AuditHead,
     AuditLine,
-    ChainCheck,
     Decision,
     bounded,
     chain_hash,
     extend,
 )
+from atrium_admin.domain.checkpoints import LogCheck
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 EVENT = AuditEvent(NOW, "users/lin", "", "admin.GetUser", "users/kim", Decision.ALLOWED)
 
 
 def verdict(lines: list[AuditLine], head: AuditHead) -> int:
-    check = ChainCheck("acme")
+    check = LogCheck("acme")
     check.follow(lines)
     return check.finish(head).first_broken_sequence
 

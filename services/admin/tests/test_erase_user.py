@@ -13,7 +13,8 @@ from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium_admin.adapters import tables
 from atrium_admin.adapters.sql_storage import SqlStorage
 from atrium_admin.bootstrap import MIGRATIONS
-from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, ChainCheck, Decision, extend
+from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision, extend
+from atrium_admin.domain.checkpoints import LogCheck
 from atrium_admin.domain.pseudonyms import Pseudonym, pseudonym_for
 from atrium_shared.database import Database
 
@@ -318,7 +319,7 @@ async def migrated(database_url: str, *tampering: Executable) -> tuple[int, Any,
         head = await uow.audit.head("acme")
     await database.close()
     assert head is not None
-    check = ChainCheck("acme")
+    check = LogCheck("acme")
     check.follow(sealed)
     return check.finish(head).first_broken_sequence, sealed, shown
 

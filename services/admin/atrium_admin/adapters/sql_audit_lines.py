@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Row, and_, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
-from atrium_admin.adapters.tables import audit_heads, audit_lines
+from atrium_admin.adapters.tables import audit_heads, audit_lines, audit_pseudonyms
 from atrium_admin.app.ports import AuditFilter, Slice
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision, extend
 from atrium_admin.domain.errors import TenantNotFound
-from atrium_admin.domain.pseudonyms import pseudonym_of_erased, sealed_name, user_in
+from atrium_admin.domain.pseudonyms import erased_id, pseudonym_of_erased, sealed_name, user_in
+
+_USERS = "users/"
+_ERASED = erased_id("")
+_LAST_CHARACTER = "\U0010ffff"
 
 
 class SqlAuditLines:
@@ -89,6 +93,14 @@ class SqlAuditLines:
             )
         if chosen.action:
             query = query.where(audit_lines.c.action == chosen.action)
+        if chosen.resource_prefix:
+            query = query.where(self._resource_begins(tenant, chosen.resource_prefix))
+        if chosen.decision is not None:
+            query = query.where(audit_lines.c.decision == chosen.decision.value)
+        if chosen.detail:
+            query = query.where(audit_lines.c.detail == chosen.detail)
+        if chosen.policy_version:
+            query = query.where(audit_lines.c.policy_version == chosen.policy_version)
         query = query.order_by(audit_lines.c.sequence.desc()).limit(limit + 1)
         rows = (await self._session.execute(query)).all()
         return Slice(await self._shown(tenant, rows[:limit]), len(rows) > limit)
@@ -120,6 +132,27 @@ class SqlAuditLines:
             AuditLine(line.sequence, event, line.hash)
             for line, event in zip(lines, events, strict=True)
         ]
+
+    def _resource_begins(self, tenant: str, prefix: str) -> ColumnElement[bool]:
+        """Match resources as they read: users' names stand there as pseudonyms."""
+        begins = self._begins(audit_lines.c.resource, prefix)
+        if not prefix.startswith(_USERS):
+            return begins
+        user = prefix.removeprefix(_USERS)
+        named = select(literal(sealed_name("")) + audit_pseudonyms.c.pseudonym).where(
+            audit_pseudonyms.c.tenant_id == tenant, self._begins(audit_pseudonyms.c.user_id, user)
+        )
+        begins = or_(begins, audit_lines.c.resource.in_(named))
+        if user.startswith(_ERASED):
+            stored = sealed_name(user.removeprefix(_ERASED))
+            begins = or_(begins, self._begins(audit_lines.c.resource, stored))
+        return begins
+
+    def _begins(self, column: Column[str], prefix: str) -> ColumnElement[bool]:
+        if self._session.get_bind().dialect.name == "sqlite":
+            # LIKE takes capitals for small letters there, and so finds no index.
+            return and_(column >= prefix, column < prefix + _LAST_CHARACTER)
+        return column.startswith(prefix, autoescape=True)
 
     async def _stored_name(self, tenant: str, name: str) -> str:
         """Return how the log holds a name."""

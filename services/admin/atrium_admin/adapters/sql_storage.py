@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_api_keys import SqlApiKeys
 from atrium_admin.adapters.sql_audit_lines import SqlAuditLines
+from atrium_admin.adapters.sql_checkpoints import SqlCheckpoints
 from atrium_admin.adapters.sql_erased_users import SqlErasedUsers
 from atrium_admin.adapters.sql_groups import SqlGroups
 from atrium_admin.adapters.sql_policies import SqlPolicies
@@ -38,6 +39,7 @@ class SqlUnitOfWork:
         self.erased_users = SqlErasedUsers(session)
         self.audit = SqlAuditLines(session, self.pseudonyms)
         self.leases = SqlPolicyLeases(session)
+        self.checkpoints = SqlCheckpoints(session)
         self.signing_keys = SqlSigningKeys(session)
 
 

@@ -243,6 +243,17 @@ audit_heads = Table(
     Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
     Column("sequence", BigInteger, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
+    # When to sign next; what was signed is in ``audit_checkpoints``.
+    Column("checkpoint_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("checkpoint_time", UtcDateTime, nullable=True),
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("statement", String(1024), nullable=False),
 )
 
 audit_lines = Table(
@@ -264,6 +275,16 @@ audit_lines = Table(
     Index("audit_lines_by_time", "tenant_id", "time"),
     Index("audit_lines_by_actor", "tenant_id", "actor", "sequence"),
     Index("audit_lines_by_on_behalf_of", "tenant_id", "on_behalf_of", "sequence"),
+    Index("audit_lines_by_action", "tenant_id", "action", "sequence"),
+    Index("audit_lines_by_decision", "tenant_id", "decision", "sequence"),
+    Index("audit_lines_by_detail", "tenant_id", "detail", "sequence"),
+    Index("audit_lines_by_policy_version", "tenant_id", "policy_version", "sequence"),
+    Index(
+        "audit_lines_by_resource",
+        "tenant_id",
+        "resource",
+        postgresql_ops={"resource": "varchar_pattern_ops"},
+    ),
 )
 
 audit_pseudonyms = Table(
@@ -289,6 +310,14 @@ erased_users = Table(
 
 signing_keys = Table(
     "signing_keys",
+    metadata,
+    Column("kid", String(64), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+)
+
+checkpoint_keys = Table(
+    "checkpoint_keys",
     metadata,
     Column("kid", String(64), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from atrium_admin.domain.administration import Administration
 from atrium_admin.domain.api_keys import ApiKey
-from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine
+from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision
 from atrium_admin.domain.past_policy import PastPolicy, PolicyVersion
 from atrium_admin.domain.pseudonyms import Pseudonym
 from atrium_admin.domain.roles import Role
@@ -412,12 +412,20 @@ class AuditFilter:
         end_time: Only before.
         user: Only of this actor or on this user's behalf (``users/lin``); "" for all.
         action: Only this action; "" for all.
+        resource_prefix: Only resources that begin so; "" for all.
+        decision: Only this decision; None for all.
+        detail: Only this detail, such as an error reason; "" for all.
+        policy_version: Only decided under this version; 0 for all.
     """
 
     start_time: datetime | None = None
     end_time: datetime | None = None
     user: str = ""
     action: str = ""
+    resource_prefix: str = ""
+    decision: Decision | None = None
+    detail: str = ""
+    policy_version: int = 0
 
 
 class AuditLines(Protocol):
@@ -457,6 +465,45 @@ class AuditLines(Protocol):
 
         They hold pseudonyms; the hashes are over those.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed checkpoint as it is stored; nobody has verified it yet.
+
+    Attributes:
+        sequence: The line that it is about, as the table says.
+        statement: The signed form, a JWS.
+    """
+
+    sequence: int
+    statement: str
+
+
+class Checkpoints(Protocol):
+    """Signed checkpoints of the audit logs."""
+
+    async def due(self, events: int, before: datetime, limit: int) -> list[str]:
+        """Return tenants whose logs grew by so many lines, or at all since a time."""
+        ...
+
+    async def lock_head(self, tenant: str) -> AuditHead | None:
+        """Return where a log ends, if that is beyond its last checkpoint, and let nobody append."""
+        ...
+
+    async def add(self, tenant: str, checkpoint: StoredCheckpoint, time: datetime) -> None:
+        """Store a checkpoint."""
+        ...
+
+    async def list_before(self, tenant: str, before: int, limit: int) -> Slice[StoredCheckpoint]:
+        """Return up to ``limit`` checkpoints, newest first, below ``before`` (0: all)."""
+        ...
+
+    async def read_after(
+        self, tenant: str, sequence: int, until: int | None
+    ) -> list[StoredCheckpoint]:
+        """Return the checkpoints after a line, up to another one or to the end, oldest first."""
         ...
 
 
@@ -525,7 +572,15 @@ class SealedKey:
 
 
 class SigningKeys(Protocol):
-    """Stored signing keys."""
+    """Stored signing keys, and the public halves of all that ever were."""
+
+    async def list_public(self) -> list[SealedKey]:
+        """Return the public keys, sealed too so that nobody slips in one of theirs."""
+        ...
+
+    async def add_public(self, key: SealedKey) -> None:
+        """Store a public key for good."""
+        ...
 
     async def list_all(self) -> list[SealedKey]:
         """Return all keys, newest first."""
@@ -582,6 +637,11 @@ class UnitOfWork(Protocol):
     @property
     def audit(self) -> AuditLines:
         """Audit logs."""
+        ...
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Signed checkpoints."""
         ...
 
     @property
@@ -661,4 +721,12 @@ class KeyVault(Protocol):
 
     def open(self, sealed: bytes, purpose: str) -> bytes | None:
         """Decrypt; None when it was sealed under another secret or purpose, or was altered."""
+        ...
+
+
+class MethodPermissions(Protocol):
+    """What the methods of all services ask for."""
+
+    def of(self, action: str) -> str | None:
+        """Return what ``knowledge.Ask`` needs, ``knowledge.answers:ask``; None when unknown."""
         ...

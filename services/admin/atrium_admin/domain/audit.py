@@ -85,19 +85,6 @@ class AuditHead:
     hash: bytes = GENESIS
 
 
-@dataclass(frozen=True, slots=True)
-class AuditVerdict:
-    """What a check of the chain found.
-
-    Attributes:
-        events: Lines that the log should have.
-        first_broken_sequence: First line that is missing or does not fit; 0 when all fit.
-    """
-
-    events: int
-    first_broken_sequence: int
-
-
 def bounded(event: AuditEvent) -> AuditEvent:
     """Return the event with every text cut to its limit and on one line.
 
@@ -148,32 +135,3 @@ def extend(tenant: str, head: AuditHead, events: Iterable[AuditEvent]) -> list[A
         previous = chain_hash(tenant, sequence, event, previous)
         lines.append(AuditLine(sequence, event, previous))
     return lines
-
-
-class ChainCheck:
-    """Follows a log line by line and remembers where it breaks first."""
-
-    def __init__(self, tenant: str) -> None:
-        self._tenant = tenant
-        self._head = AuditHead()
-        self.first_broken_sequence = 0
-
-    def follow(self, lines: Iterable[AuditLine]) -> bool:
-        """Check the next lines, in order. Returns False once the chain is broken."""
-        for line in lines:
-            expected = self._head.sequence + 1
-            fits = line.sequence == expected and line.hash == chain_hash(
-                self._tenant, expected, line.event, self._head.hash
-            )
-            if not fits:
-                self.first_broken_sequence = expected
-                return False
-            self._head = AuditHead(expected, line.hash)
-        return True
-
-    def finish(self, head: AuditHead) -> AuditVerdict:
-        """Compare with where the log should end, and give the verdict."""
-        if not self.first_broken_sequence and self._head != head:
-            # Lines are missing at the end, or the last one is not the line that was written last.
-            self.first_broken_sequence = min(self._head.sequence + 1, max(head.sequence, 1))
-        return AuditVerdict(head.sequence, self.first_broken_sequence)

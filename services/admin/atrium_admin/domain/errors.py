@@ -323,6 +323,46 @@ class ReadTimeBeforeHistory(Invalid):
         )
 
 
+class AuditEventNotFound(NotFound):
+    """The tenant's log has no such line."""
+
+    reason = "AUDIT_EVENT_NOT_FOUND"
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(
+            f"The audit log has no event {sequence}.", field="sequence", sequence=sequence
+        )
+
+
+class DecisionNotReplayable(Conflict):
+    """Roles did not decide what a line of the log tells of."""
+
+    reason = "DECISION_NOT_REPLAYABLE"
+
+    def __init__(self, sequence: int, problem: str) -> None:
+        super().__init__(
+            f"Event {sequence} cannot be replayed: {problem}. Only checks of a user's permission "
+            "can.",
+            field="sequence",
+            sequence=sequence,
+            problem=problem,
+        )
+
+
+class CheckpointInvalid(Invalid):
+    """The checkpoint was not signed by this installation, or not so."""
+
+    reason = "CHECKPOINT_INVALID"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"The checkpoint is not valid: {problem}. Send one of this tenant's log, unchanged, as "
+            "ListAuditCheckpoints gave it.",
+            field="checkpoint",
+            problem=problem,
+        )
+
+
 class WatcherTooSlow(Unavailable):
     """The watcher read more slowly than changes came, and was cut off."""
 

@@ -255,5 +255,5 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def VerifyAuditLog(
         self, request: admin_service_pb2.VerifyAuditLogRequest, context: Context
     ) -> admin_service_pb2.VerifyAuditLogResponse:
-        verdict = await self._do.verify_audit_log(principal(context))
+        verdict = await self._do.verify_audit_log(principal(context), request.checkpoint)
         return convert.audit_verdict_to_proto(verdict)

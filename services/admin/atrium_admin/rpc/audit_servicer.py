@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from atrium.admin.v1 import audit_service_pb2, audit_service_pb2_grpc
+from atrium_admin.app.audit_checkpoints import ListAuditCheckpoints
 from atrium_admin.app.erase_user import EraseUser
 from atrium_admin.app.list_readers import ListReaders
+from atrium_admin.app.replay_decision import ReplayDecision
 from atrium_admin.app.replay_permission import ReplayPermission
+from atrium_admin.app.search_audit_log import ExportAuditLog, SearchAuditEvents
 from atrium_admin.rpc import convert_audit as convert
 from atrium_shared.rpc.context import principal
 
@@ -24,6 +29,10 @@ class AuditUseCases:
     erase_user: EraseUser
     list_readers: ListReaders
     replay_permission: ReplayPermission
+    replay_decision: ReplayDecision
+    search_audit_events: SearchAuditEvents
+    list_audit_checkpoints: ListAuditCheckpoints
+    export_audit_log: ExportAuditLog
 
 
 class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
@@ -54,6 +63,35 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
             convert.read_time(request),
         )
         return convert.past_verdict_to_proto(found)
+
+    async def ReplayDecision(
+        self, request: audit_service_pb2.ReplayDecisionRequest, context: Context
+    ) -> audit_service_pb2.ReplayDecisionResponse:
+        found = await self._do.replay_decision(principal(context), request.sequence)
+        return convert.replayed_to_proto(found)
+
+    async def SearchAuditEvents(
+        self, request: audit_service_pb2.SearchAuditEventsRequest, context: Context
+    ) -> audit_service_pb2.SearchAuditEventsResponse:
+        page = await self._do.search_audit_events(
+            principal(context), convert.search_filter(request), convert.page(request)
+        )
+        return convert.events_to_proto(page)
+
+    async def ListAuditCheckpoints(
+        self, request: audit_service_pb2.ListAuditCheckpointsRequest, context: Context
+    ) -> audit_service_pb2.ListAuditCheckpointsResponse:
+        list_checkpoints = self._do.list_audit_checkpoints
+        page = await list_checkpoints(principal(context), convert.page(request))
+        return convert.checkpoints_to_proto(page, list_checkpoints.jwks)
+
+    async def ExportAuditLog(
+        self, request: audit_service_pb2.ExportAuditLogRequest, context: Context
+    ) -> AsyncIterator[audit_service_pb2.ExportAuditLogResponse]:
+        jwks = self._do.list_audit_checkpoints.jwks
+        async with aclosing(self._do.export_audit_log(principal(context), request.after)) as parts:
+            async for part in parts:
+                yield convert.export_part_to_proto(part, jwks)
 
     async def EraseUser(
         self, request: audit_service_pb2.EraseUserRequest, context: Context

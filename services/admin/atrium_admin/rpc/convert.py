@@ -25,7 +25,8 @@ from atrium_admin.app.revoke import (
     UserRole,
 )
 from atrium_admin.domain.api_keys import ApiKey
-from atrium_admin.domain.audit import AuditEvent, AuditLine, AuditVerdict, Decision
+from atrium_admin.domain.audit import AuditEvent, AuditLine, Decision
+from atrium_admin.domain.checkpoints import AuditVerdict, Problem
 from atrium_admin.domain.errors import FieldInvalid
 from atrium_admin.domain.names import group_name, role_name, tenant_name, user_name
 from atrium_admin.domain.roles import Role, RoleDraft
@@ -42,6 +43,13 @@ _DECISIONS = {
     admin_pb2.AuditEvent.FAILED: Decision.FAILED,
 }
 _DECISION_NUMBERS = {decision: number for number, decision in _DECISIONS.items()}
+_PROBLEM_NUMBERS = {
+    Problem.CHAIN_BROKEN: admin_service_pb2.VerifyAuditLogResponse.CHAIN_BROKEN,
+    Problem.LINES_MISSING: admin_service_pb2.VerifyAuditLogResponse.EVENTS_MISSING,
+    Problem.CHECKPOINT_MISFIT: admin_service_pb2.VerifyAuditLogResponse.CHECKPOINT_MISFIT,
+    Problem.CHECKPOINT_FORGED: admin_service_pb2.VerifyAuditLogResponse.CHECKPOINT_FORGED,
+    Problem.PSEUDONYM_FORGED: admin_service_pb2.VerifyAuditLogResponse.PSEUDONYM_FORGED,
+}
 
 
 def time_to_proto(time: datetime) -> Timestamp:
@@ -304,6 +312,11 @@ def audit_filter(request: admin_service_pb2.ListAuditEventsRequest) -> AuditFilt
     return AuditFilter(start, end, request.user, request.action)
 
 
+def decision_of(number: admin_pb2.AuditEvent.Decision.ValueType) -> Decision | None:
+    """Return a decision; None when none is said."""
+    return _DECISIONS.get(number)
+
+
 def audit_line_to_proto(line: AuditLine) -> admin_pb2.AuditEvent:
     """Return a line of the audit log."""
     event = line.event
@@ -338,18 +351,22 @@ def audit_entries(
 
 
 def _audit_event(event: admin_pb2.AuditEvent, now: datetime, *, field: str) -> AuditEvent:
-    decision = _DECISIONS.get(event.decision)
-    if decision is None:
+    if decision_of(event.decision) is None:
         raise FieldInvalid(f"{field}.decision", "one of the decisions")
     if event.HasField("time"):
         now = time_from_proto(event.time, field=f"{field}.time")
+    return audit_event(event, now)
+
+
+def audit_event(event: admin_pb2.AuditEvent, time: datetime) -> AuditEvent:
+    """Return an event that has a decision."""
     return AuditEvent(
-        time=now,
+        time=time,
         actor=event.actor,
         on_behalf_of=event.on_behalf_of,
         action=event.action,
         resource=event.resource,
-        decision=decision,
+        decision=_DECISIONS[event.decision],
         detail=event.detail,
         policy_version=event.policy_version,
         model=event.model,
@@ -361,8 +378,10 @@ def audit_verdict_to_proto(verdict: AuditVerdict) -> admin_service_pb2.VerifyAud
     """Return whether the log is whole."""
     return admin_service_pb2.VerifyAuditLogResponse(
         events=verdict.events,
-        intact=verdict.first_broken_sequence == 0,
+        intact=not verdict.problems,
         first_broken_sequence=verdict.first_broken_sequence,
+        checkpoints=verdict.checkpoints,
+        problems=sorted(_PROBLEM_NUMBERS[problem] for problem in verdict.problems),
     )
 
 
