@@ -15,7 +15,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 
-from atrium.admin.v1 import admin_service_pb2_grpc
+from atrium.admin.v1 import admin_service_pb2_grpc, audit_service_pb2_grpc
 from atrium.gateway.v1 import gateway_service_pb2_grpc
 from atrium.knowledge.v1 import (
     knowledge_pb2,
@@ -40,9 +40,10 @@ Progress = TypeVar("Progress", bound=Message)
 class AtriumClient:
     """One tenant's way to an installation, for one user or service.
 
-    The generated stubs are at hand as ``admin``, ``gateway``, ``catalog``, ``knowledge`` and
-    ``operations``; the methods below save work that every caller would repeat. Stubs raise
-    ``grpc.aio.AioRpcError``; wrap calls in :func:`readable_errors` for :class:`AtriumCallError`.
+    The generated stubs are at hand as ``admin``, ``audit``, ``gateway``, ``catalog``,
+    ``knowledge`` and ``operations``; the methods below save work that every caller would repeat.
+    Stubs raise ``grpc.aio.AioRpcError``; wrap calls in :func:`readable_errors` for
+    :class:`AtriumCallError`.
 
     Args:
         credential: API key (``atr_...``) or token.
@@ -73,6 +74,9 @@ class AtriumClient:
         channel = self._channel
         self.admin: admin_service_pb2_grpc.AdminServiceAsyncStub = (
             admin_service_pb2_grpc.AdminServiceStub(channel)
+        )
+        self.audit: audit_service_pb2_grpc.AuditServiceAsyncStub = (
+            audit_service_pb2_grpc.AuditServiceStub(channel)
         )
         self.gateway: gateway_service_pb2_grpc.ModelGatewayAsyncStub = (
             gateway_service_pb2_grpc.ModelGatewayStub(channel)

@@ -167,6 +167,48 @@ def test_the_directory_is_kept_with_commands(atrium: Command) -> None:
         assert atrium("admin", what, "delete", each).exit_code == 0
 
 
+def test_the_audit_log_is_searched_exported_and_verified_without_a_server(
+    atrium: Command, tmp_path: Path
+) -> None:
+    assert atrium("admin", "user", "create", "eve").exit_code == 0
+    searched = atrium(
+        "admin", "audit", "search", "--resource", "users/ev", "--decision", "allowed", "--json"
+    )
+    assert [each["resource"] for each in as_json(searched)] == ["users/eve"]
+    assert "eve" in atrium("admin", "audit", "readers").output
+    assert "Nobody" in atrium("admin", "audit", "readers", "--label", "no/one,nor/this").output
+    created = as_json(searched)[0]["sequence"]
+    assert "permitted under" in atrium("admin", "audit", "replay", str(created)).output
+    export, keys, kept = (tmp_path / name for name in ("log.jsonl", "keys.json", "kept.txt"))
+    assert atrium("admin", "audit", "export", str(export)).exit_code == 0
+    shown = atrium("admin", "audit", "checkpoint", "--output", str(kept), "--keys", str(keys))
+    assert shown.exit_code == 0, shown.output
+    offline = ["--file", str(export), "--keys", str(keys), "--checkpoint", str(kept)]
+    erased = atrium("admin", "user", "erase", "eve", "--yes")
+    assert "erased-" in erased.output
+    assert "users/eve" not in export.read_text()
+
+    def verified(*lines: str) -> Any:
+        export.write_text("\n".join(lines))
+        result = atrium("admin", "audit", "verify", "--json", *offline)
+        found = json.loads(result.output)
+        assert result.exit_code == (0 if found["intact"] else 1)
+        return found
+
+    lines = export.read_text().splitlines()
+    assert verified(*lines)["problems"] == []
+    assert verified(*lines)["checkpoints"] >= 1
+    named = next(n for n, line in enumerate(lines) if "users/~" in line)
+    changed = [*lines[:named], lines[named].replace("users/~", "users/~b", 1), *lines[named + 1 :]]
+    assert verified(*changed)["problems"] == ["chain_broken"]
+    cut = [line for line in lines if '"event"' not in line or '"sequence": "1"' in line]
+    assert "lines_missing" in verified(*cut)["problems"]
+    export.write_text("{}\n")
+    assert "no export of an audit log" in atrium("admin", "audit", "verify", *offline).output
+    assert "--since is a time" in atrium("admin", "audit", "search", "--since", "soon").output
+    assert "--decision is" in atrium("admin", "audit", "search", "--decision", "maybe").output
+
+
 def test_the_audit_log_is_shown_and_verified(atrium: Command) -> None:
     assert atrium("admin", "tenant", "list").exit_code == 0
     lines = atrium("admin", "audit", "list", "--last", "3").output.splitlines()

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Column, ColumnElement, Row, and_, insert, literal, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    and_,
+    insert,
+    literal,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
@@ -79,29 +90,39 @@ class SqlAuditLines:
         self, tenant: str, chosen: AuditFilter, before: int, limit: int
     ) -> Slice[AuditLine]:
         """Return up to ``limit`` lines with names, newest first."""
-        query = select(audit_lines).where(audit_lines.c.tenant_id == tenant)
+        lines = audit_lines.c
+        where: list[ColumnElement[bool]] = [lines.tenant_id == tenant]
         if before:
-            query = query.where(audit_lines.c.sequence < before)
+            where.append(lines.sequence < before)
         if chosen.start_time is not None:
-            query = query.where(audit_lines.c.time >= chosen.start_time)
+            where.append(lines.time >= chosen.start_time)
         if chosen.end_time is not None:
-            query = query.where(audit_lines.c.time < chosen.end_time)
+            where.append(lines.time < chosen.end_time)
+        if chosen.action:
+            where.append(lines.action == chosen.action)
+        if chosen.resource_prefix:
+            where.append(self._resource_begins(tenant, chosen.resource_prefix))
+        if chosen.decision is not None:
+            where.append(lines.decision == chosen.decision.value)
+        if chosen.detail:
+            where.append(lines.detail == chosen.detail)
+        if chosen.policy_version:
+            where.append(lines.policy_version == chosen.policy_version)
+        newest = lines.sequence.desc()
         if chosen.user:
             name = await self._stored_name(tenant, chosen.user)
-            query = query.where(
-                or_(audit_lines.c.actor == name, audit_lines.c.on_behalf_of == name)
-            )
-        if chosen.action:
-            query = query.where(audit_lines.c.action == chosen.action)
-        if chosen.resource_prefix:
-            query = query.where(self._resource_begins(tenant, chosen.resource_prefix))
-        if chosen.decision is not None:
-            query = query.where(audit_lines.c.decision == chosen.decision.value)
-        if chosen.detail:
-            query = query.where(audit_lines.c.detail == chosen.detail)
-        if chosen.policy_version:
-            query = query.where(audit_lines.c.policy_version == chosen.policy_version)
-        query = query.order_by(audit_lines.c.sequence.desc()).limit(limit + 1)
+            # One index for the actor and one for whom it was: each gives its newest lines.
+            halves = [
+                select(lines.sequence)
+                .where(*where, column == name)
+                .order_by(newest)
+                .limit(limit + 1)
+                .subquery()
+                for column in (lines.actor, lines.on_behalf_of)
+            ]
+            theirs = union_all(*(select(half.c.sequence) for half in halves))
+            where = [lines.tenant_id == tenant, lines.sequence.in_(theirs)]
+        query = select(audit_lines).where(*where).order_by(newest).limit(limit + 1)
         rows = (await self._session.execute(query)).all()
         return Slice(await self._shown(tenant, rows[:limit]), len(rows) > limit)
 

@@ -1,4 +1,4 @@
-"""``atrium admin``: the first key, tenants, keys, audit; users, groups and roles next door."""
+"""``atrium admin``: the first key, tenants, keys; users, groups, roles and audit next door."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from atrium.admin.v1 import admin_pb2, admin_service_pb2, admin_service_pb2_grpc
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.settings import load_settings, secret_bytes
+from atrium_suite.cli.audit import audit_app
 from atrium_suite.cli.calls import (
     DEFAULT_TARGET,
     AsJson,
@@ -33,7 +34,6 @@ from atrium_suite.terminal.output import make_console, print_json, print_rows
 app = typer.Typer(no_args_is_help=True, help="Tenants, users, roles, keys and the audit log.")
 tenant_app = typer.Typer(no_args_is_help=True, help="Tenants.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
-audit_app = typer.Typer(no_args_is_help=True, help="The audit log.")
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(user_app, name="user")
 app.add_typer(group_app, name="group")
@@ -223,81 +223,6 @@ def revoke_key(
         make_console().print(f"Revoked {short_name(ended.name)}.", markup=False)
 
     run(work())
-
-
-@audit_app.command("list")
-def list_audit(
-    last: Annotated[int, typer.Option(min=1, help="How many lines.")] = 20,
-    user: Annotated[str, typer.Option(help="Only of this actor, or on this user's behalf.")] = "",
-    action: Annotated[str, typer.Option(help="Only this action, such as knowledge.Ask.")] = "",
-    target: Target = DEFAULT_TARGET,
-    key: Key = "",
-    as_json: AsJson = False,
-) -> None:
-    """Show the last lines of the audit log, newest first."""
-
-    async def work() -> None:
-        found: list[admin_pb2.AuditEvent] = []
-        async with connect(target, key) as client:
-            request = admin_service_pb2.ListAuditEventsRequest(
-                user=full_name("users", user) if user else "", action=action
-            )
-            while len(found) < last:
-                request.page_size = min(last - len(found), 1000)
-                page = await client.admin.ListAuditEvents(request)
-                found += page.events
-                if not page.next_page_token:
-                    break
-                request.page_token = page.next_page_token
-        if as_json:
-            print_json(found)
-            return
-        print_rows(
-            ("#", "time (UTC)", "actor", "for", "action", "resource", "decision", "detail"),
-            [audit_row(each) for each in found],
-            empty="No such events.",
-        )
-
-    run(work())
-
-
-@audit_app.command("verify")
-def verify_audit(target: Target = DEFAULT_TARGET, key: Key = "", as_json: AsJson = False) -> None:
-    """Recompute the hash chain of the audit log. Exit 1 when it is broken."""
-
-    async def work() -> None:
-        async with connect(target, key) as client:
-            found = await client.admin.VerifyAuditLog(admin_service_pb2.VerifyAuditLogRequest())
-        if as_json:
-            print_json(found)
-        elif found.intact:
-            make_console().print(f"{found.events} events, the chain is intact.", style="green")
-        else:
-            make_console().print(
-                f"The chain breaks at event {found.first_broken_sequence}: the log was changed "
-                "there. Compare with a backup.",
-                style="bold red",
-            )
-        if not found.intact:
-            raise typer.Exit(1)
-
-    run(work())
-
-
-def audit_row(event: admin_pb2.AuditEvent) -> tuple[str | Text, ...]:
-    """Return what stands in one line of the audit log."""
-    decision = admin_pb2.AuditEvent.Decision.Name(event.decision)
-    colour = {"ALLOWED": "green", "DENIED": "red", "FAILED": "red", "REFUSED": "yellow"}
-    return (
-        str(event.sequence),
-        event.time.ToDatetime(UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        short_name(event.actor),
-        short_name(event.on_behalf_of),
-        event.action,
-        event.resource,
-        Text(decision, colour.get(decision, "")),
-        event.detail,
-    )
 
 
 def _print_secret(secret: str) -> None:

@@ -8,7 +8,7 @@ import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from rich.text import Text
 
-from atrium.admin.v1 import admin_pb2, admin_service_pb2
+from atrium.admin.v1 import admin_pb2, admin_service_pb2, audit_service_pb2
 from atrium_suite.cli.calls import (
     DEFAULT_TARGET,
     AsJson,
@@ -151,6 +151,30 @@ def delete_user(user: UserId, target: Target = DEFAULT_TARGET, key: Key = "") ->
                 admin_service_pb2.DeleteUserRequest(name=full_name("users", user))
             )
         make_console().print(f"Removed user {user}.", markup=False)
+
+    run(work())
+
+
+@user_app.command("erase")
+def erase_user(
+    user: UserId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    target: Target = DEFAULT_TARGET,
+    key: Key = "",
+) -> None:
+    """Erase a user: remove them, and unlink the audit log from their name. For good."""
+    if not yes:
+        typer.confirm(f"Erase {user} for good?", abort=True)
+
+    async def work() -> None:
+        async with connect(target, key) as client:
+            erased = await client.audit.EraseUser(
+                audit_service_pb2.EraseUserRequest(name=full_name("users", user))
+            )
+        make_console().print(
+            f"Erased. The audit log calls them {short_name(erased.erased_name)} from now on.",
+            markup=False,
+        )
 
     run(work())
 
