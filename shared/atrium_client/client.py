@@ -18,6 +18,9 @@ from google.protobuf.message import Message
 from atrium.admin.v1 import admin_service_pb2_grpc, audit_service_pb2_grpc
 from atrium.gateway.v1 import gateway_service_pb2_grpc
 from atrium.knowledge.v1 import (
+    conversation_service_pb2_grpc,
+    evaluation_service_pb2,
+    evaluation_service_pb2_grpc,
     knowledge_pb2,
     knowledge_service_pb2,
     knowledge_service_pb2_grpc,
@@ -41,9 +44,9 @@ class AtriumClient:
     """One tenant's way to an installation, for one user or service.
 
     The generated stubs are at hand as ``admin``, ``audit``, ``gateway``, ``catalog``,
-    ``knowledge`` and ``operations``; the methods below save work that every caller would repeat.
-    Stubs raise ``grpc.aio.AioRpcError``; wrap calls in :func:`readable_errors` for
-    :class:`AtriumCallError`.
+    ``knowledge``, ``conversations``, ``evaluations`` and ``operations``; the methods below
+    save work that every caller would repeat. Stubs raise ``grpc.aio.AioRpcError``; wrap calls in
+    :func:`readable_errors` for :class:`AtriumCallError`.
 
     Args:
         credential: API key (``atr_...``) or token.
@@ -86,6 +89,12 @@ class AtriumClient:
         )
         self.knowledge: knowledge_service_pb2_grpc.KnowledgeServiceAsyncStub = (
             knowledge_service_pb2_grpc.KnowledgeServiceStub(channel)
+        )
+        self.conversations: conversation_service_pb2_grpc.ConversationServiceAsyncStub = (
+            conversation_service_pb2_grpc.ConversationServiceStub(channel)
+        )
+        self.evaluations: evaluation_service_pb2_grpc.EvaluationServiceAsyncStub = (
+            evaluation_service_pb2_grpc.EvaluationServiceStub(channel)
         )
         self.operations = operations_pb2_grpc.OperationsStub(channel)
 
@@ -231,6 +240,7 @@ class AtriumClient:
             knowledge_service_pb2.AskRequest.MODE_UNSPECIFIED
         ),
         language: str = "",
+        conversation: str = "",
     ) -> AsyncIterator[knowledge_service_pb2.AskResponse]:
         """Yield sources, then text, then the answer.
 
@@ -238,11 +248,38 @@ class AtriumClient:
             AtriumCallError: The server refused the question.
         """
         request = knowledge_service_pb2.AskRequest(
-            parent=collection, question=question, mode=mode, language=language
+            parent=collection,
+            question=question,
+            mode=mode,
+            language=language,
+            conversation=conversation,
         )
         with readable_errors():
             async for event in self.knowledge.Ask(request):
                 yield event
+
+    async def import_questions(
+        self, collection: str, data: bytes, *, display_name: str = ""
+    ) -> evaluation_service_pb2.QuestionSet:
+        """Store a set of questions from JSON lines.
+
+        Raises:
+            AtriumCallError: A line is not as it should be, or names somebody unknown.
+        """
+
+        async def parts() -> AsyncIterator[evaluation_service_pb2.ImportQuestionSetRequest]:
+            yield evaluation_service_pb2.ImportQuestionSetRequest(
+                header=evaluation_service_pb2.QuestionSet(
+                    collection=collection, display_name=display_name
+                )
+            )
+            for start in range(0, len(data), _CHUNK_BYTES):
+                yield evaluation_service_pb2.ImportQuestionSetRequest(
+                    chunk=data[start : start + _CHUNK_BYTES]
+                )
+
+        with readable_errors():
+            return await self.evaluations.ImportQuestionSet(parts())
 
     async def answer(
         self,

@@ -20,6 +20,7 @@ from atrium_knowledge.bootstrap import build
 from atrium_knowledge.testing import (
     PEOPLE,
     FakeDelegation,
+    FakeErasedUsers,
     FakeRoleHolders,
     HashEmbedder,
     NoGenerator,
@@ -57,6 +58,7 @@ async def main(folder: Path) -> None:
         generator=NoGenerator(),
         delegation=FakeDelegation(list(PEOPLE.values())),
         role_holders=FakeRoleHolders(),
+        erased_users=FakeErasedUsers(),
     )
     server = RpcServer(
         [app], address="127.0.0.1:0", authenticator=FakeAuthenticator(PEOPLE), audit=audit

@@ -21,7 +21,9 @@ from atrium_knowledge.adapters.sql_answers import SqlAnswers
 from atrium_knowledge.adapters.sql_collections import SqlCollections
 from atrium_knowledge.adapters.sql_conversations import SqlConversations
 from atrium_knowledge.adapters.sql_documents import SqlDocuments
+from atrium_knowledge.adapters.sql_erasures import SqlErasures
 from atrium_knowledge.adapters.sql_evaluations import SqlEvaluations
+from atrium_knowledge.adapters.sql_passage_counts import SqlPassageCounts
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.ask_collection import AskCollection
@@ -39,11 +41,13 @@ from atrium_knowledge.app.encode import Encode
 from atrium_knowledge.app.forget_old import ForgetOld
 from atrium_knowledge.app.get_collection import GetCollection
 from atrium_knowledge.app.get_document import GetDocument
+from atrium_knowledge.app.get_statistics import GetStatistics
 from atrium_knowledge.app.give_feedback import GiveFeedback
 from atrium_knowledge.app.index_passages import IndexPassages
 from atrium_knowledge.app.ingest_document import IngestDocument
 from atrium_knowledge.app.interpret_question import InterpretQuestion
 from atrium_knowledge.app.keep_index import KeepIndex
+from atrium_knowledge.app.list_bad_cases import ListBadCases
 from atrium_knowledge.app.list_collections import ListCollections
 from atrium_knowledge.app.list_documents import ListDocuments
 from atrium_knowledge.app.locks import CollectionLocks
@@ -51,6 +55,7 @@ from atrium_knowledge.app.ports import (
     Delegation,
     DocumentParser,
     Embedder,
+    ErasedUsers,
     Generator,
     PassageIndex,
     Reader,
@@ -100,6 +105,7 @@ def build(
     delegation: Delegation,
     role_holders: RoleHolders,
     reader: Reader | None = None,
+    erased_users: ErasedUsers | None = None,
     index: PassageIndex | None = None,
     parser: DocumentParser | None = None,
     clock: Clock | None = None,
@@ -119,6 +125,7 @@ def build(
             the users of an evaluation.
         role_holders: Finds users who stand for a role in an evaluation.
         reader: Says which sentences answer; ``None`` where there is no such model.
+        erased_users: Says of whom nothing is to be kept; nobody is forgotten when ``None``.
         index: Finds passages; Qdrant Edge in ``settings.index_dir`` when ``None``.
         parser: Reads files; ``atrium_documents`` in processes of its own when ``None``.
         clock: Tells the time.
@@ -223,6 +230,7 @@ def build(
                 collections, documents, index, classes, locks, trail
             ),
             delete_document=DeleteDocument(collections, documents, recent, jobs, clean_up, trail),
+            get_statistics=GetStatistics(collections, SqlPassageCounts(database), classes, trail),
             search=SearchCollection(collections, search, trail),
             ask=AskCollection(
                 collections, conversations, InterpretQuestion(generator), ask, trail, clock
@@ -239,6 +247,9 @@ def build(
     )
     forget_old = ForgetOld(
         conversations,
+        SqlErasures(database),
+        erased_users,
+        recent,
         clock,
         conversations_kept=conversations_kept,
         every_seconds=settings.upkeep_seconds,
@@ -289,7 +300,9 @@ def build(
             ),
             "atrium.knowledge.v1.EvaluationService": partial(
                 evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server,
-                EvaluationServicer(sets, runs),
+                EvaluationServicer(
+                    sets, runs, ListBadCases(collections, documents, evaluations, classes, trail)
+                ),
             ),
         },
         start=start,

@@ -24,6 +24,7 @@ from atrium_knowledge.app.ports import (
     ChatMessage,
     DocumentParser,
     Embedding,
+    ErasedUser,
     Finish,
     Generated,
     Generator,
@@ -255,6 +256,21 @@ class NoSuchUser(NotFound):
         super().__init__(f"User {user!r} does not exist.", user=user)
 
 
+class FakeErasedUsers:
+    """A list of erased users.
+
+    Attributes:
+        erased: Who was erased, in order.
+    """
+
+    def __init__(self) -> None:
+        self.erased: list[ErasedUser] = []
+
+    async def after(self, sequence: int) -> Sequence[ErasedUser]:
+        """Return the next two at most, so that reading on is tried."""
+        return [one for one in self.erased if one.sequence > sequence][:2]
+
+
 class FakeRoleHolders:
     """Knows who holds a role.
 
@@ -442,6 +458,7 @@ async def open_house(
     index: PassageIndex | None = None,
     delegation: FakeDelegation | None = None,
     generator: Generator | None = None,
+    erased_users: FakeErasedUsers | None = None,
     reader: Reader | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Principal] = PEOPLE,
@@ -461,6 +478,7 @@ async def open_house(
         generator=generator or NoGenerator(),
         delegation=delegation,
         role_holders=FakeRoleHolders(),
+        erased_users=erased_users or FakeErasedUsers(),
         reader=reader,
         index=index,
         parser=parser,

@@ -18,6 +18,7 @@ from atrium_knowledge.domain.errors import (
     QuestionSetNotFound,
 )
 from atrium_knowledge.domain.evaluations import (
+    BadCase,
     EvaluationCase,
     EvaluationResult,
     EvaluationRun,
@@ -34,6 +35,7 @@ _RUNS = tables.evaluation_runs
 _RESULTS = tables.evaluation_results
 _COLLECTIONS = tables.collections
 _FEEDBACK = tables.feedback
+_ANSWERS = tables.answers
 
 
 class SqlEvaluations:
@@ -249,6 +251,38 @@ class SqlEvaluations:
         async with self._database.read() as session:
             rows = (await session.execute(query)).all()
         return {hashed: (int(right), total) for hashed, right, total in rows}
+
+    async def bad_cases(self, collection_uid: str, after: str, limit: int) -> Sequence[BadCase]:
+        """Return the answers that did not help whose feedback ids follow ``after``."""
+        query = (
+            sa.select(
+                _FEEDBACK.c.id,
+                _ANSWERS.c.decision,
+                _FEEDBACK.c.question_hash,
+                _ANSWERS.c.passages,
+                _FEEDBACK.c.create_time,
+            )
+            .join(_ANSWERS)
+            .where(
+                _ANSWERS.c.collection_uid == collection_uid,
+                _FEEDBACK.c.rating == Rating.NOT_HELPFUL,
+                _FEEDBACK.c.id > after,
+            )
+            .order_by(_FEEDBACK.c.id)
+            .limit(limit)
+        )
+        async with self._database.read() as session:
+            rows = (await session.execute(query)).all()
+        return [
+            BadCase(
+                feedback_id=row.id,
+                decision=Decision(row.decision),
+                question_hash=row.question_hash or "",
+                passages=tuple(row.passages),
+                create_time=row.create_time,
+            )
+            for row in rows
+        ]
 
 
 def _runs() -> sa.Select[Any]:

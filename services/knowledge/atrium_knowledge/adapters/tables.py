@@ -303,3 +303,11 @@ evaluation_results = sa.Table(
         ["tenant", "run_id"], ["evaluation_runs.tenant", "evaluation_runs.id"], ondelete="CASCADE"
     ),
 )
+
+# One row: how far the list of erased users was read.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+)

@@ -18,6 +18,7 @@ _KEPT_SECONDS: Final = 3600.0
 @dataclass(frozen=True, slots=True)
 class _Recent:
     exchange: Exchange
+    subject: str
     until: float
     collection_uid: str
     documents: frozenset[DocumentName]
@@ -44,6 +45,7 @@ class RecentAnswers:
         await self._answers.save(record)
         self._recent[record.tenant, record.id] = _Recent(
             exchange,
+            record.subject,
             self._clock.monotonic() + _KEPT_SECONDS,
             record.collection_uid,
             frozenset(_document(passage) for passage in record.passages),
@@ -60,6 +62,12 @@ class RecentAnswers:
         """Forget what was said about a collection."""
         for key, recent in list(self._recent.items()):
             if recent.collection_uid == collection_uid:
+                del self._recent[key]
+
+    def forget_user(self, tenant: str, user: str) -> None:
+        """Forget what was said to a user."""
+        for key, recent in list(self._recent.items()):
+            if key[0] == tenant and recent.subject == user:
                 del self._recent[key]
 
     def forget_document(self, collection_uid: str, document: DocumentName) -> None:

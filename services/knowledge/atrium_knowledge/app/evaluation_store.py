@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from atrium_knowledge.domain.evaluations import (
+    BadCase,
     EvaluationResult,
     EvaluationRun,
     QuestionSet,
@@ -90,4 +91,8 @@ class EvaluationStore(Protocol):
 
     async def feedback(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Return how often answers to questions with these hashes helped, and feedback in all."""
+        ...
+
+    async def bad_cases(self, collection_uid: str, after: str, limit: int) -> Sequence[BadCase]:
+        """Return the answers that did not help whose feedback ids follow ``after``."""
         ...

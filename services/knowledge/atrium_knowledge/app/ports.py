@@ -366,3 +366,36 @@ class ErasedUsers(Protocol):
             Unavailable: Nobody can tell now.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class PassageCount:
+    """How many passages of a document are in one language and one access class."""
+
+    revision: int
+    access_class: int
+    language: str
+    passages: int
+
+
+class PassageCounts(Protocol):
+    """Counts searchable passages."""
+
+    async def count(self, collection_uid: str) -> Sequence[PassageCount]:
+        """Return the counts of a collection, of its searchable versions only."""
+        ...
+
+
+class ErasureStore(Protocol):
+    """Forgets users, and notes how far the list of erased users was read."""
+
+    async def sequence(self) -> int:
+        """Return the place up to which users are forgotten; 0 at the beginning."""
+        ...
+
+    async def forget(self, erased: ErasedUser) -> None:
+        """Forget what was stored of a user until they were erased, and note the place.
+
+        Their conversations, answers and feedback go.
+        """
+        ...

@@ -62,6 +62,17 @@ class Collection:
         return f"{self.uid}.{self.revision}"
 
 
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts over the passages that somebody may read."""
+
+    documents: int
+    """Documents with such a passage."""
+    passages: int
+    languages: tuple[tuple[str, int], ...]
+    """Passages by language, most first."""
+
+
 def check_topics(topics: Sequence[RestrictedTopic]) -> None:
     """Refuse topics of which two have one id.
 

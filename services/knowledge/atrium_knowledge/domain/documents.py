@@ -241,7 +241,8 @@ def show(revision: Revision, reader: Reader) -> Document:
         media_type=revision.media_type,
         size_bytes=revision.size_bytes if whole else 0,
         version=revision.version,
-        language=revision.language,
+        # The language of the whole file would tell that of hidden sections.
+        language=revision.language if whole else "und",
         passage_count=sum(
             count
             for access_class, count in revision.class_counts.items()

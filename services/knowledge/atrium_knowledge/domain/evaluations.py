@@ -395,3 +395,37 @@ def _verdict(right: bool) -> Verdict:
 
 def _folded(text: str) -> str:
     return "".join(tokens.fold(text).split())
+
+
+class BadCaseReason(StrEnum):
+    """Why an answer is a bad case."""
+
+    NOT_HELPFUL = "NOT_HELPFUL"
+    REFUSAL_DISPUTED = "REFUSAL_DISPUTED"
+    NOTHING_FOUND = "NOTHING_FOUND"
+
+
+@dataclass(frozen=True, slots=True)
+class BadCase:
+    """An answer that did not help. It holds no words."""
+
+    feedback_id: str
+    decision: Decision
+    question_hash: str
+    """Empty where the question was no longer known."""
+    passages: tuple[str, ...]
+    """Names of those that the answer cites."""
+    create_time: datetime
+    """UTC."""
+
+    @property
+    def reason(self) -> BadCaseReason:
+        """Why it is one."""
+        return _REASONS[self.decision]
+
+
+_REASONS: Final = {
+    Decision.ANSWERED: BadCaseReason.NOT_HELPFUL,
+    Decision.REFUSED: BadCaseReason.REFUSAL_DISPUTED,
+    Decision.NOT_FOUND: BadCaseReason.NOTHING_FOUND,
+}

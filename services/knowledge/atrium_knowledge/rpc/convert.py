@@ -9,13 +9,13 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from atrium.engine.v1 import engine_pb2
-from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, statistics_pb2
 from atrium_knowledge.app.ask_collection import AskReply, Reply
 from atrium_knowledge.app.ask_question import AskMode, Delta, Sources
 from atrium_knowledge.app.stores import Progress
 from atrium_knowledge.app.upload_document import UploadHeader
 from atrium_knowledge.domain.answers import Decision, Feedback, Rating
-from atrium_knowledge.domain.collections import Collection, RestrictedTopic
+from atrium_knowledge.domain.collections import Collection, RestrictedTopic, Statistics
 from atrium_knowledge.domain.documents import Document, DocumentState, SectionLabels
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.domain.passages import Hit, Passage
@@ -61,6 +61,21 @@ def collection_to_proto(collection: Collection) -> knowledge_pb2.Collection:
         restricted_topics=[_topic_to_proto(topic) for topic in collection.restricted_topics],
         create_time=timestamp(collection.create_time),
         etag=collection.etag,
+    )
+
+
+def statistics_to_proto(
+    collection: Collection, statistics: Statistics
+) -> statistics_pb2.CollectionStatistics:
+    """Convert counts."""
+    return statistics_pb2.CollectionStatistics(
+        collection=collection.name,
+        documents=statistics.documents,
+        passages=statistics.passages,
+        languages=[
+            statistics_pb2.CollectionStatistics.Language(language=language, passages=passages)
+            for language, passages in statistics.languages
+        ],
     )
 
 

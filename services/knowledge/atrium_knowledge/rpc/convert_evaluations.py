@@ -8,6 +8,8 @@ from typing import Final
 from atrium.knowledge.v1 import evaluation_service_pb2, knowledge_pb2
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.evaluations import (
+    BadCase,
+    BadCaseReason,
     EvaluationCase,
     EvaluationResult,
     EvaluationRun,
@@ -30,6 +32,24 @@ _STATES: Final = {
     RunState.FAILED: evaluation_service_pb2.EvaluationRun.FAILED,
     RunState.CANCELLED: evaluation_service_pb2.EvaluationRun.CANCELLED,
 }
+
+_REASONS: Final = {
+    BadCaseReason.NOT_HELPFUL: evaluation_service_pb2.BadCase.NOT_HELPFUL,
+    BadCaseReason.REFUSAL_DISPUTED: evaluation_service_pb2.BadCase.REFUSAL_DISPUTED,
+    BadCaseReason.NOTHING_FOUND: evaluation_service_pb2.BadCase.NOTHING_FOUND,
+}
+
+
+def bad_case_to_proto(bad_case: BadCase) -> evaluation_service_pb2.BadCase:
+    """Convert an answer that did not help."""
+    return evaluation_service_pb2.BadCase(
+        feedback=f"feedback/{bad_case.feedback_id}",
+        reason=_REASONS[bad_case.reason],
+        decision=DECISIONS[bad_case.decision],
+        question_hash=bad_case.question_hash,
+        passages=bad_case.passages,
+        create_time=timestamp(bad_case.create_time),
+    )
 
 
 def cases_from_proto(

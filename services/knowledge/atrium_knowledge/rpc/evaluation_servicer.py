@@ -8,6 +8,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from atrium.knowledge.v1 import evaluation_service_pb2, evaluation_service_pb2_grpc
+from atrium_knowledge.app.list_bad_cases import ListBadCases
 from atrium_knowledge.app.question_sets import QuestionSets
 from atrium_knowledge.app.run_evaluation import RunEvaluation
 from atrium_knowledge.rpc import convert, convert_evaluations
@@ -19,9 +20,10 @@ from atrium_shared.rpc.operations_servicer import operation_to_proto
 class EvaluationServicer(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     """Implements ``atrium.knowledge.v1.EvaluationService``."""
 
-    def __init__(self, sets: QuestionSets, runs: RunEvaluation) -> None:
+    def __init__(self, sets: QuestionSets, runs: RunEvaluation, bad_cases: ListBadCases) -> None:
         self._sets = sets
         self._runs = runs
+        self._bad_cases = bad_cases
 
     async def CreateQuestionSet(
         self,
@@ -103,4 +105,16 @@ class EvaluationServicer(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         )
         return evaluation_service_pb2.ListEvaluationRunsResponse(
             runs=map(convert_evaluations.run_to_proto, page), next_page_token=next_token
+        )
+
+    async def ListBadCases(
+        self,
+        request: evaluation_service_pb2.ListBadCasesRequest,
+        context: Context,
+    ) -> evaluation_service_pb2.ListBadCasesResponse:
+        page, next_token = await self._bad_cases(
+            principal(context), request.parent, request.page_size, request.page_token
+        )
+        return evaluation_service_pb2.ListBadCasesResponse(
+            bad_cases=map(convert_evaluations.bad_case_to_proto, page), next_page_token=next_token
         )

@@ -11,13 +11,19 @@ import grpc
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
+from atrium.knowledge.v1 import (
+    knowledge_pb2,
+    knowledge_service_pb2,
+    knowledge_service_pb2_grpc,
+    statistics_pb2,
+)
 from atrium_knowledge.app.ask_collection import AskCollection
 from atrium_knowledge.app.create_collection import CreateCollection
 from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
 from atrium_knowledge.app.get_collection import GetCollection
 from atrium_knowledge.app.get_document import GetDocument
+from atrium_knowledge.app.get_statistics import GetStatistics
 from atrium_knowledge.app.give_feedback import GiveFeedback
 from atrium_knowledge.app.list_collections import ListCollections
 from atrium_knowledge.app.list_documents import ListDocuments
@@ -47,6 +53,7 @@ class UseCases:
     list_documents: ListDocuments
     set_document_labels: SetDocumentLabels
     delete_document: DeleteDocument
+    get_statistics: GetStatistics
     search: SearchCollection
     ask: AskCollection
     read_passages: ReadPassages
@@ -165,6 +172,14 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
     ) -> empty_pb2.Empty:
         await self._do.delete_document(principal(context), request.name)
         return empty_pb2.Empty()
+
+    async def GetCollectionStatistics(
+        self,
+        request: statistics_pb2.GetCollectionStatisticsRequest,
+        context: Context,
+    ) -> statistics_pb2.CollectionStatistics:
+        found = await self._do.get_statistics(principal(context), request.name)
+        return convert.statistics_to_proto(*found)
 
     async def Search(
         self,

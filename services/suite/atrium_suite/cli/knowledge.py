@@ -26,6 +26,7 @@ from atrium_suite.cli.calls import (
     connect,
     run,
 )
+from atrium_suite.cli.evaluations import evaluate
 from atrium_suite.terminal.answers import DECISIONS, engine_in_words, place_of, tokens_in_words
 from atrium_suite.terminal.output import (
     make_console,
@@ -45,6 +46,8 @@ from atrium_suite.terminal.uploads import (
 )
 
 app = typer.Typer(no_args_is_help=True, help="Collections of documents, and questions over them.")
+
+app.command()(evaluate)
 
 CollectionId = Annotated[str, typer.Argument(metavar="COLLECTION", help="Such as handbook.")]
 DocumentId = Annotated[str, typer.Argument(metavar="DOCUMENT", help="As `list` shows it.")]
