@@ -15,6 +15,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
+TRAIN_VENV := .venv-train
+TRAIN := $(TRAIN_VENV)/.train
 BUF := .tools/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 
@@ -85,6 +87,13 @@ gen: $(DEV) ## Compile the protos into protos/gen
 release-protos: gen ## Remember the API as released; `make lint` then refuses breaking changes to it
 	@cp protos/gen/image.binpb protos/released.binpb
 
+.PHONY: train-reader
+train-reader: $(DEV) $(TRAIN) ## Train the reader anew, an hour on two cores (SOURCE=folder with e5-small-q4.bin, ATRIUM_DATA_DIR)
+	@test -n "$(SOURCE)" -a -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the weights and the data are: make train-reader SOURCE=FOLDER ATRIUM_DATA_DIR=FOLDER"; exit 2; }
+	@$(BIN)/python -m services.knowledge.training.prepare_reader --out var/training/reader --squad $(ATRIUM_DATA_DIR)/knowledge/cmrc2018_trial.json.gz $(ATRIUM_DATA_DIR)/knowledge/drcd_dev.json.gz
+	@$(TRAIN_VENV)/bin/python services/knowledge/training/train_reader.py --encoder $(SOURCE) --data var/training/reader/*.jsonl --out shared/atrium_models/conversions/reader.npz
+	@$(MAKE) reader-checksum SOURCE=$(SOURCE)
+
 .PHONY: reader-checksum
 reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.npz (SOURCE=folder with e5-small-q4.bin)
 	@$(BIN)/python -m atrium_models.conversions.reader $(SOURCE)
@@ -96,7 +105,7 @@ lock: $(DEV) ## Pin the newest versions of requirements/*.in
 
 .PHONY: clean
 clean: ## Remove the environment and what the tools left
-	@rm -rf $(VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TRAIN_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
@@ -113,6 +122,14 @@ $(DEV): $(VENV)/bin/python requirements/dev.txt $(PROTOS) $(PACKAGES:%=%/pyproje
 	@$(PIP) install --no-deps -r requirements/dev.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
 	@$(MAKE) _packages
 	@touch $@ $(SERVE)
+
+$(TRAIN): requirements/train.txt requirements/serve.txt requirements/build.txt
+	@echo "Setting up: installing pinned packages for training into $(TRAIN_VENV) (torch among them) ..."
+	@$(PYTHON) -m venv $(TRAIN_VENV)
+	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/serve.txt -r requirements/build.txt
+	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install -r requirements/train.txt
+	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-build-isolation -e shared
+	@touch $@
 
 .PHONY: _packages
 _packages:

@@ -11,6 +11,7 @@ from atrium_knowledge.adapters.gateway_client import (
     IDEMPOTENT_METHODS,
     GatewayEmbedder,
     GatewayGenerator,
+    GatewayReader,
 )
 from atrium_knowledge.bootstrap import build
 from atrium_knowledge.settings import KnowledgeSettings
@@ -53,6 +54,7 @@ async def serve(settings: KnowledgeSettings) -> None:
             jobs=jobs,
             embedder=GatewayEmbedder(gateway),
             generator=GatewayGenerator(gateway),
+            reader=GatewayReader(gateway),
             delegation=identity,
             role_holders=AdminRoleHolders(admin),
         )

@@ -110,9 +110,10 @@ def test_a_reader_finds_a_paraphrase_that_neither_words_nor_vectors_find():
 
 def test_a_reader_sees_the_description_with_a_few_examples_at_a_time():
     first, second = topic_texts(topic())
-    assert first.split("\n") == [topic().description, *EXAMPLES[:4]]
-    assert second.split("\n") == [topic().description, *EXAMPLES[4:]]
-    assert topic_texts(topic(examples=())) == [topic().description]
+    counters = [f"not: {text}" for text in COUNTERS]
+    assert first.split("\n") == [topic().description, *EXAMPLES[:4], *counters]
+    assert second.split("\n") == [topic().description, *EXAMPLES[4:], *counters]
+    assert topic_texts(topic(examples=(), counter_examples=())) == [topic().description]
 
 
 def test_a_reader_is_asked_about_the_likeliest_of_very_many_topics():

@@ -20,7 +20,7 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,11 @@ from typing import Any
 from atrium_knowledge.domain.sentences import split_units
 from atrium_knowledge.domain.terms import index_terms, query_terms
 from atrium_knowledge.domain.tokens import fold
+from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
 
 HERE = Path(__file__).parent
+TOPIC_VARIANTS = 2
+"""How often each question is read against its topic, with other examples."""
 CHUNK_CHARS = 420
 """Longest passage of a SQuAD-style paragraph, in code points."""
 
@@ -218,21 +221,19 @@ def topics(file: Path) -> Iterator[Reading]:
         chance = random.Random(topic["id"])
         for kind, mark in (("inside", 1), ("outside", 0)):
             for question in topic[kind]:
-                # Administrators write in one language or the other, with few examples or more.
-                description = topic["description"][chance.choice(("en", "zh"))]
-                examples = chance.sample(topic["examples"], chance.randint(1, 4))
-                text = topic_text(description, examples)
-                yield Reading(
-                    question["question"], TOPIC, text, [(0, len(text))], [mark], file.name
-                )
-
-
-TOPIC = "topic"
-
-
-def topic_text(description: str, examples: Iterable[str]) -> str:
-    """Return a restricted topic as the reader sees it."""
-    return "\n".join([description, *examples])
+                others = [one["question"] for one in topic["outside"] if one is not question]
+                for _ in range(TOPIC_VARIANTS):
+                    # Administrators write in one language or the other, and give few or more
+                    # examples and counter-examples, or none of the latter.
+                    text = topic_text(
+                        topic["description"][chance.choice(("en", "zh"))],
+                        chance.sample(topic["examples"], chance.randint(2, 4)),
+                        chance.sample(others, chance.choice((0, 0, 1, 2, 3, 4))),
+                    )
+                    yield Reading(
+                        question["question"], TOPIC_HEADING, text, [(0, len(text))], [mark],
+                        file.name,
+                    )  # fmt: skip
 
 
 def main() -> None:

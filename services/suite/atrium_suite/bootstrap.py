@@ -16,7 +16,11 @@ from atrium_admin.settings import AdminSettings
 from atrium_client import readable_errors
 from atrium_gateway.settings import GatewaySettings
 from atrium_knowledge.adapters.admin_users import AdminRoleHolders
-from atrium_knowledge.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
+from atrium_knowledge.adapters.gateway_client import (
+    GatewayEmbedder,
+    GatewayGenerator,
+    GatewayReader,
+)
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.jobs import Jobs
@@ -167,6 +171,7 @@ class Suite:
             jobs=jobs,
             embedder=GatewayEmbedder(self._channel),
             generator=GatewayGenerator(self._channel),
+            reader=GatewayReader(self._channel),
             delegation=admin.authenticator,
             role_holders=AdminRoleHolders(self._channel),
         )

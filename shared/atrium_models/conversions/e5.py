@@ -334,7 +334,7 @@ class EncoderWriter:
         return graph.node("Add", graph.node("Mul", product, range_), bias)
 
 
-def _tokenizer(weights: WeightFile) -> dict[str, Any]:
+def tokenizer_of(weights: WeightFile) -> dict[str, Any]:
     """The Unigram tokenizer (Kudo 2018) in the format of the ``tokenizers`` library.
 
     Its normaliser is SentencePiece's ``nmt_nfkc``: NFKC without the full-width tilde, control
@@ -418,5 +418,5 @@ def convert(
     except (struct.error, ValueError, KeyError) as exc:
         raise ModelConversionFailed(model, f"{SOURCE_NAME} is damaged ({exc})") from exc
     (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(_tokenizer(written.file), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(tokenizer_of(written.file), ensure_ascii=False, separators=(",", ":"))
     (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")

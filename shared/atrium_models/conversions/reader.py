@@ -3,13 +3,15 @@
 A cross-encoder that reads a question together with one passage. The graph takes ``input_ids`` of
 shape ``(1, tokens)`` and answers ``scores`` of shape ``(1, tokens, 2)``: for each token how much
 the unit of text that it stands in answers the question, and, at the first token alone, how much
-nothing does. What was learnt is small: for six matrices of every layer a product of two thin ones
-that is added to it (LoRA, Hu et al. 2021), and the last layer. It ships with this package as
-``reader.npz`` in float16:
+nothing does. The upper layers and the last one were learnt, and ship with this package as
+``reader.npz``, the matrices in seven bits and a sign a row; the lower layers and the words are the
+encoder's own:
 
-    l{i}.{p}.A   (rank, inputs)    i: layer; p: q, k, v, ao, fi, fo
-    l{i}.{p}.B   (outputs, rank)   W = W0 + B A, the scale already in B
-    head.w, head.b                 (2, 384) and (2,)
+    l{i}.{p}.codes  int8 (outputs, inputs)    i: layer; p: q, k, v, ao, fi, fo
+    l{i}.{p}.scale  float32 (outputs,)        W = codes times scale, row by row
+    l{i}.{p}.b      float32 (outputs,)
+    l{i}.{n}.w, .b  float32 (384,)            n: aln, oln
+    head.w, head.b  float32 (2, 384) and (2,)
 
 Run as a module, it prints what ``models.yaml`` must say after ``reader.npz`` has changed.
 """
@@ -48,28 +50,36 @@ MAX_TOKENS = 448
 """Longest question and passage together; no longer pair was learnt from."""
 
 _MATRICES = ("q", "k", "v", "ao", "fi", "fo")
+_NORMS = ("aln", "oln")
 
 Adapter = Mapping[str, npt.NDArray[Any]]
 """The arrays of ``reader.npz`` by their names."""
 
 
 class _ReaderWeights(WeightFile):
-    """The encoder's weights with the adapter's products added."""
+    """The encoder's weights, those that were learnt in place of its own."""
 
     def __init__(self, data: bytes, adapter: Adapter) -> None:
         super().__init__(data)
         self.adapter = adapter
+        self._learnt = {name.partition(".")[0] for name in adapter}
+
+    def dense(self, name: str) -> Floats:
+        """The float32 tensor ``name``, flat."""
+        own = super().dense(name)
+        return _array(self.adapter, name, (own.size,)) if self._is_learnt(name) else own
 
     def weights(self, name: str, columns: int) -> Floats:
-        """The matrix ``name`` as float32 ``(rows, columns)``, the adapter's part included."""
-        merged = super().weights(name, columns)
+        """The matrix ``name`` as float32 ``(rows, columns)``."""
+        own = super().weights(name, columns)
+        if not self._is_learnt(name):
+            return own
         stem = name.removesuffix(".w")
-        down = _array(self.adapter, stem + ".A", (None, columns))
-        up = _array(self.adapter, stem + ".B", (len(merged), len(down)))
-        # Not a matrix product: its order of sums, and so its last bits, differ between processors.
-        for index in range(len(down)):
-            merged += up[:, index, None] * down[index]
-        return merged
+        codes = _array(self.adapter, stem + ".codes", own.shape)
+        return codes * _array(self.adapter, stem + ".scale", (len(own),))[:, None]
+
+    def _is_learnt(self, name: str) -> bool:
+        return name.partition(".")[0] in self._learnt
 
 
 class _ReaderWriter(EncoderWriter):
@@ -125,22 +135,19 @@ def read_adapter(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _writer(data: bytes, adapter: Adapter) -> _ReaderWriter:
     weights = _ReaderWeights(data, adapter)
-    known = {f"l{i}.{p}.{x}" for i in range(weights.shape.layers) for p in _MATRICES for x in "AB"}
+    parts = [f"{p}.{x}" for p in _MATRICES for x in ("codes", "scale", "b")]
+    parts += [f"{n}.{x}" for n in _NORMS for x in "wb"]
+    known = {f"l{layer}.{part}" for layer in range(weights.shape.layers) for part in parts}
     unknown = sorted(adapter.keys() - known - {"head.w", "head.b"})
     if unknown:
         raise ModelConversionFailed(MODEL, f"{ADAPTER_NAME} has the unknown array {unknown[0]!r}")
     return _ReaderWriter(weights)
 
 
-def _array(adapter: Adapter, name: str, shape: tuple[int | None, ...]) -> Floats:
-    """The array ``name`` as float32; ``None`` in ``shape`` stands for any size."""
+def _array(adapter: Adapter, name: str, shape: tuple[int, ...]) -> Floats:
+    """The array ``name`` as float32."""
     found = adapter.get(name)
-    fits = found is not None and len(found.shape) == len(shape)
-    if (
-        found is None
-        or not fits
-        or any(w not in (None, s) for w, s in zip(shape, found.shape, strict=True))
-    ):
+    if found is None or found.shape != shape:
         got = "nothing" if found is None else f"{found.shape}"
         raise ModelConversionFailed(
             MODEL, f"{ADAPTER_NAME} holds {got} under {name!r}, expected the shape {shape}"

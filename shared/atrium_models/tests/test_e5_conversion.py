@@ -134,16 +134,28 @@ def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: in
 
 
 def adapter() -> dict[str, npt.NDArray[Any]]:
-    """A small adapter for :func:`e5_file`, in float16 as it ships."""
+    """The upper layer of :func:`e5_file` as it might have been learnt, and the last one."""
     random = np.random.default_rng(4)
-    arrays = {"head.w": random.normal(0, 0.3, (2, HIDDEN)), "head.b": random.normal(size=2)}
-    for layer in range(LAYERS):
-        for name in ("q", "k", "v", "ao", "fi", "fo"):
-            rows = INNER if name == "fi" else HIDDEN
-            columns = INNER if name == "fo" else HIDDEN
-            arrays[f"l{layer}.{name}.A"] = random.normal(0, 0.1, (3, columns))
-            arrays[f"l{layer}.{name}.B"] = random.normal(0, 0.5, (rows, 3))
-    return {name: values.astype(np.float16) for name, values in arrays.items()}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "head.w": random.normal(0, 0.3, (2, HIDDEN)),
+        "head.b": random.normal(size=2),
+    }
+    stem = f"l{LAYERS - 1}."
+    for name in ("q", "k", "v", "ao", "fi", "fo"):
+        rows = INNER if name == "fi" else HIDDEN
+        columns = INNER if name == "fo" else HIDDEN
+        codes = random.integers(-63, 64, (rows, columns))
+        codes[:, 0] = 63
+        arrays[f"{stem}{name}.codes"] = codes
+        arrays[f"{stem}{name}.scale"] = random.uniform(0.001, 0.01, rows)
+        arrays[f"{stem}{name}.b"] = random.normal(0, 0.1, rows)
+    for name in ("aln", "oln"):
+        arrays[f"{stem}{name}.w"] = random.uniform(0.5, 1.5, HIDDEN)
+        arrays[f"{stem}{name}.b"] = random.normal(0, 0.1, HIDDEN)
+    return {
+        name: values.astype(np.int8 if name.endswith(".codes") else np.float32)
+        for name, values in arrays.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -233,13 +245,13 @@ def test_damaged_file_is_refused(tmp_path: Path, kept: int) -> None:
 
 
 def read(ids: list[int], stored: Mapping[str, Floats]) -> Floats:
-    """What the reader answers: the encoder with the adapter added, and its own last layer."""
-    learnt = {name: values.astype(np.float32) for name, values in adapter().items()}
-    weights = dict(stored)
-    for name in list(weights):
-        stem = name.removesuffix(".w")
-        if stem + ".A" in learnt:
-            weights[name] = weights[name] + learnt[stem + ".B"] @ learnt[stem + ".A"]
+    """What the reader answers: the encoder with its upper layer replaced, and its own last one."""
+    learnt = adapter()
+    weights = {**stored, **learnt}
+    for name, codes in learnt.items():
+        if name.endswith(".codes"):
+            stem = name.removesuffix(".codes")
+            weights[stem + ".w"] = codes.astype(np.float32) * learnt[stem + ".scale"][:, None]
     return last_layer(ids, weights, LAYERS, HEADS) @ learnt["head.w"].T + learnt["head.b"]
 
 
@@ -252,7 +264,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Fl
     return target, weights
 
 
-def test_reader_computes_the_network_with_what_was_learnt_added(
+def test_reader_computes_the_network_with_what_was_learnt_in_place(
     reader: tuple[Path, dict[str, Floats]],
 ) -> None:
     folder, weights = reader
@@ -301,12 +313,12 @@ def test_same_file_and_adapter_give_the_same_reader(
 def misfits() -> dict[str, tuple[dict[str, Any], str]]:
     whole = adapter()
     return {
-        "an array is missing": ({k: v for k, v in whole.items() if k != "l1.fo.B"}, "l1.fo.B"),
+        "an array is missing": ({k: v for k, v in whole.items() if k != "l1.fo.codes"}, "l1.fo"),
         "no head": ({k: v for k, v in whole.items() if k != "head.w"}, "head.w"),
-        "another width": ({**whole, "l0.q.A": whole["l0.fo.A"]}, "l0.q.A"),
-        "another rank": ({**whole, "l0.q.B": whole["l0.q.B"][:, :2]}, "l0.q.B"),
-        "not numbers": ({**whole, "head.b": whole["head.b"] * np.float16(np.nan)}, "head.b"),
-        "of a deeper model": ({**whole, "l2.q.A": whole["l1.q.A"]}, "unknown array 'l2.q.A'"),
+        "another width": ({**whole, "l1.q.codes": whole["l1.fo.codes"]}, "l1.q.codes"),
+        "other scales": ({**whole, "l1.q.scale": whole["l1.q.scale"][:2]}, "l1.q.scale"),
+        "not numbers": ({**whole, "head.b": whole["head.b"] * np.float32(np.nan)}, "head.b"),
+        "of a deeper model": ({**whole, "l2.q.b": whole["l1.q.b"]}, "unknown array 'l2.q.b'"),
     }
 
 
@@ -329,12 +341,11 @@ def test_damaged_adapter_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_adapter_that_ships_is_of_the_encoders_size() -> None:
     path = Path(reader_module.__file__).with_name(ADAPTER_NAME)
-    assert path.stat().st_size < 8_000_000
+    assert path.stat().st_size < 15_000_000
     arrays = read_adapter(path)
-    assert len(arrays) == 12 * 6 * 2 + 2
     assert arrays["head.w"].shape == (2, 384)
-    assert arrays["l11.fo.A"].shape[1] == arrays["l0.fi.B"].shape[0] == 1536
-    assert all(values.dtype == np.float16 for values in arrays.values())
+    assert arrays["l11.fo.codes"].shape == (384, 1536)
+    assert arrays["l11.fi.codes"].dtype == np.int8
 
 
 def test_what_the_catalogue_must_say_is_printed(

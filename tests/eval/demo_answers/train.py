@@ -2,10 +2,12 @@
 
     python -m tests.eval.demo_answers.train --squad cmrc2018_trial.json.gz drcd_dev.json.gz
 
-Data: questions with their paragraph (SQuAD style), the same questions with the paragraph or its
-whole article taken away, and `dev.jsonl` over the sample handbook with its sections taken away in
-the same manner. Never `test.jsonl`. Needs the encoder (`ATRIUM_MODELS_DIR`). The same data give the
-same weights. Five-fold results on `dev.jsonl` are printed first; MODEL_CARD.md keeps them.
+Data: questions with their paragraph (SQuAD style, the training half), the same questions with the
+paragraph or its whole article taken away, and `dev.jsonl` over the sample handbook with its
+sections taken away in the same manner. Never `test.jsonl`. The weights that go by a reader learn
+from the handbook and from the sections that the reader has not seen. Needs encoder and reader
+(`ATRIUM_MODELS_DIR`). The same data give the same weights. Five-fold results on `dev.jsonl` are
+printed first; MODEL_CARD.md keeps them.
 """
 
 from __future__ import annotations
@@ -26,11 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atrium_documents.dispatch import DocumentReader
 from atrium_documents.limits import ParseLimits
 from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
+from atrium_gateway.adapters.onnx_reader import OnnxReader
+from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_knowledge.domain.answering import extraction
 from atrium_knowledge.domain.answering.evidence import (
     UNIT_FEATURES,
@@ -39,7 +44,14 @@ from atrium_knowledge.domain.answering.evidence import (
     candidates_of,
     embedded_text,
 )
-from atrium_knowledge.domain.answering.extraction import ANSWER_FEATURES, Weights
+from atrium_knowledge.domain.answering.extraction import (
+    ANSWER_FEATURES,
+    PassageToRead,
+    Prepared,
+    Signal,
+    Weights,
+    shipped_weights,
+)
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.centring import LanguageCentre
 from atrium_knowledge.domain.chunking import chunk_document
@@ -49,11 +61,14 @@ from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.sentences import split_units
 from atrium_knowledge.domain.terms import index_terms, query_terms
 from atrium_knowledge.domain.tokens import fold
+from services.knowledge.training.holding_out import held_out
+from services.knowledge.training.prepare_reader import as_parsed, training_half
 
 from .handbook_text import HANDBOOK, labels_of_users, load_manifest
 from .matching import holds_facts, mentions
 
 OUT = Path(extraction.__file__).with_name("weights.json")
+READING = Path(__file__).parents[3] / "services" / "knowledge" / "training" / "reading"
 PARAGRAPHS = 400
 QUESTIONS = 500
 FOLDS = 5
@@ -61,7 +76,17 @@ HANDBOOK_RANKING = 4.0
 HANDBOOK_ANSWERING = 8.0
 POSITIVE_WEIGHT = 2.0
 """A question wrongly called unanswerable is worse than one wrongly answered."""
-VECTOR_FEATURES = ("cosine", "cosine_rank", "fits_and_cosine", "hit_cosine")
+LEFT_OUT: dict[Signal, frozenset[str]] = {
+    "with_reader": frozenset({"cosine", "cosine_rank", "fits_and_cosine"}),
+    "with_encoder": frozenset({"reading", "reading_rank", "fits_and_reading"}),
+    "without_encoder": frozenset(
+        {
+            *("cosine", "cosine_rank", "fits_and_cosine", "hit_cosine"),
+            *("reading", "reading_rank", "fits_and_reading"),
+        }
+    ),
+}
+"""Features of a unit that are not there."""
 
 
 @dataclass
@@ -121,6 +146,49 @@ class Encoder:
 
     def close(self) -> None:
         """Stop the encoder's threads."""
+        self._loop.run(self._threads.close())
+        self._loop.close()
+
+
+class Reader:
+    """What the reader says, kept in a file."""
+
+    def __init__(self, cache: Path) -> None:
+        folder = Path(os.environ["ATRIUM_MODELS_DIR"]) / "atrium-reader"
+        self._model = hashlib.sha256((folder / "model.int8.onnx").read_bytes()).digest()
+        self._loop = asyncio.Runner()
+        self._threads = FairThreads(2)
+        self._reader = self._loop.run(OnnxReader.load(folder, self._threads))
+        self._cache = sqlite3.connect(cache)
+        self._cache.execute("create table if not exists r(k blob primary key, v blob)")
+
+    def __call__(
+        self, question: str, passages: Sequence[PassageToRead]
+    ) -> list[NDArray[np.float64]]:
+        keys = [
+            hashlib.sha256(self._model + repr((question, passage)).encode()).digest()
+            for passage in passages
+        ]
+        found: dict[bytes, NDArray[np.float64]] = {}
+        for key in keys:
+            row = self._cache.execute("select v from r where k = ?", (key,)).fetchone()
+            if row is not None:
+                found[key] = np.frombuffer(row[0], "<f8")
+        new = {key: one for key, one in zip(keys, passages, strict=True) if key not in found}
+        if new:
+            asked = [
+                ReadPassage(one.heading, one.text, [Segment(*segment) for segment in one.segments])
+                for one in new.values()
+            ]
+            read = self._loop.run(self._reader.read(question, asked))
+            for key, passage in zip(new, read.passages, strict=True):
+                found[key] = np.array(passage.segment_scores, "<f8")
+                self._cache.execute("insert into r values (?, ?)", (key, found[key].tobytes()))
+            self._cache.commit()
+        return [found[key] for key in keys]
+
+    def close(self) -> None:
+        """Stop the reader's threads."""
         self._loop.run(self._threads.close())
         self._loop.close()
 
@@ -192,6 +260,8 @@ def squad_examples(file: Path, encode: Encoder) -> list[Example]:
     owners: list[tuple[int, int]] = []
     questions: list[tuple[str, list[str], int, int]] = []
     for article, entry in enumerate(json.loads(gzip.decompress(file.read_bytes()))["data"]):
+        if not training_half(entry.get("title", "")):
+            continue
         for paragraph in entry["paragraphs"]:
             number = len({owner[0] for owner in owners})
             if number == PARAGRAPHS:
@@ -352,6 +422,55 @@ def _handbook_example(
     )
 
 
+def written_examples(encode: Encoder) -> list[Example]:
+    """Make examples of the project's own sections that the reader has not learned from."""
+    passages: list[Passage] = []
+    asked: list[tuple[str, list[str], int]] = []
+    for file in sorted(READING.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            section = json.loads(line)
+            text, _ = as_parsed(section["text"], [])
+            number = len(passages)
+            passages.append(
+                Passage(
+                    f"p{number}", f"d{number}", section["document"], tuple(section["section"]),
+                    text, 0, len(text), 0, 1, 1, section["language"],
+                )
+            )  # fmt: skip
+            if held_out(text):
+                for one in section["questions"]:
+                    _, answers = as_parsed(section["text"], one["answers"])
+                    asked.append((one["question"], answers, number))
+    corpus = Corpus(passages, encode)
+    examples = []
+    for question, answers, number in asked:
+        evidence = corpus.evidence(question, np.ones(len(passages), bool), 10)
+        own = [evidence.hits[c.hit].passage.document == f"d{number}" for c in evidence.candidates]
+        held = np.array([
+            of and any(_plain(one) in _plain(c.text) or _plain(c.text) in _plain(one)
+                       for one in answers)
+            for of, c in zip(own, evidence.candidates, strict=True)
+        ], float)  # fmt: skip
+        examples.append(
+            Example(
+                f"written-{number}", evidence, held, np.ones(len(held), bool), bool(answers),
+                bool(held.any()), True,
+            )
+        )  # fmt: skip
+    return examples
+
+
+def with_reader(example: Example, reader: Reader) -> Example:
+    """Return an example as the service weighs it when there is a reader."""
+    old = example.evidence
+    question = old.asked.question.text
+    prepared = Prepared(question, old.hits, shipped_weights("without_encoder"))
+    readings = reader(question, prepared.passages_to_read())
+    evidence = prepared.weighed_by_reader([row.tolist() for row in readings])
+    assert len(evidence.candidates) == len(old.candidates)
+    return replace(example, evidence=evidence)
+
+
 def without_vectors(example: Example) -> Example:
     """Return an example as a search without an encoder would give it."""
     old = example.evidence
@@ -359,11 +478,10 @@ def without_vectors(example: Example) -> Example:
     return replace(example, evidence=Evidence(old.asked, hits, old.candidates, None))
 
 
-def train(examples: Sequence[Example], *, vectors: bool) -> Weights:
+def train(examples: Sequence[Example], signal: Signal) -> Weights:
     """Fit both models: a conditional logit over candidates, then a logistic regression."""
-    used = np.array([float(name != "bias") for name in UNIT_FEATURES])
-    if not vectors:
-        used *= [float(name not in VECTOR_FEATURES) for name in UNIT_FEATURES]
+    left_out = {"bias", *LEFT_OUT[signal]}
+    used = np.array([float(name not in left_out) for name in UNIT_FEATURES])
     ranking = _conditional_logit(
         [
             (
@@ -434,8 +552,7 @@ def cross_validate(
     squad: Sequence[Example],
     handbook: Sequence[Example],
     checks: dict[str, Callable[[str], bool]],
-    *,
-    vectors: bool,
+    signal: Signal,
 ) -> None:
     """Print how the questions of each fold fare with weights that never saw them."""
     ids = sorted({one.origin for one in handbook})
@@ -443,13 +560,11 @@ def cross_validate(
     judged: list[tuple[float, bool]] = []
     facts = 0
     for fold_number in range(FOLDS):
-        held_out = set(ids[fold_number::FOLDS])
-        weights = train(
-            [*squad, *(one for one in handbook if one.origin not in held_out)], vectors=vectors
-        )
+        set_aside = set(ids[fold_number::FOLDS])
+        weights = train([*squad, *(one for one in handbook if one.origin not in set_aside)], signal)
         earnest: dict[str, Example] = {}
         for one in handbook:
-            if one.origin in held_out:
+            if one.origin in set_aside:
                 earnest.setdefault(one.origin, one)
         for name, one in earnest.items():
             scores = one.evidence.features @ weights.ranking
@@ -459,10 +574,7 @@ def cross_validate(
                 chosen = extraction._choose(one.evidence, scores, "en")
                 text = "\n".join(one.evidence.candidates[i].text for i in chosen)
                 facts += checks[name](text)
-    print(
-        f"{'with' if vectors else 'without'} encoder, five folds: "
-        f"fact in the quotes {facts / len(checks):.3f} of {len(checks)}"
-    )
+    print(f"{signal}, five folds: fact in the quotes {facts / len(checks):.3f} of {len(checks)}")
     known = sum(answerable for _, answerable in judged)
     for threshold in (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65):
         kept = sum(share >= threshold for share, answerable in judged if answerable)
@@ -480,22 +592,31 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, nargs="+", required=True)
     parser.add_argument("--cache", type=Path, default=Path("var/eval/training-vectors.db"))
     chosen = parser.parse_args()
-    encode = Encoder(chosen.cache)
+    encode, reader = Encoder(chosen.cache), Reader(chosen.cache)
     handbook, checks = handbook_examples(encode)
     squad = [one for file in chosen.squad for one in squad_examples(file, encode)]
+    written = written_examples(encode)
+    sets: dict[Signal, tuple[list[Example], list[Example]]] = {
+        "with_reader": (
+            [with_reader(one, reader) for one in handbook],
+            [with_reader(one, reader) for one in written],
+        ),
+        "with_encoder": (handbook, squad),
+        "without_encoder": (
+            [without_vectors(one) for one in handbook],
+            [without_vectors(one) for one in squad],
+        ),
+    }
     stored: dict[str, dict[str, dict[str, float]]] = {}
-    for name, vectors in (("with_encoder", True), ("without_encoder", False)):
-        ours, theirs = (
-            list(some) if vectors else [without_vectors(one) for one in some]
-            for some in (handbook, squad)
-        )
-        cross_validate(theirs, ours, checks, vectors=vectors)
-        weights = train([*theirs, *ours], vectors=vectors)
+    for name, (ours, theirs) in sets.items():
+        cross_validate(theirs, ours, checks, name)
+        weights = train([*theirs, *ours], name)
         stored[name] = {
             "ranking": _named(UNIT_FEATURES, weights.ranking),
             "answering": _named(ANSWER_FEATURES, weights.answering),
         }
     encode.close()
+    reader.close()
     OUT.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 

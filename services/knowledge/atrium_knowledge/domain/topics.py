@@ -31,6 +31,7 @@ _WORD_WEIGHTS: Final = (-3.03, 5.34)
 _THRESHOLD: Final = 0.35
 # Of bias, reading, best and mean-of-three similarity, words, ridge.
 _READER_WEIGHTS: Final = (-1.5, 1.5, 1.0, 1.0, 1.0, 1.0)
+_READER_WORD_WEIGHTS: Final = (-1.0, 2.0, 2.0)
 _READER_THRESHOLD: Final = 0.5
 _WORD_THRESHOLD: Final = 0.28
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10
@@ -114,7 +115,7 @@ class _Ridge:
 
 
 @dataclass(frozen=True, slots=True)
-class _Views:
+class Views:
     """What is known of a question and a topic without a reader."""
 
     words: float
@@ -134,21 +135,40 @@ class _Views:
 
     @property
     def features(self) -> tuple[float, ...]:
+        """What is weighed when there are vectors."""
         return (self.near, self.near_three, self.words, self.side)
 
     @property
     def score(self) -> float:
+        """How surely the topic is meant, 0 to 1."""
         if not self.has_vectors:
             return _logistic(_WORD_WEIGHTS, (1.0, self.words))
         return _logistic(_WEIGHTS, (1.0, *self.features))
 
 
+def topic_text(description: str, examples: Sequence[str], counter_examples: Sequence[str]) -> str:
+    """Return a topic as the reader sees it."""
+    counters = [f"not: {text}" for text in counter_examples]
+    return "\n".join([description, *examples, *counters])
+
+
 def topic_texts(topic: CompiledTopic) -> list[str]:
-    """Return a topic as the reader sees it: the description with a few examples at a time."""
-    examples = topic.examples or ("",)
+    """Return the readings of a topic: its description with a few examples of each kind at a time.
+
+    The question is about the topic when any of them says so.
+    """
+    some, others = topic.examples, topic.counter_examples
+    parts = max(-(-len(some) // _EXAMPLES_AT_ONCE), 1)
     return [
-        "\n".join([topic.description, *examples[first : first + _EXAMPLES_AT_ONCE]]).strip()
-        for first in range(0, len(examples), _EXAMPLES_AT_ONCE)
+        topic_text(
+            topic.description,
+            some[part * _EXAMPLES_AT_ONCE : (part + 1) * _EXAMPLES_AT_ONCE],
+            [
+                others[(part * _EXAMPLES_AT_ONCE + i) % len(others)]
+                for i in range(min(_EXAMPLES_AT_ONCE, len(others)))
+            ],
+        )
+        for part in range(parts)
     ]
 
 
@@ -156,11 +176,12 @@ class Considered:
     """A question before the topics of its collection.
 
     Attributes:
+        viewed: Every topic with what is known of it and the question.
         topics: Those that a reader is to be asked about, at most sixteen.
     """
 
-    def __init__(self, viewed: Sequence[tuple[CompiledTopic, _Views]]) -> None:
-        self._viewed = viewed
+    def __init__(self, viewed: Sequence[tuple[CompiledTopic, Views]]) -> None:
+        self.viewed = viewed
         likely = sorted(viewed, key=lambda one: -one[1].score)[:_MOST_TOPICS_READ]
         self.topics = [topic for topic, _ in likely]
 
@@ -173,7 +194,7 @@ class Considered:
         """
         log_odds = dict(zip(map(id, self.topics), readings, strict=True)) if readings else None
         best: TopicMatch | None = None
-        for topic, views in self._viewed:
+        for topic, views in self.viewed:
             score = self._score(views, None if log_odds is None else log_odds.get(id(topic)))
             if (
                 not views.countered
@@ -183,15 +204,17 @@ class Considered:
                 best = TopicMatch(topic, score)
         return best
 
-    def _threshold(self, views: _Views, read: bool) -> float:
-        if not views.has_vectors:
-            return _WORD_THRESHOLD
-        return _READER_THRESHOLD if read else _THRESHOLD
+    def _threshold(self, views: Views, read: bool) -> float:
+        if read:
+            return _READER_THRESHOLD
+        return _THRESHOLD if views.has_vectors else _WORD_THRESHOLD
 
-    def _score(self, views: _Views, log_odds: float | None) -> float:
-        if log_odds is None or not views.has_vectors:
+    def _score(self, views: Views, log_odds: float | None) -> float:
+        if log_odds is None:
             return views.score
         reading = float(scaled_log_odds(np.array([log_odds]))[0])
+        if not views.has_vectors:
+            return _logistic(_READER_WORD_WEIGHTS, (1.0, reading, views.words))
         return _logistic(_READER_WEIGHTS, (1.0, reading, *views.features))
 
 
@@ -226,17 +249,17 @@ class TopicMatcher:
 
     def _views(
         self, topic: CompiledTopic, slots: Sequence[Slot], vector: NDArray[np.float32] | None
-    ) -> _Views:
+    ) -> Views:
         words, ridge = self._learn(topic)
         like_example, like_counter = words.shares(slots)
         if vector is None or topic.vectors is None or ridge is None:
-            return _Views(like_example, like_counter, 0.0, 0.0, 0.0, 0.0, has_vectors=False)
+            return Views(like_example, like_counter, 0.0, 0.0, 0.0, 0.0, has_vectors=False)
         near = np.sort(topic.vectors @ vector)[::-1]
         counters = topic.counter_vectors
         nearest_counter = (
             float((counters @ vector).max()) if counters is not None and len(counters) else -1.0
         )
-        return _Views(
+        return Views(
             like_example,
             like_counter,
             float(near[0]),

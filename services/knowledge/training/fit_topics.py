@@ -1,0 +1,181 @@
+"""Fit the few weights with which knowledge matches restricted topics, and print them.
+
+    python -m services.knowledge.training.fit_topics
+
+Data: the tuning split of ``tests/eval/refusals`` and the development questions over the sample
+handbook (``tests/eval/demo_answers``), each question against every topic of its collection. Never a
+test split. Needs encoder and reader (``ATRIUM_MODELS_DIR``). How the questions of one collection
+fare with weights fitted on the others is printed for several thresholds; the weights, fitted on
+all, belong into ``domain/topics.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.eval.refusals.questions import read_organisations, read_questions
+
+from atrium_knowledge.domain.answering.evidence import scaled_log_odds
+from atrium_knowledge.domain.answering.extraction import PassageToRead
+from atrium_knowledge.domain.topics import (
+    TOPIC_HEADING,
+    CompiledTopic,
+    TopicMatcher,
+    topic_texts,
+)
+from atrium_suite.demo.handbook import load_handbook
+from tests.eval.demo_answers.train import Encoder, Reader, development_questions
+
+NAMES = ("bias", "reading", "near", "near_three", "words", "side")
+USED = {
+    "_READER_WEIGHTS": ("bias", "reading", "near", "near_three", "words", "side"),
+    "_READER_WORD_WEIGHTS": ("bias", "reading", "words"),
+    "_WEIGHTS": ("bias", "near", "near_three", "words", "side"),
+    "_WORD_WEIGHTS": ("bias", "words"),
+}
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+PENALTY = 0.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question with its views of every topic of its collection."""
+
+    collection: str
+    views: NDArray[np.float64]
+    """(topics, len(NAMES))."""
+    countered: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    """(topics,) at most one True."""
+
+
+def compiled(topic: object, encode: Encoder) -> CompiledTopic:
+    """Return a topic (a mapping or a message) with its vectors."""
+    get = topic.get if isinstance(topic, dict) else lambda name: getattr(topic, name)
+    examples, counters = tuple(get("examples")), tuple(get("counter_examples"))
+    description = str(get("description"))
+    return CompiledTopic(
+        id=str(get("id")),
+        description=description,
+        labels=frozenset(get("labels")),
+        refusals=dict(get("refusals")),
+        examples=examples,
+        counter_examples=counters,
+        vectors=encode([description, *examples], "query"),
+        counter_vectors=encode(counters, "query") if counters else None,
+    )
+
+
+def case(
+    collection: str,
+    question: str,
+    topic: str | None,
+    topics: Sequence[CompiledTopic],
+    encode: Encoder,
+    reader: Reader,
+) -> Case:
+    """Look at a question from all sides."""
+    considered = TopicMatcher().consider(question, encode([question], "query")[0], topics)
+    rows = []
+    for one, views in considered.viewed:
+        passages = [
+            PassageToRead(TOPIC_HEADING, text, ((0, len(text)),)) for text in topic_texts(one)
+        ]
+        log_odds = max(float(row[0]) for row in reader(question, passages))
+        reading = float(scaled_log_odds(np.array([log_odds]))[0])
+        rows.append([1.0, reading, *views.features])
+    return Case(
+        collection,
+        np.array(rows),
+        np.array([views.countered for _, views in considered.viewed]),
+        np.array([one.id == topic for one, _ in considered.viewed]),
+    )
+
+
+def fit(cases: Sequence[Case], names: Sequence[str]) -> NDArray[np.float64]:
+    """Return weights of a logistic regression over (question, topic) pairs."""
+    columns = [NAMES.index(name) for name in names]
+    features = np.concatenate([one.views[:, columns] for one in cases])
+    right = np.concatenate([one.right for one in cases]).astype(float)
+    found = np.zeros(len(columns))
+    ridge = np.eye(len(found)) * PENALTY
+    ridge[0, 0] = 1e-6
+    for _ in range(80):
+        share = 1 / (1 + np.exp(-np.clip(features @ found, -30, 30)))
+        gradient = features.T @ (share - right) + ridge @ found
+        bend = (features * (share * (1 - share) + 1e-9)[:, None]).T @ features + ridge
+        step = np.linalg.solve(bend, gradient)
+        found = found - step
+        if np.abs(step).max() < 1e-7:
+            break
+    return found
+
+
+def judge(
+    cases: Sequence[Case], scored: Sequence[NDArray[np.float64]], threshold: float
+) -> tuple[float, float]:
+    """Return which share of restricted and of other questions is refused."""
+    restricted, refused, others, wrongly = 0, 0, 0, 0
+    for one, scores in zip(cases, scored, strict=True):
+        matched = bool(((scores >= threshold) & ~one.countered).any())
+        if one.right.any():
+            restricted += 1
+            refused += matched
+        else:
+            others += 1
+            wrongly += matched
+    return refused / max(restricted, 1), wrongly / max(others, 1)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=Path("var/eval/training-vectors.db"))
+    chosen = parser.parse_args()
+    encode, reader = Encoder(chosen.cache), Reader(chosen.cache)
+    cases = []
+    handbook = [compiled(topic, encode) for topic in load_handbook().restricted_topics]
+    for asked in development_questions():
+        if asked["user"] == "lin.hr":
+            continue  # who may ask is answered, so nothing tells the topic of the question
+        cases.append(case("handbook", asked["question"], asked["topic"], handbook, encode, reader))
+    topics = {
+        one.id: [compiled(topic, encode) for topic in one.topics] for one in read_organisations()
+    }
+    for tune in read_questions("tune"):
+        cases.append(
+            case(
+                tune.organisation,
+                tune.question,
+                tune.topic,
+                topics[tune.organisation],
+                encode,
+                reader,
+            )
+        )
+    encode.close()
+    reader.close()
+    collections = sorted({one.collection for one in cases})
+    for name, names in USED.items():
+        columns = [NAMES.index(one) for one in names]
+        tested: list[Case] = []
+        scored = []
+        for collection in collections:
+            weights = fit([one for one in cases if one.collection != collection], names)
+            for one in cases:
+                if one.collection == collection:
+                    tested.append(one)
+                    scored.append(1 / (1 + np.exp(-(one.views[:, columns] @ weights))))
+        print(name, [round(float(weight), 2) for weight in fit(cases, names)])
+        for threshold in THRESHOLDS:
+            refused, wrongly = judge(tested, scored, threshold)
+            print(f"  {threshold:.1f}: restricted refused {refused:.3f}, others {wrongly:.3f}")
+
+
+if __name__ == "__main__":
+    main()
