@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import update
 
 from atrium.admin.v1 import admin_pb2
 from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium.admin.v1 import identity_service_pb2 as ids
+from atrium_admin.adapters.tables import policy_replicas
 from atrium_admin.bootstrap import build
 from atrium_admin.domain.errors import PolicyVersionAhead
 from atrium_shared.errors import Unauthenticated
@@ -362,6 +364,66 @@ async def test_a_replica_may_acknowledge_through_another_admin_process(house: Ho
             await other.feed.acknowledge("k1", version + 1)
             answer = await asyncio.wait_for(revoking, 2)
             assert "k1" in answer.acknowledged
+    finally:
+        await other.service_app.stop()
+
+
+async def test_it_waits_for_the_open_streams_of_its_own_process(house: House) -> None:
+    # As in the suite, where every service runs in the process of admin.
+    await make_people(house)
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    heard: list[frozenset[str]] = []
+
+    def end_streams(tenant: str, users: frozenset[str]) -> asyncio.Future[None]:
+        heard.append(users)
+        return ended
+
+    house.app.authenticator.on_change(end_streams)
+    revoking = asyncio.ensure_future(
+        revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
+    )
+    await house.until(lambda: bool(heard))
+    await asyncio.sleep(0.1)
+    assert heard == [frozenset({"users/lin"})]
+    assert not revoking.done()
+    ended.set_result(None)
+    answer = await asyncio.wait_for(revoking, 2)
+    assert not answer.lapsed
+
+
+async def test_without_a_lease_a_process_asks_the_directory_and_looks_at_its_streams_again(
+    house: House,
+) -> None:
+    await make_people(house)
+    key = await house.key_of("lin")
+    other = build(settings_for(house.database_url), clock=house.clock)
+    await other.service_app.start()
+    heard: list[tuple[str, frozenset[str]]] = []
+    try:
+        authenticate = other.authenticator.authenticate
+        assert await authenticate(key, None) is await authenticate(key, None)
+        other.authenticator.on_change(lambda tenant, users: heard.append((tenant, users)))
+        other.feed._poll_seconds = 3600  # it hears nothing more
+        await asyncio.sleep(0.3)
+        house.clock.advance(5.1)
+        assert await authenticate(key, None) is not await authenticate(key, None)
+        await house.until(lambda: bool(heard))
+        assert heard == [("", frozenset())]
+    finally:
+        await other.service_app.stop()
+
+
+async def test_a_process_that_was_not_waited_for_begins_anew(house: House) -> None:
+    await make_people(house)
+    other = build(settings_for(house.database_url), clock=house.clock)
+    await other.service_app.start()
+    heard: list[tuple[str, frozenset[str]]] = []
+    try:
+        other.authenticator.on_change(lambda tenant, users: heard.append((tenant, users)))
+        await house.tamper(update(policy_replicas).values(ended=True))
+        await other.feed.wait_until_held(None)
+        assert heard == [("", frozenset())]
+        assert other.feed.is_current
     finally:
         await other.service_app.stop()
 
