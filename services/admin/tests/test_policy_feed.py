@@ -175,6 +175,12 @@ class FakeChanges:
     async def get(self, replica: str, *, for_update: bool = False) -> ReplicaLease | None:
         return self.given.get(replica)
 
+    async def renew(self, replica: str, version: int, until: datetime) -> bool:
+        if version != len(self.changes) or replica not in self.given:
+            return False
+        self.given[replica] = ReplicaLease(replica, version, until)
+        return True
+
     async def put(self, lease: ReplicaLease) -> None:
         self.given[lease.replica] = lease
 

@@ -56,6 +56,11 @@ async def replica(house: House, name: str) -> AsyncIterator[int]:
     stream.cancel()
 
 
+async def committed(house: House, version: int) -> None:
+    """Wait until a change is on its way to the replicas."""
+    await house.until(lambda: house.app.feed._version >= version)
+
+
 async def acknowledge(house: House, name: str, version: int, **fields: Any) -> float:
     request = ids.AcknowledgePoliciesRequest(replica=name, version=version, **fields)
     return float((await house.identity().AcknowledgePolicies(request)).lease.ToMilliseconds()) / 1e3
@@ -268,7 +273,7 @@ async def test_it_returns_when_every_replica_has_acknowledged(house: House) -> N
         revoking = asyncio.ensure_future(
             revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
         )
-        await asyncio.sleep(0.1)
+        await committed(house, version + 1)
         assert await acknowledge(house, "k1", version + 1) == 5.0
         await asyncio.sleep(0.1)
         assert not revoking.done()
@@ -287,7 +292,7 @@ async def test_a_replica_that_does_not_answer_is_named_when_its_lease_has_run_ou
         revoking = asyncio.ensure_future(
             revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
         )
-        await asyncio.sleep(0.1)
+        await committed(house, version + 1)
         await acknowledge(house, "k1", version + 1)
         house.clock.advance(5.9)  # clocks may differ by a second
         await asyncio.sleep(0.2)
@@ -308,7 +313,7 @@ async def test_renewing_without_catching_up_does_not_hold_a_revocation_up(house:
         revoking = asyncio.ensure_future(
             revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
         )
-        await asyncio.sleep(0.1)
+        await committed(house, version + 1)
         house.clock.advance(3)
         assert await acknowledge(house, "k1", version) == 2.0
         house.clock.advance(2)
@@ -324,7 +329,7 @@ async def test_a_replica_that_left_is_not_waited_for(house: House) -> None:
         revoking = asyncio.ensure_future(
             revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
         )
-        await asyncio.sleep(0.1)
+        await committed(house, version + 1)
         assert not revoking.done()
         await acknowledge(house, "k1", 0, leaving=True)
         answer = await asyncio.wait_for(revoking, 2)
@@ -359,7 +364,7 @@ async def test_a_replica_may_acknowledge_through_another_admin_process(house: Ho
             revoking = asyncio.ensure_future(
                 revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
             )
-            await asyncio.sleep(0.1)
+            await committed(house, version + 1)
             assert not revoking.done()
             await other.feed.acknowledge("k1", version + 1)
             answer = await asyncio.wait_for(revoking, 2)
@@ -391,8 +396,12 @@ async def test_it_waits_for_the_open_streams_of_its_own_process(house: House) ->
     assert not answer.lapsed
 
 
+async def _do_nothing() -> None:
+    return None
+
+
 async def test_without_a_lease_a_process_asks_the_directory_and_looks_at_its_streams_again(
-    house: House,
+    house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make_people(house)
     key = await house.key_of("lin")
@@ -403,8 +412,8 @@ async def test_without_a_lease_a_process_asks_the_directory_and_looks_at_its_str
         authenticate = other.authenticator.authenticate
         assert await authenticate(key, None) is await authenticate(key, None)
         other.authenticator.on_change(lambda tenant, users: heard.append((tenant, users)))
-        other.feed._poll_seconds = 3600  # it hears nothing more
-        await asyncio.sleep(0.3)
+        monkeypatch.setattr(other.feed, "_renew_lease", _do_nothing)
+        await asyncio.sleep(0.1)
         house.clock.advance(5.1)
         assert await authenticate(key, None) is not await authenticate(key, None)
         await house.until(lambda: bool(heard))

@@ -164,6 +164,7 @@ class _Call(CallContext):
         "span_token",
         "started",
         "task",
+        "writing",
     )
 
     def __init__(self, method: _Method, traceparent: str | None) -> None:
@@ -177,6 +178,7 @@ class _Call(CallContext):
         # Of streams alone: what ends the call from outside, and why.
         self.task: asyncio.Task[Any] | None = None
         self.cut: AtriumError | None = None
+        self.writing = False
 
 
 class _Requests:
@@ -347,7 +349,12 @@ class Interceptors:
                     async with aclosing(responses):
                         async for response in responses:
                             await _end_if_cut(call)
-                            await context.write(response)
+                            call.writing = True
+                            try:
+                                await context.write(response)
+                            finally:
+                                call.writing = False
+                            await _end_if_cut(call)
                 else:
                     await responses  # a servicer that calls context.write() itself
             except (Exception, asyncio.CancelledError) as error:
@@ -558,8 +565,18 @@ class Interceptors:
 
     def _cut(self, call: _Call, error: AtriumError) -> None:
         if call in self._streams and call.cut is None:
-            assert call.task is not None
             call.cut = error
+            if call.writing:
+                # A status beside a message breaks the call without a reason. The message is nearly
+                # always gone at once; a client that does not read is waited for no longer.
+                loop = asyncio.get_running_loop()
+                loop.call_later(_SECONDS_TO_END_A_STREAM, self._cancel, call)
+            else:
+                self._cancel(call)
+
+    def _cancel(self, call: _Call) -> None:
+        if call in self._streams:
+            assert call.task is not None
             call.task.cancel()
 
     def drain(self) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from atrium_admin.adapters.tables import policy_replicas
+from atrium_admin.adapters.tables import INSTALLATION_ID, installation, policy_replicas
 from atrium_admin.app.ports import ReplicaLease
 
 
@@ -25,6 +25,24 @@ class SqlPolicyLeases:
             await self._session.execute(query.with_for_update() if for_update else query)
         ).first()
         return None if row is None else _lease(row)
+
+    async def renew(self, replica: str, version: int, until: datetime) -> bool:
+        """Renew the lease of a replica that applied the newest change, in one step."""
+        is_newest = exists().where(
+            installation.c.id == INSTALLATION_ID, installation.c.change_version == version
+        )
+        renewed = await self._session.execute(
+            update(policy_replicas)
+            .where(
+                policy_replicas.c.replica == replica,
+                policy_replicas.c.ended.is_(False),
+                policy_replicas.c.lease_until <= until,
+                is_newest,
+            )
+            .values(acknowledged=version, lease_until=until)
+            .returning(policy_replicas.c.replica)
+        )
+        return renewed.first() is not None
 
     async def put(self, lease: ReplicaLease) -> None:
         """Store a lease in place of the replica's last one."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -29,6 +30,8 @@ _CHANGES_AT_ONCE = 1_000
 _RENEW_OWN_LEASE_SECONDS = 2.0
 
 _SECONDS_BETWEEN_LEASE_CHECKS = 0.2
+
+_SECONDS_TO_STOP = 5.0
 
 Listener = Callable[[PolicyChange | None], Awaitable[object] | None]
 """Called with each change, in order; with None when changes may have been missed. Must not block.
@@ -106,6 +109,7 @@ class PolicyFeed:
         self._watchers: set[_Watcher] = set()
         self._listeners: list[Listener] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
 
     @property
     def is_current(self) -> bool:
@@ -118,6 +122,7 @@ class PolicyFeed:
 
     async def start(self) -> None:
         """Begin at the newest change."""
+        self._stopping.clear()
         await self._register()
         self._tasks = [
             asyncio.create_task(self._poll(), name="policy feed"),
@@ -127,9 +132,13 @@ class PolicyFeed:
     async def stop(self) -> None:
         """End every watcher's stream, and the lease of this process."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._stopping.set()
+        if tasks:
+            # Not in the middle of a transaction, unless the database hangs.
+            _, hanging = await asyncio.wait(tasks, timeout=_SECONDS_TO_STOP)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         for watcher in tuple(self._watchers):
             self._offer(watcher, None)
         if tasks:
@@ -201,7 +210,7 @@ class PolicyFeed:
 
     async def _poll(self) -> None:
         failing = False
-        while True:
+        while not self._stopping.is_set():
             try:
                 await self.publish()
                 await self._renew_lease_when_due()
@@ -216,16 +225,20 @@ class PolicyFeed:
             if not failing and now - self._beat_at >= self._heartbeat_seconds:
                 self._beat_at = now
                 self._tell(FeedMessage(self._version))
-            await asyncio.sleep(self._poll_seconds)
+            await self._pause(self._poll_seconds)
 
     async def _watch_lease(self) -> None:
-        while True:
-            await asyncio.sleep(_SECONDS_BETWEEN_LEASE_CHECKS)
+        while not self._stopping.is_set():
+            await self._pause(_SECONDS_BETWEEN_LEASE_CHECKS)
             if not self._lost and not self.is_current:
                 # Beside the poller, which may be waiting for a database that hangs.
                 self._lost = True
                 _log.warning("policy lease lost", replica=self._replica)
                 self._notify(None)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _register(self) -> None:
         sent_at = self._clock.monotonic()

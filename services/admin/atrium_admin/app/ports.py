@@ -386,6 +386,15 @@ class PolicyLeases(Protocol):
         """Return a replica's lease, run out or not."""
         ...
 
+    async def renew(self, replica: str, version: int, until: datetime) -> bool:
+        """Renew the lease of a replica that applied the newest change, in one step.
+
+        Returns:
+            False, and nothing is changed, when ``version`` is not the newest, or the replica holds
+            no lease that may be renewed.
+        """
+        ...
+
     async def put(self, lease: ReplicaLease) -> None:
         """Store a lease in place of the replica's last one."""
         ...
