@@ -50,6 +50,7 @@ from .questions import (
     SPLITS,
     Organisation,
     Question,
+    Text,
     check_frozen,
     read_organisations,
     read_questions,
@@ -134,18 +135,28 @@ class FilledSuite:
 
     async def upload(self) -> None:
         """Upload every document and wait until all are searchable."""
-        for organisation in self.organisations:
-            for text in organisation.documents:
+        free = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(collection: str, text: Text) -> None:
+            async with free:
                 operation = await self.portal.upload_document(
-                    f"collections/{organisation.id}",
+                    collection,
                     text.text.encode(),
                     filename=f"{text.id}.md",
                     document_id=text.id,
                     title=text.title,
                     labels=text.labels,
                 )
-                await self.portal.wait_for_document(operation, lambda _: None)
-                self.hidden_labels.update(text.labels)
+                await self.portal.wait_for_document(operation)
+            self.hidden_labels.update(text.labels)
+
+        await asyncio.gather(
+            *(
+                one(f"collections/{organisation.id}", text)
+                for organisation in self.organisations
+                for text in organisation.documents
+            )
+        )
 
     async def delete_hidden(self) -> None:
         """Delete every document that the asker may not read."""
