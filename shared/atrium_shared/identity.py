@@ -267,6 +267,18 @@ def is_internal_token(credential: str) -> bool:
         return False
 
 
+def is_outside_token(credential: str) -> bool:
+    """Return whether ``credential`` claims to be a token that no service here made.
+
+    Nothing is verified.
+    """
+    try:
+        kind = jwt.get_unverified_header(credential).get("typ")
+    except jwt.InvalidTokenError:
+        return False
+    return kind not in (_ASSERTION_TYPE, _TOKEN_TYPE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenClaims:
     """What an internal token says.
@@ -644,7 +656,9 @@ class IdentityClient:
         if not credential.startswith(API_KEY_PREFIX):
             if credential.count(".") != 2:
                 raise CredentialMalformed("The credential is neither an API key nor a token.")
-            await self._verify_token(credential)
+            # A token of an identity provider is for the admin service to verify.
+            if not is_outside_token(credential):
+                await self._verify_token(credential)
         return await self._cached_or_asked(key, lambda: self._exchange(credential, on_behalf_of))
 
     async def exchange(self, credential: str, on_behalf_of: str | None) -> Principal:

@@ -12,17 +12,26 @@ from pathlib import Path
 from atrium.admin.v1 import (
     admin_service_pb2_grpc,
     audit_service_pb2_grpc,
+    directory_service_pb2_grpc,
     identity_service_pb2_grpc,
 )
 from atrium_admin.adapters.aesgcm_vault import AesGcmVault
 from atrium_admin.adapters.casbin_enforcer import CasbinEnforcer
+from atrium_admin.adapters.httpx_key_sets import HttpxKeySets
 from atrium_admin.adapters.local_audit_sink import LocalAuditSink
+from atrium_admin.adapters.pyjwt_outside_tokens import PyJwtOutsideTokens
 from atrium_admin.adapters.sql_storage import SqlStorage
 from atrium_admin.app.audit_checkpoints import ListAuditCheckpoints, SignCheckpoints
 from atrium_admin.app.audit_log import AuditLog
 from atrium_admin.app.audit_trail import AuditTrail
 from atrium_admin.app.authenticate import Authenticate
 from atrium_admin.app.bootstrap_installation import BootstrapInstallation
+from atrium_admin.app.change_identity_providers import (
+    CreateIdentityProvider,
+    DeleteIdentityProvider,
+    IdentityProviderRules,
+    UpdateIdentityProvider,
+)
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.compile_policy import CompilePolicy
 from atrium_admin.app.create_api_key import CreateApiKey
@@ -46,6 +55,7 @@ from atrium_admin.app.policy_feed import PolicyFeed
 from atrium_admin.app.policy_leases import PolicyLeaseBook
 from atrium_admin.app.read_audit_log import ListAuditEvents, VerifyAuditLog
 from atrium_admin.app.read_groups import GetGroup, ListGroups
+from atrium_admin.app.read_identity_providers import GetIdentityProvider, ListIdentityProviders
 from atrium_admin.app.read_roles import GetRole, ListRoles
 from atrium_admin.app.read_tenants import GetTenant, ListTenants
 from atrium_admin.app.read_users import GetUser, ListUsers
@@ -55,6 +65,7 @@ from atrium_admin.app.replay_permission import ReplayPermission
 from atrium_admin.app.revoke import Revoke
 from atrium_admin.app.revoke_api_key import RevokeApiKey
 from atrium_admin.app.search_audit_log import ExportAuditLog, SearchAuditEvents
+from atrium_admin.app.sign_in import SignIn
 from atrium_admin.app.signing import Signing
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
@@ -63,6 +74,7 @@ from atrium_admin.app.upkeep import ForgetOldPolicies, Upkeep
 from atrium_admin.rpc.admin_servicer import AdminServicer, AdminUseCases
 from atrium_admin.rpc.audit_servicer import AuditServicer, AuditUseCases
 from atrium_admin.rpc.authenticator import AdminAuthenticator
+from atrium_admin.rpc.directory_servicer import DirectoryServicer, DirectoryUseCases
 from atrium_admin.rpc.identity_servicer import IdentityServicer
 from atrium_admin.rpc.method_permissions import ProtoMethodPermissions
 from atrium_admin.settings import AdminSettings
@@ -137,7 +149,9 @@ def build(
     compile_policy = CompilePolicy(storage, CasbinEnforcer, max_tenants=settings.cached_tenants)
     signing = Signing(storage, AesGcmVault(secret_bytes(settings.secret)), clock, ids)
     uses = KeyUses(storage, clock)
-    authenticate = Authenticate(storage, compile_policy, signing, uses, log, clock)
+    key_sets = HttpxKeySets(clock, loopback_http=settings.oidc_loopback_http)
+    sign_in = SignIn(storage, changes, PyJwtOutsideTokens(key_sets), log, clock, ids)
+    authenticate = Authenticate(storage, compile_policy, signing, sign_in, uses, log, clock)
     exchange = ExchangeCredential(authenticate, signing)
     refresh_built_in_roles = RefreshBuiltInRoles(storage, changes, clock)
     bootstrap = BootstrapInstallation(storage, trail, log, clock, ids)
@@ -192,6 +206,16 @@ def build(
             export_audit_log=ExportAuditLog(storage, sign_checkpoints, trail),
         )
     )
+    rules = IdentityProviderRules(clock, loopback_http=settings.oidc_loopback_http)
+    directory = DirectoryServicer(
+        DirectoryUseCases(
+            create_identity_provider=CreateIdentityProvider(changes, rules, clock),
+            get_identity_provider=GetIdentityProvider(storage, trail),
+            list_identity_providers=ListIdentityProviders(storage, trail),
+            update_identity_provider=UpdateIdentityProvider(changes, rules),
+            delete_identity_provider=DeleteIdentityProvider(changes, rules),
+        )
+    )
     identity = IdentityServicer(exchange, signing, feed, log, ListErasedUsers(storage), clock)
 
     async def start() -> None:
@@ -206,6 +230,7 @@ def build(
         await feed.stop()
         await upkeep.stop()
         await uses.stop()
+        await key_sets.close()
         await log.close()
         await database.close()
 
@@ -217,6 +242,9 @@ def build(
             ),
             "atrium.admin.v1.AuditService": partial(
                 audit_service_pb2_grpc.add_AuditServiceServicer_to_server, auditing
+            ),
+            "atrium.admin.v1.DirectoryService": partial(
+                directory_service_pb2_grpc.add_DirectoryServiceServicer_to_server, directory
             ),
             "atrium.admin.v1.IdentityService": partial(
                 identity_service_pb2_grpc.add_IdentityServiceServicer_to_server, identity

@@ -39,5 +39,8 @@ class AdminSettings(Settings):
     policy_history_days: Annotated[int, Field(ge=0, le=36_500)] = 1_825
     """How many days back it is known who could do what; 0 for ever."""
 
+    oidc_loopback_http: bool = False
+    """True lets identity providers on this very machine speak plain http, to try one out."""
+
     log_json: bool = False
     """True writes logs as JSON, one object a line."""

@@ -21,6 +21,7 @@ from atrium.admin.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
     audit_service_pb2_grpc,
+    directory_service_pb2_grpc,
     identity_service_pb2_grpc,
 )
 from atrium_admin.bootstrap import MIGRATIONS, AdminApp
@@ -92,7 +93,9 @@ async def migrate_to(revision: str, database_url: str, *statements: Executable) 
 
 
 def settings_for(database_url: str, secret: bytes = TEST_SECRET) -> AdminSettings:
-    return AdminSettings(ATRIUM_SECRET=secret.hex(), database_url=database_url)
+    return AdminSettings(
+        ATRIUM_SECRET=secret.hex(), database_url=database_url, oidc_loopback_http=True
+    )
 
 
 @dataclass
@@ -108,6 +111,10 @@ class House:
     def admin(self, key: str | None = None, user: str | None = None) -> Any:
         channel = self.server.open_channel(self.key if key is None else key, user)
         return admin_service_pb2_grpc.AdminServiceStub(channel)
+
+    def directory(self, key: str | None = None) -> Any:
+        channel = self.server.open_channel(self.key if key is None else key)
+        return directory_service_pb2_grpc.DirectoryServiceStub(channel)
 
     def admin_as_service(self, name: str = "suite") -> Any:
         return admin_service_pb2_grpc.AdminServiceStub(self.server.open_service_channel(name))

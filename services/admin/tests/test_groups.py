@@ -115,7 +115,10 @@ async def test_a_mask_cannot_name_anything_else(house: House) -> None:
     )
     failure = await refused(house.admin().UpdateGroup(request))
     assert failure.reason == "UPDATE_MASK_UNKNOWN"
-    assert failure.metadata == {"path": "create_time", "allowed": "display_name, members, roles"}
+    assert failure.metadata == {
+        "path": "create_time",
+        "allowed": "display_name, members, roles, external_id",
+    }
 
 
 async def test_groups_come_in_pages_and_large_ones_make_shorter_pages(

@@ -97,7 +97,10 @@ async def test_a_mask_cannot_name_anything_else(house: House, path: str) -> None
     failure = await refused(house.admin().UpdateUser(request))
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT
     assert (failure.reason, failure.field) == ("UPDATE_MASK_UNKNOWN", "update_mask")
-    assert failure.metadata == {"path": path, "allowed": "display_name, email, roles, disabled"}
+    assert failure.metadata == {
+        "path": path,
+        "allowed": "display_name, email, roles, disabled, user_name, external_id",
+    }
     user = await house.admin().GetUser(pb.GetUserRequest(name="users/lin"))
     assert user.display_name == "lin"
 

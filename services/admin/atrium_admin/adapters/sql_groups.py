@@ -57,6 +57,7 @@ class SqlGroups:
                 id=group.id,
                 display_name=group.display_name,
                 create_time=group.create_time,
+                external_id=group.external_id,
             )
         )
         await self._add_members(tenant, group.id, group.members)
@@ -67,7 +68,7 @@ class SqlGroups:
         await self._session.execute(
             update(groups)
             .where(groups.c.tenant_id == tenant, groups.c.id == group.id)
-            .values(display_name=group.display_name)
+            .values(display_name=group.display_name, external_id=group.external_id)
         )
         ours = (group_members.c.tenant_id == tenant, group_members.c.group_id == group.id)
         before = set(await self._session.scalars(select(group_members.c.user_id).where(*ours)))
@@ -87,6 +88,20 @@ class SqlGroups:
         """Remove a group."""
         await self._session.execute(
             delete(groups).where(groups.c.tenant_id == tenant, groups.c.id == group)
+        )
+
+    async def add_member(self, tenant: str, group: str, user: str) -> None:
+        """Put a user into a group that they are not in."""
+        await self._add_members(tenant, group, (user,))
+
+    async def remove_member(self, tenant: str, group: str, user: str) -> None:
+        """Take a user out of a group."""
+        await self._session.execute(
+            delete(group_members).where(
+                group_members.c.tenant_id == tenant,
+                group_members.c.group_id == group,
+                group_members.c.user_id == user,
+            )
         )
 
     async def _add_members(self, tenant: str, group: str, members: Iterable[str]) -> None:
@@ -124,6 +139,7 @@ class SqlGroups:
                 members=tuple(sorted(members[row.id])),
                 roles=tuple(sorted(roles[row.id])),
                 create_time=row.create_time,
+                external_id=row.external_id,
             )
             for row in rows
         ]

@@ -13,6 +13,7 @@ from atrium_admin.adapters.sql_audit_lines import SqlAuditLines
 from atrium_admin.adapters.sql_checkpoints import SqlCheckpoints
 from atrium_admin.adapters.sql_erased_users import SqlErasedUsers
 from atrium_admin.adapters.sql_groups import SqlGroups
+from atrium_admin.adapters.sql_identity_providers import SqlIdentityProviders
 from atrium_admin.adapters.sql_policies import SqlPolicies
 from atrium_admin.adapters.sql_policy_history import SqlPolicyHistory
 from atrium_admin.adapters.sql_policy_leases import SqlPolicyLeases
@@ -31,6 +32,7 @@ class SqlUnitOfWork:
         self.tenants = SqlTenants(session)
         self.users = SqlUsers(session)
         self.groups = SqlGroups(session)
+        self.identity_providers = SqlIdentityProviders(session)
         self.roles = SqlRoles(session)
         self.api_keys = SqlApiKeys(session)
         self.policies = SqlPolicies(session)

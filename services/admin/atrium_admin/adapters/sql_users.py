@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Row, delete, insert, literal, select, union_all, update
+from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_ids import first_unknown
 from atrium_admin.adapters.tables import group_members, user_roles, users
 from atrium_admin.app.ports import Slice
-from atrium_admin.domain.users import Memberships, User, UserKind
+from atrium_admin.domain.users import Memberships, User, UserKind, user_name_key
 
 
 class SqlUsers:
@@ -21,14 +21,17 @@ class SqlUsers:
 
     async def get(self, tenant: str, user: str) -> User | None:
         """Return a user."""
-        found = await self._load(
-            (
-                await self._session.execute(
-                    select(users).where(users.c.tenant_id == tenant, users.c.id == user)
-                )
-            ).all()
+        return await self._first(users.c.tenant_id == tenant, users.c.id == user)
+
+    async def by_user_name(self, tenant: str, user_name: str) -> User | None:
+        """Return the user of this ``user_name``; upper and lower case are alike."""
+        return await self._first(
+            users.c.tenant_id == tenant, users.c.user_name_key == user_name_key(user_name)
         )
-        return found[0] if found else None
+
+    async def by_external_id(self, tenant: str, external_id: str) -> User | None:
+        """Return the user of this id in the outside directory."""
+        return await self._first(users.c.tenant_id == tenant, users.c.external_id == external_id)
 
     async def list_after(self, tenant: str, user: str, limit: int) -> Slice[User]:
         """Return up to ``limit`` users with greater ids, in their order."""
@@ -63,6 +66,7 @@ class SqlUsers:
                 email=user.email,
                 disabled=user.disabled,
                 create_time=user.create_time,
+                **_names(user),
             )
         )
         await self._add_roles(tenant, user.id, user.roles)
@@ -72,7 +76,12 @@ class SqlUsers:
         await self._session.execute(
             update(users)
             .where(users.c.tenant_id == tenant, users.c.id == user.id)
-            .values(display_name=user.display_name, email=user.email, disabled=user.disabled)
+            .values(
+                display_name=user.display_name,
+                email=user.email,
+                disabled=user.disabled,
+                **_names(user),
+            )
         )
         await self._session.execute(
             delete(user_roles).where(
@@ -115,6 +124,12 @@ class SqlUsers:
         if rows:
             await self._session.execute(insert(user_roles), rows)
 
+    async def _first(self, *conditions: ColumnElement[bool]) -> User | None:
+        # Users from before names were unique may share one; then the first id has it.
+        query = select(users).where(*conditions).order_by(users.c.id).limit(1)
+        found = await self._load((await self._session.execute(query)).all())
+        return found[0] if found else None
+
     async def _load(self, rows: Sequence[Row[tuple[object, ...]]]) -> list[User]:
         if not rows:
             return []
@@ -134,6 +149,17 @@ class SqlUsers:
                 roles=tuple(given[row.id]),
                 disabled=row.disabled,
                 create_time=row.create_time,
+                user_name=row.user_name,
+                external_id=row.external_id,
             )
             for row in rows
         ]
+
+
+def _names(user: User) -> dict[str, str]:
+    user_name = user.user_name or user.id
+    return {
+        "user_name": user_name,
+        "user_name_key": user_name_key(user_name),
+        "external_id": user.external_id,
+    }

@@ -54,6 +54,14 @@ users = Table(
     Column("email", String(320), nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("user_name", String(256), nullable=False),
+    # The same in the form in which it is compared.
+    Column("user_name_key", String(1024), nullable=False),
+    Column("external_id", String(256), nullable=False),
+    # Uniqueness is seen to under the tenant's lock: installations from before these columns may
+    # hold ids that differ in case alone.
+    Index("users_by_user_name", "tenant_id", "user_name_key"),
+    Index("users_by_external_id", "tenant_id", "external_id"),
 )
 
 groups = Table(
@@ -63,6 +71,8 @@ groups = Table(
     Column("id", String(128), primary_key=True),
     Column("display_name", String(200), nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+    Column("external_id", String(256), nullable=False),
+    Index("groups_by_external_id", "tenant_id", "external_id"),
 )
 
 roles = Table(
@@ -322,4 +332,48 @@ checkpoint_keys = Table(
     Column("kid", String(64), primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
+)
+
+identity_providers = Table(
+    "identity_providers",
+    metadata,
+    Column("tenant_id", ForeignKey("tenants.id"), primary_key=True),
+    Column("id", String(32), primary_key=True),
+    Column("display_name", String(200), nullable=False),
+    Column("issuer", String(512), nullable=False),
+    Column("audiences", JSON, nullable=False),
+    Column("jwks_uri", String(512), nullable=False),
+    Column("algorithms", JSON, nullable=False),
+    Column("user_claim", String(64), nullable=False),
+    Column("user_match", String(16), nullable=False),
+    Column("email_claim", String(64), nullable=False),
+    Column("name_claim", String(64), nullable=False),
+    Column("groups_claim", String(64), nullable=False),
+    Column("provision_users", Boolean, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    # A token's issuer names the tenant, so it serves one.
+    Index("identity_providers_by_issuer", "issuer", unique=True),
+)
+
+identity_provider_groups = Table(
+    "identity_provider_groups",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("provider_id", String(32), primary_key=True),
+    Column("claim_value", String(256), primary_key=True),
+    Column("group_id", String(128), nullable=False),
+    _of("identity_providers", "provider_id", cascade=True),
+    _of("groups", "group_id", cascade=True),
+)
+
+identity_provider_tokens = Table(
+    "identity_provider_tokens",
+    metadata,
+    Column("tenant_id", String(64), primary_key=True),
+    Column("provider_id", String(32), primary_key=True),
+    Column("user_id", String(128), primary_key=True),
+    Column("issued_at", UtcDateTime, nullable=False),
+    _of("identity_providers", "provider_id", cascade=True),
+    _of("users", "user_id", cascade=True),
 )

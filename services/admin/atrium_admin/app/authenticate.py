@@ -11,11 +11,13 @@ from atrium_admin.app.audit_log import AuditLog
 from atrium_admin.app.compile_policy import CompilePolicy
 from atrium_admin.app.key_uses import KeyUses
 from atrium_admin.app.ports import Storage, UnitOfWork
+from atrium_admin.app.sign_in import SignIn
 from atrium_admin.app.signing import Signing
 from atrium_admin.domain.api_keys import ApiKey, parse_credential
 from atrium_admin.domain.audit import AuditEvent, Decision
 from atrium_admin.domain.errors import (
     ApiKeyUnknown,
+    IdentityProviderDisabled,
     ImpersonationDenied,
     TenantNotFound,
     UserDisabled,
@@ -30,6 +32,7 @@ from atrium_shared.identity import (
     CredentialMalformed,
     TokenInvalid,
     is_internal_token,
+    is_outside_token,
 )
 from atrium_shared.principal import AllowSet
 
@@ -46,7 +49,8 @@ class Identity:
         actor: Name of the user who holds the credential.
         on_behalf_of: Name of the user for whom they call, or None.
         allow_set: What that user (without one, the actor) may do.
-        credential: Name of the key (``apiKeys/k1``), or :data:`DELEGATED`.
+        credential: Name of the key (``apiKeys/k1``) or of the identity provider
+            (``identityProviders/okta``), or :data:`DELEGATED`.
         until: When the credential itself ends; None when it does not by itself.
     """
 
@@ -79,12 +83,13 @@ class _Facts:
 
 
 class Authenticate:
-    """Checks API keys and internal tokens against the directory.
+    """Checks API keys, internal tokens and tokens of identity providers against the directory.
 
     Args:
         storage: The directory.
         compile_policy: Compiles what users may do.
         signing: Verifies internal tokens.
+        sign_in: Knows tokens of identity providers.
         uses: Notes when keys are used.
         log: Where refusals are written down.
         clock: Tells what is expired.
@@ -95,6 +100,7 @@ class Authenticate:
         storage: Storage,
         compile_policy: CompilePolicy,
         signing: Signing,
+        sign_in: SignIn,
         uses: KeyUses,
         log: AuditLog,
         clock: Clock,
@@ -102,6 +108,7 @@ class Authenticate:
         self._storage = storage
         self._compile = compile_policy
         self._signing = signing
+        self._sign_in = sign_in
         self._uses = uses
         self._log = log
         self._clock = clock
@@ -112,13 +119,13 @@ class Authenticate:
         """Return who calls.
 
         Args:
-            credential: An API key or an internal token.
+            credential: An API key, an internal token or a token of an identity provider.
             on_behalf_of: The end user named beside it, ``users/lin`` or ``lin``, or None.
             audiences: Names of the services that were called with it; a token must be meant for
                 one of them.
 
         Raises:
-            CredentialMalformed: It is neither, or the user's name is none.
+            CredentialMalformed: It is none of these, or the user's name is none.
             ApiKeyUnknown: No key has this id and secret.
             ApiKeyExpired: Its time is over.
             ApiKeyRevoked: It was revoked.
@@ -127,12 +134,15 @@ class Authenticate:
             UserDisabled: The actor, or the user for whom they call, is disabled.
             ImpersonationDenied: The actor may not act for that user.
             UserNotFound: There is no such user.
+            AtriumError: A token of an identity provider is refused; see :class:`SignIn`.
         """
         user = _user_id(on_behalf_of)
         if credential.startswith(API_KEY_PREFIX):
             return await self._by_key(credential, user)
         if is_internal_token(credential):
             return await self._by_token(credential, user, audiences)
+        if is_outside_token(credential):
+            return await self._by_outside_token(credential, user)
         raise CredentialMalformed("The credential is neither an API key nor a token.")
 
     async def delegated(self, tenant: str, actor: str, on_behalf_of: str | None) -> Identity:
@@ -186,7 +196,9 @@ class Authenticate:
         )
         key = None
         async with self._storage.read() as uow:
-            if claim.credential != DELEGATED:
+            if claim.credential.startswith("identityProviders/"):
+                await _require_connected(uow, claim)
+            elif claim.credential != DELEGATED:
                 key = await uow.api_keys.get(id_of("apiKeys", claim.credential) or "")
                 if key is None:
                     raise ApiKeyUnknown
@@ -196,6 +208,13 @@ class Authenticate:
         if user is not None and user != claim.on_behalf_of:
             # A token speaks for whom it was made; it cannot be turned to somebody else.
             await self._refuse(claim, ImpersonationDenied(claims.actor, user_name(user)))
+        return await self._identify(claim, facts)
+
+    async def _by_outside_token(self, token: str, user: str | None) -> Identity:
+        signed_in = await self._sign_in(token)
+        claim = _Claim(signed_in.tenant, signed_in.user, user, signed_in.provider, signed_in.until)
+        async with self._storage.read() as uow:
+            facts = await _look_up(uow, claim)
         return await self._identify(claim, facts)
 
     async def _identify(self, claim: _Claim, facts: _Facts) -> Identity:
@@ -240,6 +259,18 @@ class Authenticate:
         )
         await self._log.append([(claim.tenant, event)])
         raise error
+
+
+async def _require_connected(uow: UnitOfWork, claim: _Claim) -> None:
+    """Refuse an internal token behind which stood a token of an identity provider that went.
+
+    Raises:
+        IdentityProviderDisabled: It was disabled or removed meanwhile.
+    """
+    provider_id = id_of("identityProviders", claim.credential) or ""
+    provider = await uow.identity_providers.get(claim.tenant, provider_id)
+    if provider is None or provider.disabled:
+        raise IdentityProviderDisabled(claim.credential)
 
 
 async def _look_up(uow: UnitOfWork, claim: _Claim) -> _Facts:

@@ -30,7 +30,8 @@ class Change:
 
     Attributes:
         uow: Its transaction.
-        event: Its line in the audit log, written at the end.
+        event: Its line in the audit log, written at the end; what comes to light on the way may be put
+            into it.
         version: Version of the change, once it is committed; None when nothing needed telling.
     """
 
@@ -43,6 +44,7 @@ class Change:
         self.users: set[str] = set()
         self.roles: set[str] = set()
         self.groups: set[str] = set()
+        self.everyone = False
 
     def affects_users(self, users: Iterable[str]) -> None:
         """Say that what these users may do changes."""
@@ -63,6 +65,11 @@ class Change:
         """
         self.affects_users(members)
         self.groups.add(group)
+
+    def affects_everyone(self) -> None:
+        """Say that any user's credential may work no longer, or give something else."""
+        self.keys = True
+        self.everyone = True
 
     def ends_key_of(self, user: str) -> None:
         """Say that a key of this user works no longer. No permission changes by that."""
@@ -145,6 +152,8 @@ class Changes:
 
 async def _users_to_name(uow: UnitOfWork, tenant: str, change: Change) -> list[str] | None:
     """Return all whom a change concerns; None when they are too many."""
+    if change.everyone:
+        return None
     users = set(change.users)
     if change.roles:
         # Who holds a role has it directly, through a group, or because another role inherits it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.references import resolve_roles, resolve_users
 from atrium_admin.domain.errors import GroupExists
-from atrium_admin.domain.names import display_text, group_name
+from atrium_admin.domain.names import display_text, group_name, require_one_line
 from atrium_admin.domain.users import Group, GroupDraft
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal
@@ -26,7 +26,7 @@ class CreateGroup:
             UserNotFound: A member does not exist.
             RoleNotFound: A role does not exist.
             LastAdmin: A role that denies would lock out the last administrator.
-            FieldInvalid: The display name is malformed.
+            FieldInvalid: A text is malformed.
         """
         tenant = principal.tenant
         name = group_name(group_id)
@@ -42,6 +42,7 @@ class CreateGroup:
                 members=await resolve_users(uow, tenant, draft.members, field="group.members"),
                 roles=await resolve_roles(uow, tenant, draft.roles, field="group.roles"),
                 create_time=self._clock.now(),
+                external_id=require_one_line(draft.external_id, field="group.external_id"),
             )
             await uow.groups.add(tenant, group)
             change.affects_group(group_id, group.members)

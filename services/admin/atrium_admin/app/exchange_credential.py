@@ -62,7 +62,7 @@ class ExchangeCredential:
         """Return a token for a credential. It never outlives the credential.
 
         Args:
-            credential: An API key or an internal token.
+            credential: An API key, an internal token or a token of an identity provider.
             on_behalf_of: The end user named beside it, or None.
             accepted_by: Services that were called with the credential.
             audiences: Services that the new token is for.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from atrium_admin.domain.administration import Administration
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision
+from atrium_admin.domain.identity_providers import IdentityProvider
+from atrium_admin.domain.identity_tokens import Header
 from atrium_admin.domain.past_policy import PastPolicy, PolicyVersion
 from atrium_admin.domain.pseudonyms import Pseudonym
 from atrium_admin.domain.roles import Role
@@ -89,6 +91,14 @@ class Users(Protocol):
         """Return one of the ids that is no user, or None when all are."""
         ...
 
+    async def by_user_name(self, tenant: str, user_name: str) -> User | None:
+        """Return the user of this ``user_name``; upper and lower case are alike."""
+        ...
+
+    async def by_external_id(self, tenant: str, external_id: str) -> User | None:
+        """Return the user of this id in the outside directory."""
+        ...
+
     async def is_disabled(self, tenant: str, user: str) -> bool | None:
         """Say whether a user is disabled; None when there is none."""
         ...
@@ -137,6 +147,52 @@ class Groups(Protocol):
 
     async def remove(self, tenant: str, group: str) -> None:
         """Remove a group."""
+        ...
+
+    async def add_member(self, tenant: str, group: str, user: str) -> None:
+        """Put a user into a group that they are not in."""
+        ...
+
+    async def remove_member(self, tenant: str, group: str, user: str) -> None:
+        """Take a user out of a group."""
+        ...
+
+
+class IdentityProviders(Protocol):
+    """Identity providers of all tenants."""
+
+    async def get(self, tenant: str, provider: str) -> IdentityProvider | None:
+        """Return an identity provider."""
+        ...
+
+    async def by_issuer(self, issuer: str) -> IdentityProvider | None:
+        """Return the identity provider of any tenant: a token's issuer names the tenant."""
+        ...
+
+    async def list_after(self, tenant: str, provider: str, limit: int) -> Slice[IdentityProvider]:
+        """Return up to ``limit`` identity providers with greater ids, in their order."""
+        ...
+
+    async def add(self, provider: IdentityProvider) -> None:
+        """Store a new identity provider; the groups of its mapping are there already."""
+        ...
+
+    async def replace(self, provider: IdentityProvider) -> None:
+        """Store a changed identity provider; the groups of its mapping are there already."""
+        ...
+
+    async def remove(self, tenant: str, provider: str) -> None:
+        """Remove an identity provider, but not the groups of its mapping."""
+        ...
+
+    async def last_token_of(self, tenant: str, provider: str, user: str) -> datetime | None:
+        """Return when the newest token was issued that a user came with; None before the first."""
+        ...
+
+    async def set_last_token_of(
+        self, tenant: str, provider: str, user: str, issued_at: datetime
+    ) -> None:
+        """Remember when the newest token was issued that a user came with."""
         ...
 
 
@@ -619,6 +675,11 @@ class UnitOfWork(Protocol):
         ...
 
     @property
+    def identity_providers(self) -> IdentityProviders:
+        """Identity providers."""
+        ...
+
+    @property
     def roles(self) -> Roles:
         """Roles."""
         ...
@@ -738,4 +799,29 @@ class MethodPermissions(Protocol):
 
     def of(self, action: str) -> str | None:
         """Return what ``knowledge.Ask`` needs, ``knowledge.answers:ask``; None when unknown."""
+        ...
+
+
+class OutsideTokens(Protocol):
+    """Reads and verifies tokens (JWT, RFC 7519) of identity providers."""
+
+    def read_header(self, token: str) -> Header:
+        """Return what a token says of itself; nothing is verified.
+
+        Raises:
+            TokenInvalid: It cannot be read, or is no token for a caller.
+        """
+        ...
+
+    async def verify(
+        self, token: str, header: Header, provider: IdentityProvider
+    ) -> Mapping[str, object]:
+        """Return the claims of a token whose signature fits a key of the provider's issuer.
+
+        Raises:
+            TokenAlgorithmRefused: The provider does not take its algorithm.
+            TokenKeyUnknown: The issuer publishes no such key.
+            TokenInvalid: The signature does not fit.
+            IdentityProviderUnreachable: The issuer's keys cannot be had.
+        """
         ...

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from atrium_admin.app.ports import UnitOfWork
-from atrium_admin.domain.errors import RoleNotFound, UserNotFound
-from atrium_admin.domain.names import id_of
+from atrium_admin.domain.errors import (
+    ExternalIdTaken,
+    RoleNotFound,
+    UserNameTaken,
+    UserNotFound,
+)
+from atrium_admin.domain.names import id_of, is_id
 from atrium_admin.domain.roles import DEFAULT_ROLE
+from atrium_admin.domain.users import User
+from atrium_shared.clock import Ids
 from atrium_shared.errors import NotFound
 
 
@@ -58,6 +65,29 @@ async def user_roles(
         RoleNotFound: One does not exist.
     """
     return await resolve_roles(uow, tenant, names, field=field) or (DEFAULT_ROLE,)
+
+
+async def free_user_id(uow: UnitOfWork, tenant: str, wanted: str, ids: Ids) -> str:
+    """Return ``wanted`` when it can be the id of a new user, else a new id."""
+    if is_id(wanted) and await uow.users.get(tenant, wanted) is None:
+        return wanted
+    return ids.new("u")
+
+
+async def require_free_names(uow: UnitOfWork, tenant: str, user: User) -> None:
+    """Refuse a user whose name or external id is another's. The tenant must be locked.
+
+    Raises:
+        UserNameTaken: Another user has the user name.
+        ExternalIdTaken: Another user has the external id.
+    """
+    holder = await uow.users.by_user_name(tenant, user.user_name)
+    if holder is not None and holder.id != user.id:
+        raise UserNameTaken(user.user_name, holder.name)
+    if user.external_id:
+        holder = await uow.users.by_external_id(tenant, user.external_id)
+        if holder is not None and holder.id != user.id:
+            raise ExternalIdTaken(user.external_id, holder.name)
 
 
 async def _resolve(

@@ -111,6 +111,35 @@ class EraseSelf(Conflict):
         super().__init__(f"{user!r} is who asks. Let another administrator erase you.", user=user)
 
 
+class UserNameTaken(Conflict):
+    """Another user signs in under this name."""
+
+    reason = "USER_NAME_TAKEN"
+
+    def __init__(self, user_name: str, user: str) -> None:
+        super().__init__(
+            f"User name {user_name!r} belongs to {user!r}; upper and lower case are alike. "
+            "Choose another.",
+            field="user.user_name",
+            user_name=user_name,
+            user=user,
+        )
+
+
+class ExternalIdTaken(Conflict):
+    """Another user has this id in the outside directory."""
+
+    reason = "EXTERNAL_ID_TAKEN"
+
+    def __init__(self, external_id: str, user: str) -> None:
+        super().__init__(
+            f"External id {external_id!r} belongs to {user!r}. Choose another.",
+            field="user.external_id",
+            external_id=external_id,
+            user=user,
+        )
+
+
 class GroupNotFound(NotFound):
     """No such group in the caller's tenant."""
 
@@ -360,6 +389,168 @@ class CheckpointInvalid(Invalid):
             "ListAuditCheckpoints gave it.",
             field="checkpoint",
             problem=problem,
+        )
+
+
+class IdentityProviderNotFound(NotFound):
+    """No such identity provider in the caller's tenant."""
+
+    reason = "IDENTITY_PROVIDER_NOT_FOUND"
+
+    def __init__(self, identity_provider: str) -> None:
+        super().__init__(
+            f"Identity provider {identity_provider!r} does not exist.",
+            identity_provider=identity_provider,
+        )
+
+
+class IdentityProviderExists(Conflict):
+    """The identity provider's id is taken."""
+
+    reason = "IDENTITY_PROVIDER_EXISTS"
+
+    def __init__(self, identity_provider: str) -> None:
+        super().__init__(
+            f"Identity provider {identity_provider!r} exists already. Update it, or choose "
+            "another id.",
+            field="identity_provider_id",
+            identity_provider=identity_provider,
+        )
+
+
+class IssuerTaken(Conflict):
+    """Another identity provider has this issuer; whose is not told."""
+
+    reason = "ISSUER_TAKEN"
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(
+            f"Issuer {issuer!r} is connected already. An issuer serves one tenant, by one "
+            "identity provider; ask the operator of this installation if it is yours.",
+            field="identity_provider.issuer",
+            issuer=issuer,
+        )
+
+
+class IssuerUnknown(Unauthenticated):
+    """No tenant has connected the issuer of this token."""
+
+    reason = "ISSUER_UNKNOWN"
+
+    def __init__(self, issuer: str) -> None:
+        super().__init__(
+            f"The token comes from {issuer!r}, which no tenant has connected. Ask your "
+            "administrator to make an identity provider for it.",
+            issuer=issuer,
+        )
+
+
+class IdentityProviderDisabled(Unauthenticated):
+    """Tokens of this identity provider are refused for now, or it was removed."""
+
+    reason = "IDENTITY_PROVIDER_DISABLED"
+
+    def __init__(self, identity_provider: str) -> None:
+        super().__init__(
+            f"Identity provider {identity_provider!r} is disabled or was removed. Ask your "
+            "administrator.",
+            identity_provider=identity_provider,
+        )
+
+
+class IdentityProviderUnreachable(Unavailable):
+    """The issuer's keys cannot be had now."""
+
+    reason = "IDENTITY_PROVIDER_UNREACHABLE"
+
+    def __init__(self, identity_provider: str, cause: str) -> None:
+        super().__init__(
+            f"The keys of identity provider {identity_provider!r} cannot be had: {cause}. Try "
+            "again; if it stays, see that its issuer and JWKS URI are right and can be reached.",
+            identity_provider=identity_provider,
+            cause=cause,
+        )
+
+
+class TokenAlgorithmRefused(Unauthenticated):
+    """The token is signed in a way that is not accepted, or not at all."""
+
+    reason = "TOKEN_ALGORITHM_REFUSED"
+
+    def __init__(self, algorithm: str, allowed: Sequence[str]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(
+            f"The token is signed with {algorithm!r}; expected one of: {listed}.",
+            algorithm=algorithm,
+            allowed=listed,
+        )
+
+
+class TokenKeyUnknown(Unauthenticated):
+    """The issuer publishes no key of this id that fits the token's algorithm."""
+
+    reason = "TOKEN_KEY_UNKNOWN"
+
+    def __init__(self, identity_provider: str, kid: str) -> None:
+        super().__init__(
+            f"Identity provider {identity_provider!r} has no key {kid!r} for this token. If the "
+            "issuer has just changed its keys, try again in a minute.",
+            identity_provider=identity_provider,
+            kid=kid,
+        )
+
+
+class TokenAudienceWrong(Unauthenticated):
+    """The token is meant for somebody else."""
+
+    reason = "TOKEN_AUDIENCE_WRONG"
+
+    def __init__(self, identity_provider: str, audiences: Sequence[str]) -> None:
+        listed = ", ".join(audiences)
+        super().__init__(
+            f"The token is meant for others; expected one of these audiences: {listed}.",
+            identity_provider=identity_provider,
+            audiences=listed,
+        )
+
+
+class TokenNotYetValid(Unauthenticated):
+    """The token's time has not come."""
+
+    reason = "TOKEN_NOT_YET_VALID"
+
+    def __init__(self, begin: datetime) -> None:
+        super().__init__(
+            f"The token is not valid before {begin.isoformat()}. See that the clocks of the "
+            "issuer and of this installation agree.",
+            begin_time=begin.isoformat(),
+        )
+
+
+class TokenClaimInvalid(Unauthenticated):
+    """A claim of the token is missing or has another form."""
+
+    reason = "TOKEN_CLAIM_INVALID"
+
+    def __init__(self, claim: str, expected: str) -> None:
+        super().__init__(
+            f"Claim {claim!r} of the token must be {expected}. See what the issuer puts into it.",
+            claim=claim,
+            expected=expected,
+        )
+
+
+class UserNotProvisioned(Unauthenticated):
+    """The token is right, but the directory knows no such user."""
+
+    reason = "USER_NOT_PROVISIONED"
+
+    def __init__(self, identity_provider: str, user: str) -> None:
+        super().__init__(
+            f"The directory has no user for {user!r}, and identity provider "
+            f"{identity_provider!r} makes none. Ask your administrator.",
+            identity_provider=identity_provider,
+            user=user,
         )
 
 

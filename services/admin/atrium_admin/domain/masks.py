@@ -7,14 +7,22 @@ from collections.abc import Sequence
 from atrium_admin.domain.errors import UpdateMaskUnknown
 
 
-def resolve_mask(paths: Sequence[str], allowed: Sequence[str]) -> frozenset[str]:
+def resolve_mask(
+    paths: Sequence[str], allowed: Sequence[str], *, named_only: Sequence[str] = ()
+) -> frozenset[str]:
     """Return the fields to change: those named, or all when none is named or by ``*``.
+
+    Args:
+        paths: The mask.
+        allowed: Fields that can be changed.
+        named_only: Those among them that must be named: they came later, and who does not know
+            them must not empty them.
 
     Raises:
         UpdateMaskUnknown: A path names no field that can be changed.
     """
     if not paths or list(paths) == ["*"]:
-        return frozenset(allowed)
+        return frozenset(allowed).difference(named_only)
     for path in paths:
         if path not in allowed:
             raise UpdateMaskUnknown(path, allowed)

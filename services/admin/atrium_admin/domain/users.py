@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from unicodedata import normalize
 
 from atrium_admin.domain.names import group_name, user_name
 
@@ -28,6 +29,8 @@ class User:
         roles: Ids of the roles given directly, sorted.
         disabled: Whether the user may do nothing for now.
         create_time: When it was made.
+        user_name: Under which they sign in elsewhere; "" stands for the id.
+        external_id: Id in the outside directory, or "".
     """
 
     id: str
@@ -37,6 +40,8 @@ class User:
     roles: tuple[str, ...]
     disabled: bool
     create_time: datetime
+    user_name: str = ""
+    external_id: str = ""
 
     @property
     def name(self) -> str:
@@ -57,6 +62,13 @@ class UserDraft:
     email: str = ""
     roles: tuple[str, ...] = ()
     disabled: bool = False
+    user_name: str = ""
+    external_id: str = ""
+
+
+def user_name_key(user_name: str) -> str:
+    """Return the form in which user names are compared: upper and lower case are alike."""
+    return normalize("NFC", normalize("NFC", user_name).casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,7 @@ class Group:
         members: Ids of users, sorted.
         roles: Ids of roles, sorted.
         create_time: When it was made.
+        external_id: Id in the outside directory, or "".
     """
 
     id: str
@@ -76,6 +89,7 @@ class Group:
     members: tuple[str, ...]
     roles: tuple[str, ...]
     create_time: datetime
+    external_id: str = ""
 
     @property
     def name(self) -> str:
@@ -95,6 +109,7 @@ class GroupDraft:
     display_name: str = ""
     members: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    external_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

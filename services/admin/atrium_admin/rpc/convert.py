@@ -146,6 +146,8 @@ def user_draft(user: admin_pb2.User) -> UserDraft:
         email=user.email,
         roles=tuple(user.roles),
         disabled=user.disabled,
+        user_name=user.user_name,
+        external_id=user.external_id,
     )
 
 
@@ -160,13 +162,18 @@ def user_to_proto(user: User) -> admin_pb2.User:
         disabled=user.disabled,
         create_time=time_to_proto(user.create_time),
         email=user.email,
+        user_name=user.user_name or user.id,
+        external_id=user.external_id,
     )
 
 
 def group_draft(group: admin_pb2.Group) -> GroupDraft:
     """Return what a request says about a group."""
     return GroupDraft(
-        display_name=group.display_name, members=tuple(group.members), roles=tuple(group.roles)
+        display_name=group.display_name,
+        members=tuple(group.members),
+        roles=tuple(group.roles),
+        external_id=group.external_id,
     )
 
 
@@ -178,6 +185,7 @@ def group_to_proto(group: Group) -> admin_pb2.Group:
         members=map(user_name, group.members),
         roles=map(role_name, group.roles),
         create_time=time_to_proto(group.create_time),
+        external_id=group.external_id,
     )
 
 
