@@ -15,7 +15,11 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 
-from atrium.admin.v1 import admin_service_pb2_grpc, audit_service_pb2_grpc
+from atrium.admin.v1 import (
+    admin_service_pb2_grpc,
+    audit_service_pb2_grpc,
+    directory_service_pb2_grpc,
+)
 from atrium.gateway.v1 import gateway_service_pb2_grpc
 from atrium.knowledge.v1 import (
     conversation_service_pb2_grpc,
@@ -43,10 +47,10 @@ Progress = TypeVar("Progress", bound=Message)
 class AtriumClient:
     """One tenant's way to an installation, for one user or service.
 
-    The generated stubs are at hand as ``admin``, ``audit``, ``gateway``, ``catalog``,
-    ``knowledge``, ``conversations``, ``evaluations`` and ``operations``; the methods below
-    save work that every caller would repeat. Stubs raise ``grpc.aio.AioRpcError``; wrap calls in
-    :func:`readable_errors` for :class:`AtriumCallError`.
+    The generated stubs are at hand as ``admin``, ``audit``, ``directory``, ``gateway``,
+    ``catalog``, ``knowledge``, ``conversations``, ``evaluations`` and ``operations``; the methods
+    below save work that every caller would repeat. Stubs raise ``grpc.aio.AioRpcError``; wrap
+    calls in :func:`readable_errors` for :class:`AtriumCallError`.
 
     Args:
         credential: API key (``atr_...``) or token.
@@ -80,6 +84,9 @@ class AtriumClient:
         )
         self.audit: audit_service_pb2_grpc.AuditServiceAsyncStub = (
             audit_service_pb2_grpc.AuditServiceStub(channel)
+        )
+        self.directory: directory_service_pb2_grpc.DirectoryServiceAsyncStub = (
+            directory_service_pb2_grpc.DirectoryServiceStub(channel)
         )
         self.gateway: gateway_service_pb2_grpc.ModelGatewayAsyncStub = (
             gateway_service_pb2_grpc.ModelGatewayStub(channel)

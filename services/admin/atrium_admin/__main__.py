@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from atrium_admin.bootstrap import build
 from atrium_admin.settings import AdminSettings
 from atrium_shared.errors import AtriumError
+from atrium_shared.http_server import HttpServer
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
@@ -34,7 +39,32 @@ async def serve(settings: AdminSettings) -> None:
         audit=admin.audit,
         service=ServiceIdentity("admin", secret_bytes(settings.secret)),
     )
-    await serve_until_signal(server)
+    http = HttpServer(
+        Starlette(routes=[Mount("/scim", admin.scim)]), _listen(settings.http_address)
+    )
+    await http.start()
+    try:
+        await serve_until_signal(server)
+    finally:
+        await http.stop()
+
+
+def _listen(address: str) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        ServerMisconfigured: The address cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family)
+    except (OSError, ValueError) as error:
+        raise ServerMisconfigured(
+            f"ADMIN_HTTP_ADDRESS is {address!r}, expected HOST:PORT of this machine that no other "
+            f"program listens on ({error})."
+        ) from error
 
 
 async def issue_key(settings: AdminSettings, tenant: str, user: str) -> None:

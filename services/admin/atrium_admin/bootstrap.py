@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from starlette.applications import Starlette
+
 from atrium.admin.v1 import (
     admin_service_pb2_grpc,
     audit_service_pb2_grpc,
@@ -45,6 +47,7 @@ from atrium_admin.app.delete_user import DeleteUser
 from atrium_admin.app.erase_user import EraseUser
 from atrium_admin.app.exchange_credential import ExchangeCredential
 from atrium_admin.app.explain_permission import ExplainPermission
+from atrium_admin.app.find_in_directory import FindGroups, FindUsers
 from atrium_admin.app.issue_key import IssueKey
 from atrium_admin.app.key_uses import KeyUses
 from atrium_admin.app.list_api_keys import ListApiKeys
@@ -77,6 +80,7 @@ from atrium_admin.rpc.authenticator import AdminAuthenticator
 from atrium_admin.rpc.directory_servicer import DirectoryServicer, DirectoryUseCases
 from atrium_admin.rpc.identity_servicer import IdentityServicer
 from atrium_admin.rpc.method_permissions import ProtoMethodPermissions
+from atrium_admin.scim.routes import ScimEndpoints, ScimUseCases
 from atrium_admin.settings import AdminSettings
 from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
@@ -101,6 +105,7 @@ class AdminApp:
         forget_old_policies: Drops the history of policies beyond its days.
         compile_policy: Compiles allow-sets.
         feed: Tells who caches permissions what changed.
+        scim: SCIM over HTTP, to be mounted at ``/scim``.
     """
 
     service_app: ServiceApp
@@ -113,6 +118,7 @@ class AdminApp:
     forget_old_policies: ForgetOldPolicies
     compile_policy: CompilePolicy
     feed: PolicyFeed
+    scim: Starlette
 
 
 def build(
@@ -155,22 +161,26 @@ def build(
     exchange = ExchangeCredential(authenticate, signing)
     refresh_built_in_roles = RefreshBuiltInRoles(storage, changes, clock)
     bootstrap = BootstrapInstallation(storage, trail, log, clock, ids)
+    create_user, update_user = CreateUser(changes, clock), UpdateUser(changes)
+    get_user, delete_user = GetUser(storage, trail), DeleteUser(changes)
+    create_group, update_group = CreateGroup(changes, clock), UpdateGroup(changes)
+    get_group, delete_group = GetGroup(storage, trail), DeleteGroup(changes)
     admin = AdminServicer(
         AdminUseCases(
             bootstrap=bootstrap,
             create_tenant=CreateTenant(storage, trail, clock, ids),
             get_tenant=GetTenant(storage, trail),
             list_tenants=ListTenants(storage, trail),
-            create_user=CreateUser(changes, clock),
-            get_user=GetUser(storage, trail),
+            create_user=create_user,
+            get_user=get_user,
             list_users=ListUsers(storage, trail),
-            update_user=UpdateUser(changes),
-            delete_user=DeleteUser(changes),
-            create_group=CreateGroup(changes, clock),
-            get_group=GetGroup(storage, trail),
+            update_user=update_user,
+            delete_user=delete_user,
+            create_group=create_group,
+            get_group=get_group,
             list_groups=ListGroups(storage, trail),
-            update_group=UpdateGroup(changes),
-            delete_group=DeleteGroup(changes),
+            update_group=update_group,
+            delete_group=delete_group,
             create_role=CreateRole(changes, clock),
             get_role=GetRole(storage, trail),
             list_roles=ListRoles(storage, trail),
@@ -205,6 +215,25 @@ def build(
             list_audit_checkpoints=ListAuditCheckpoints(storage, signing, trail),
             export_audit_log=ExportAuditLog(storage, sign_checkpoints, trail),
         )
+    )
+    authenticator = AdminAuthenticator(exchange, feed, clock, served)
+    scim = ScimEndpoints(
+        ScimUseCases(
+            find_users=FindUsers(storage, trail),
+            get_user=get_user,
+            create_user=create_user,
+            update_user=update_user,
+            delete_user=delete_user,
+            find_groups=FindGroups(storage, trail),
+            get_group=get_group,
+            create_group=create_group,
+            update_group=update_group,
+            delete_group=delete_group,
+        ),
+        authenticator,
+        trail,
+        log,
+        ids,
     )
     rules = IdentityProviderRules(clock, loopback_http=settings.oidc_loopback_http)
     directory = DirectoryServicer(
@@ -255,7 +284,7 @@ def build(
     )
     return AdminApp(
         service_app=service_app,
-        authenticator=AdminAuthenticator(exchange, feed, clock, served),
+        authenticator=authenticator,
         audit=LocalAuditSink(log, clock),
         bootstrap=bootstrap,
         issue_key=IssueKey(changes, clock, ids),
@@ -264,4 +293,5 @@ def build(
         forget_old_policies=forget,
         compile_policy=compile_policy,
         feed=feed,
+        scim=scim.app(),
     )

@@ -15,7 +15,7 @@ from atrium.admin.v1 import admin_pb2
 from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium.admin.v1 import directory_service_pb2 as directory
 from atrium.admin.v1 import identity_service_pb2 as ids
-from atrium_shared.identity import IdentityClient, ServiceIdentity
+from atrium_shared.identity import IdentityClient, ServiceIdentity, allow_set_from_proto
 from atrium_shared.testing import TEST_SECRET
 from atrium_shared.testing_issuer import AUDIENCE, TestIssuer, running_issuer
 
@@ -72,7 +72,8 @@ async def refused_token(house: House, token: str) -> Failure:
 
 
 def may(response: ids.ExchangeCredentialResponse, resource: str) -> bool:
-    return any(grant.resource == resource for grant in response.allow_set.grants)
+    grants = allow_set_from_proto(response.allow_set).grants
+    return any(grant.resource == resource for grant in grants)
 
 
 async def sign_ins(house: House) -> list[tuple[str, str, str]]:

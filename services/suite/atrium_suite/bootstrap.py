@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from pydantic import SecretStr
+from starlette.types import ASGIApp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_delay, wait_fixed
 
 import atrium_admin.bootstrap
@@ -22,12 +23,13 @@ from atrium_knowledge.adapters.gateway_client import (
     GatewayReader,
 )
 from atrium_knowledge.settings import KnowledgeSettings
+from atrium_shared.http_server import HttpServer
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServiceApp
 from atrium_shared.settings import secret_bytes
-from atrium_suite.http import HttpServer, Readiness, build_http
+from atrium_suite.http import Readiness, build_http
 from atrium_suite.installation import StateDir
 from atrium_suite.listening import address_of, listen
 from atrium_suite.settings import SuiteSettings, load_service_settings
@@ -48,6 +50,7 @@ class Suite:
         self._state = StateDir(settings.state_dir)
         self._running = AsyncExitStack()
         self._apps: Sequence[ServiceApp] = ()
+        self._mounted: dict[str, ASGIApp] = {}
         self._serving = False
         self.address = settings.address
         """Where gRPC listens, ``host:port``."""
@@ -86,7 +89,7 @@ class Suite:
             # no network to blame.
             self._channel = await stack.enter_async_context(open_channel(_loopback(self.address)))
             await self._start_services(secret, stack)
-            http = HttpServer(build_http(self.readiness), http_listener)
+            http = HttpServer(build_http(self.readiness, self._mounted), http_listener)
             await http.start()
             stack.push_async_callback(http.stop)
             self._serving = True
@@ -175,6 +178,7 @@ class Suite:
             delegation=admin.authenticator,
             role_holders=AdminRoleHolders(self._channel),
         )
+        self._mounted = {"/scim": admin.scim}
         self._apps = (admin.service_app, gateway, knowledge)
         await jobs.start()
         stack.push_async_callback(jobs.close)

@@ -1,18 +1,15 @@
-"""The suite's HTTP side: is it alive, is it ready, what does it count."""
+"""The suite's HTTP side: is it alive, is it ready, what does it count, and what services add."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
 
 from atrium_shared.rpc.server import PartState
 from atrium_shared.telemetry import METRICS_CONTENT_TYPE, metrics_text
@@ -41,11 +38,14 @@ class Readiness:
         return tuple(part.name for part in self.parts if part.state == "STARTING")
 
 
-def build_http(readiness: Callable[[], Awaitable[Readiness]]) -> Starlette:
+def build_http(
+    readiness: Callable[[], Awaitable[Readiness]], mounted: Mapping[str, ASGIApp] | None = None
+) -> Starlette:
     """Return the application.
 
     Args:
         readiness: Asked at each ``/readyz``.
+        mounted: Path -> application of a service, such as ``/scim``.
     """
 
     async def alive(_: Request) -> Response:
@@ -69,51 +69,6 @@ def build_http(readiness: Callable[[], Awaitable[Readiness]]) -> Starlette:
             Route("/healthz", alive),
             Route("/readyz", ready),
             Route("/metrics", metrics),
+            *(Mount(path, app) for path, app in (mounted or {}).items()),
         ]
     )
-
-
-class HttpServer:
-    """Serves an application on a bound socket, in the running loop.
-
-    Args:
-        app: The application.
-        listener: Bound socket; closed at the end.
-    """
-
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
-        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
-        self._server = _Server(config)
-        self._listener = listener
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to answer."""
-        self._task = asyncio.create_task(self._server.serve([self._listener]), name="http")
-        started = asyncio.create_task(self._server.listening.wait())
-        await asyncio.wait({self._task, started}, return_when=asyncio.FIRST_COMPLETED)
-        started.cancel()
-        if self._task.done():
-            self._task.result()
-
-    async def stop(self) -> None:
-        """Answer what is under way, then stop."""
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-        self._listener.close()
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        # Signals stop the suite as a whole, not this part of it.
-        yield

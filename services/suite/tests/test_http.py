@@ -3,8 +3,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from atrium_shared.http_server import HttpServer
 from atrium_shared.rpc.server import PartState
-from atrium_suite.http import HttpServer, Readiness, build_http
+from atrium_suite.http import Readiness, build_http
 from atrium_suite.listening import address_of, listen
 
 READY = PartState("models/encoder", "READY")

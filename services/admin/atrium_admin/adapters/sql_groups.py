@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_ids import fit, portions
@@ -48,6 +48,23 @@ class SqlGroups:
         rows = (await self._session.execute(query)).all()
         count = fit([row.members for row in rows[:limit]], max_members)
         return Slice(await self._load(rows[:count]), len(rows) > count)
+
+    async def find(
+        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+    ) -> tuple[int, list[Group]]:
+        """Count the groups whose attribute has a value, and return part of them by id."""
+        name = groups.c.display_name
+        conditions = {
+            "": (),
+            "id": (groups.c.id == value,),
+            # SQLite knows the lower case of ASCII alone; equal is equal beyond it.
+            "display_name": (or_(name == value, func.lower(name) == value.lower()),),
+            "external_id": (groups.c.external_id == value,),
+        }[attribute]
+        query = select(groups).where(groups.c.tenant_id == tenant, *conditions)
+        total = await self._session.scalar(select(func.count()).select_from(query.subquery()))
+        rows = await self._session.execute(query.order_by(groups.c.id).offset(offset).limit(limit))
+        return total or 0, await self._load(rows.all())
 
     async def add(self, tenant: str, group: Group) -> None:
         """Store a new group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Row, delete, insert, literal, select, union_all, update
+from sqlalchemy import ColumnElement, Row, delete, func, insert, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_ids import first_unknown
@@ -43,6 +43,21 @@ class SqlUsers:
         )
         rows = (await self._session.execute(query)).all()
         return Slice(await self._load(rows[:limit]), len(rows) > limit)
+
+    async def find(
+        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+    ) -> tuple[int, list[User]]:
+        """Count the users whose attribute has a value, and return part of them by id."""
+        conditions = {
+            "": (),
+            "id": (users.c.id == value,),
+            "user_name": (users.c.user_name_key == user_name_key(value),),
+            "external_id": (users.c.external_id == value,),
+        }[attribute]
+        query = select(users).where(users.c.tenant_id == tenant, *conditions)
+        total = await self._session.scalar(select(func.count()).select_from(query.subquery()))
+        rows = await self._session.execute(query.order_by(users.c.id).offset(offset).limit(limit))
+        return total or 0, await self._load(rows.all())
 
     async def unknown(self, tenant: str, ids: Sequence[str]) -> str | None:
         """Return one of the ids that is no user, or None when all are."""

@@ -30,8 +30,8 @@ class Change:
 
     Attributes:
         uow: Its transaction.
-        event: Its line in the audit log, written at the end; what comes to light on the way may be put
-            into it.
+        event: Its line in the audit log, written at the end; what comes to light on the way may
+            be put into it.
         version: Version of the change, once it is committed; None when nothing needed telling.
     """
 

@@ -95,6 +95,20 @@ class Users(Protocol):
         """Return the user of this ``user_name``; upper and lower case are alike."""
         ...
 
+    async def find(
+        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+    ) -> tuple[int, list[User]]:
+        """Count the users whose attribute has a value, and return part of them by id.
+
+        Args:
+            tenant: Whose users.
+            attribute: ``id``, ``user_name`` or ``external_id``; "" for all users.
+            value: The value; of user names in any case.
+            offset: How many to leave out at the start.
+            limit: Most to return.
+        """
+        ...
+
     async def by_external_id(self, tenant: str, external_id: str) -> User | None:
         """Return the user of this id in the outside directory."""
         ...
@@ -147,6 +161,20 @@ class Groups(Protocol):
 
     async def remove(self, tenant: str, group: str) -> None:
         """Remove a group."""
+        ...
+
+    async def find(
+        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+    ) -> tuple[int, list[Group]]:
+        """Count the groups whose attribute has a value, and return part of them by id.
+
+        Args:
+            tenant: Whose groups.
+            attribute: ``id``, ``display_name`` or ``external_id``; "" for all groups.
+            value: The value; of display names in any case.
+            offset: How many to leave out at the start.
+            limit: Most to return.
+        """
         ...
 
     async def add_member(self, tenant: str, group: str, user: str) -> None:

@@ -26,6 +26,7 @@ from atrium_suite.cli.calls import (
     run,
 )
 from atrium_suite.cli.directory import group_app, role_app, user_app
+from atrium_suite.cli.identity_providers import idp_app
 from atrium_suite.installation import read_secret
 from atrium_suite.settings import SuiteSettings
 from atrium_suite.terminal.names import full_name, moment, short_name
@@ -38,6 +39,7 @@ app.add_typer(tenant_app, name="tenant")
 app.add_typer(user_app, name="user")
 app.add_typer(group_app, name="group")
 app.add_typer(role_app, name="role")
+app.add_typer(idp_app, name="idp")
 app.add_typer(key_app, name="key")
 app.add_typer(audit_app, name="audit")
 
