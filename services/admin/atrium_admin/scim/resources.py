@@ -13,6 +13,7 @@ from scim2_models import (
     ETag,
     Filter,
     Group,
+    GroupMember,
     Meta,
     Patch,
     Required,
@@ -26,10 +27,13 @@ from scim2_models import (
 )
 
 from atrium_admin.domain import users as domain
+from atrium_admin.domain.errors import FieldInvalid
 from atrium_admin.domain.names import user_name
 
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
+_MOST_MEMBERS = 100_000
+
 MOST_RESULTS = 200
 """Resources on one page."""
 
@@ -49,13 +53,13 @@ class PlainEmail(ComplexAttribute):
     primary: bool | None = None
 
 
-class SentUser(User):
+class SentUser(User):  # type: ignore[type-arg] # the extension comes below
     """A user as directories send it. What we do not keep is taken and forgotten (RFC 7644, 3.3)."""
 
     emails: list[PlainEmail] | None = None  # type: ignore[assignment]
 
 
-IncomingUser: Any = SentUser[EnterpriseUser]
+IncomingUser: Any = SentUser[EnterpriseUser]  # type: ignore[misc] # generic like its parent
 """With the enterprise extension, of which nothing is kept."""
 
 
@@ -99,17 +103,17 @@ def user_draft(sent: Any, before: domain.User | None = None) -> domain.UserDraft
     # Who leaves `active` out of a replacement does not ask to let a disabled user in again.
     as_before = before is not None and before.disabled
     return domain.UserDraft(
-        display_name=sent.display_name or formatted or "",
-        email=primary.value if primary is not None else "",
+        display_name=_bounded(sent.display_name or formatted, "displayName", 200),
+        email=_bounded(primary.value if primary is not None else "", "emails", 320),
         disabled=as_before if sent.active is None else not sent.active,
-        user_name=sent.user_name or "",
-        external_id=sent.external_id or "",
+        user_name=_bounded(sent.user_name, "userName", 256),
+        external_id=_bounded(sent.external_id, "externalId", 256),
     )
 
 
 def group_to_scim(group: domain.Group, base: str) -> Any:
     """Return a group as SCIM shows it; ``base`` is the URL of the endpoints."""
-    members = [Group.Members(value=user, type="User") for user in group.members]
+    members = [GroupMember(value=user, type="User", ref=None) for user in group.members]
     return Group(
         id=group.id,
         external_id=group.external_id or None,
@@ -124,11 +128,24 @@ def group_to_scim(group: domain.Group, base: str) -> Any:
 def group_draft(sent: Any) -> domain.GroupDraft:
     """Return what was sent about a group."""
     members = dict.fromkeys(each.value or "" for each in sent.members or ())
+    if len(members) > _MOST_MEMBERS:
+        raise FieldInvalid("members", f"at most {_MOST_MEMBERS:,} users")
     return domain.GroupDraft(
-        display_name=sent.display_name or "",
+        display_name=_bounded(sent.display_name, "displayName", 200),
         members=tuple(map(user_name, members)),
-        external_id=sent.external_id or "",
+        external_id=_bounded(sent.external_id, "externalId", 256),
     )
+
+
+def _bounded(text: str | None, attribute: str, limit: int) -> str:
+    """Return a text, "" for none; the protos hold these limits for gRPC.
+
+    Raises:
+        FieldInvalid: It is longer than ``limit`` code points.
+    """
+    if text is not None and len(text) > limit:
+        raise FieldInvalid(attribute, f"at most {limit} characters")
+    return text or ""
 
 
 def service_provider_config() -> ServiceProviderConfig:
@@ -142,7 +159,7 @@ def service_provider_config() -> ServiceProviderConfig:
         etag=ETag(supported=False),
         authentication_schemes=[
             AuthenticationScheme(
-                type="oauthbearertoken",
+                type=AuthenticationScheme.Type.oauthbearertoken,
                 name="API key",
                 description="Authorization: Bearer atr_..., of a user with admin.users:manage",
                 primary=True,
@@ -158,7 +175,4 @@ def schemas() -> list[Schema]:
 
 def resource_types() -> list[ResourceType]:
     """Return where users and groups are."""
-    return [
-        ResourceType(id="User", name="User", endpoint="/Users", schema_=USER_SCHEMA),
-        ResourceType(id="Group", name="Group", endpoint="/Groups", schema_=GROUP_SCHEMA),
-    ]
+    return [ResourceType.from_resource(User), ResourceType.from_resource(Group)]

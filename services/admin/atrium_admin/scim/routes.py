@@ -73,6 +73,11 @@ MOST_OPERATIONS = 1000
 
 _PERMISSION = ("admin.users", "manage")
 _TOLERANT = ScimPolicy(unknown=ScimPolicy.Unknown.ignore)
+# As Entra patches: what to remove as a value, and values for entries that are not there yet.
+_PATCHES = ScimPolicy(
+    remove_value_as_filter=ScimPolicy.RemoveValue.apply,
+    unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
+)
 _USER_FILTERS = {
     "id": "id",
     "username": "user_name",
@@ -299,7 +304,8 @@ class ScimEndpoints:
 
 
 def _base(request: Request) -> str:
-    return str(request.base_url).rstrip("/") + "/v2"
+    mounted = request.scope.get("root_path", "").rstrip("/")
+    return f"{request.url.scheme}://{request.url.netloc}{mounted}/v2"
 
 
 async def _body(request: Request) -> Any:
@@ -327,11 +333,13 @@ async def _read_patch(request: Request, model: Any) -> Any:
     operations = next((body[key] for key in body if key.lower() == "operations"), None)
     if isinstance(operations, list) and len(operations) > MOST_OPERATIONS:
         raise PatchTooLong(len(operations), MOST_OPERATIONS)
-    return PatchOp[model].model_validate(body, scim_ctx=Context.RESOURCE_PATCH_REQUEST)
+    return PatchOp[model].model_validate(
+        body, scim_ctx=Context.RESOURCE_PATCH_REQUEST, scim_policy=_PATCHES
+    )
 
 
 def _patched(patch: Any, resource: Any) -> Any:
-    patch.patch(resource)
+    patch.patch(resource, scim_policy=_PATCHES)
     return resource
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -126,7 +126,7 @@ def update(
     """Change an identity provider; --audience and --map replace all that it had."""
 
     async def work() -> None:
-        given = {
+        given: dict[str, Any] = {
             "audiences": audiences,
             "jwks_uri": jwks_uri,
             "groups_claim": groups_claim,
