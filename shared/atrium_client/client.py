@@ -48,7 +48,6 @@ class AtriumClient:
     """One tenant's way to an installation, for one user or service.
 
     The generated stubs are at hand as ``admin``, ``audit``, ``directory``, ``gateway``,
-    The generated stubs are at hand as ``admin``, ``audit``, ``directory``, ``gateway``,
     ``catalog``, ``knowledge``, ``conversations``, ``evaluations`` and ``operations``; the methods
     below save work that every caller would repeat. Stubs raise ``grpc.aio.AioRpcError``; wrap
     calls in :func:`readable_errors` for :class:`AtriumCallError`.
