@@ -370,7 +370,7 @@ def _number(request: Request, name: str, default: int) -> int:
 
 def _resource(request: Request, resource: Any, *, created: bool = False) -> Response:
     context = Context.RESOURCE_CREATION_RESPONSE if created else Context.RESOURCE_QUERY_RESPONSE
-    body = resource.model_dump_json(scim_ctx=context, **_chosen(request))
+    body = resource.model_dump_json(scim_ctx=context, response_parameters=_chosen(request))
     headers = {"location": str(resource.meta.location)} if created else None
     return Response(body, 201 if created else 200, headers, MEDIA_TYPE)
 
@@ -380,15 +380,14 @@ def _page(request: Request, model: Any, items: Iterable[Any], total: int, start:
     page = ListResponse[model](
         total_results=total, start_index=start, items_per_page=len(found), resources=found
     )
-    body = page.model_dump_json(scim_ctx=Context.RESOURCE_QUERY_RESPONSE, **_chosen(request))
+    body = page.model_dump_json(
+        scim_ctx=Context.RESOURCE_QUERY_RESPONSE, response_parameters=_chosen(request)
+    )
     return Response(body, 200, None, MEDIA_TYPE)
 
 
-def _chosen(request: Request) -> dict[str, list[str]]:
+def _chosen(request: Request) -> Any:
     """Return the attributes that a request wants or does not want (RFC 7644, section 3.9)."""
-    names = {"attributes": "attributes", "excludedAttributes": "excluded_attributes"}
-    return {
-        argument: [each.strip() for each in request.query_params[name].split(",")]
-        for name, argument in names.items()
-        if request.query_params.get(name)
-    }
+    names = ("attributes", "excludedAttributes")
+    sent = {name: request.query_params[name] for name in names if request.query_params.get(name)}
+    return ResponseParameters.model_validate(sent)
