@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.eval.refusals.questions import read_organisations, read_questions
 
 from atrium_knowledge.domain.answering.evidence import scaled_log_odds
 from atrium_knowledge.domain.answering.extraction import PassageToRead
@@ -30,6 +29,7 @@ from atrium_knowledge.domain.topics import (
 )
 from atrium_suite.demo.handbook import load_handbook
 from tests.eval.demo_answers.train import Encoder, Reader, development_questions
+from tests.eval.refusals.questions import read_organisations, read_questions
 
 NAMES = ("bias", "reading", "near", "near_three", "words", "side")
 USED = {

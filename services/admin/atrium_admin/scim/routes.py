@@ -14,6 +14,7 @@ from scim2_models import (
     Group,
     ListResponse,
     PatchOp,
+    ResponseParameters,
     SCIMException,
     ScimFilter,
     ScimPolicy,
