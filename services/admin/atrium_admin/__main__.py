@@ -39,6 +39,9 @@ async def serve(settings: AdminSettings) -> None:
         audit=admin.audit,
         service=ServiceIdentity("admin", secret_bytes(settings.secret)),
     )
+    if not settings.http_address:
+        await serve_until_signal(server)
+        return
     http = HttpServer(
         Starlette(routes=[Mount("/scim", admin.scim)]), _listen(settings.http_address)
     )

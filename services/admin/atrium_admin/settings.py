@@ -21,8 +21,8 @@ class AdminSettings(Settings):
     address: str = "127.0.0.1:7407"
     """Where the admin service listens when it runs alone, host:port."""
 
-    http_address: str = "127.0.0.1:7487"
-    """Where SCIM is served over HTTP when the admin service runs alone, host:port."""
+    http_address: str = ""
+    """Where SCIM is served over HTTP when the admin service runs alone, host:port; empty: nowhere."""
 
     database_url: str = "sqlite+aiosqlite:///var/admin.db"
     """Database of everything: sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME."""
