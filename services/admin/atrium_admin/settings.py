@@ -22,7 +22,7 @@ class AdminSettings(Settings):
     """Where the admin service listens when it runs alone, host:port."""
 
     http_address: str = ""
-    """Where SCIM is served over HTTP when the admin service runs alone, host:port; empty: nowhere."""
+    """Where SCIM is served when the admin service runs alone, host:port; empty: nowhere."""
 
     database_url: str = "sqlite+aiosqlite:///var/admin.db"
     """Database of everything: sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME."""
