@@ -6,7 +6,7 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
-from atrium_knowledge.adapters.admin_users import AdminRoleHolders
+from atrium_knowledge.adapters.admin_users import AdminErasedUsers, AdminRoleHolders
 from atrium_knowledge.adapters.gateway_client import (
     IDEMPOTENT_METHODS,
     GatewayEmbedder,
@@ -57,6 +57,7 @@ async def serve(settings: KnowledgeSettings) -> None:
             reader=GatewayReader(gateway),
             delegation=identity,
             role_holders=AdminRoleHolders(admin),
+            erased_users=AdminErasedUsers(admin, service),
         )
         await jobs.start()
         stack.push_async_callback(jobs.close)
