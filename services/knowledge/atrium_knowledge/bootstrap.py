@@ -220,6 +220,7 @@ def build(
                 documents,
                 blobs,
                 jobs,
+                classes,
                 trail,
                 ids,
                 max_bytes=settings.max_upload_bytes,

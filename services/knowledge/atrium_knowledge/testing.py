@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -42,6 +43,7 @@ from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import MemoryJobs
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
+from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
 
 IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0)
@@ -83,18 +85,25 @@ class HashEmbedder:
         if self.failure is not None:
             raise self.failure
         self.texts += texts
-        vectors = np.stack([self._vector(text) for text in texts])
+        vectors = np.stack([_hash_vector(self.encoder, self.dimensions, text) for text in texts])
         engine = Engine(EngineKind.ENCODER, "fake", self.encoder)
         return Embedding(vectors, sum(len(text) for text in texts), engine)
 
-    def _vector(self, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-        total = np.full(self.dimensions, 1e-3, dtype=np.float32)
-        for word in _WORDS.findall(text.lower()):
-            seed = hashlib.blake2b(f"{self.encoder} {word}".encode(), digest_size=8).digest()
-            random = np.random.default_rng(int.from_bytes(seed, "big"))
-            total += random.standard_normal(self.dimensions).astype(np.float32)
-        unit: np.ndarray[Any, np.dtype[np.float32]] = total / np.linalg.norm(total)
-        return unit
+
+@lru_cache(maxsize=20_000)
+def _hash_vector(encoder: str, dimensions: int, text: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    total = np.full(dimensions, 1e-3, dtype=np.float32)
+    for word in _WORDS.findall(text.lower()):
+        total += _word_vector(encoder, dimensions, word)
+    unit: np.ndarray[Any, np.dtype[np.float32]] = total / np.linalg.norm(total)
+    return unit
+
+
+@lru_cache(maxsize=20_000)
+def _word_vector(encoder: str, dimensions: int, word: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    seed = hashlib.blake2b(f"{encoder} {word}".encode(), digest_size=8).digest()
+    random = np.random.default_rng(int.from_bytes(seed, "big"))
+    return random.standard_normal(dimensions).astype(np.float32)
 
 
 class WordReader:
@@ -347,6 +356,7 @@ PEOPLE: Final = {
 class House:
     """The service, running, and everything around it."""
 
+    app: ServiceApp
     server: RunningServer
     jobs: MemoryJobs
     embedder: HashEmbedder
@@ -487,7 +497,7 @@ async def open_house(
     )
     await jobs.start()
     async with running_server([app], people) as server:
-        yield House(server, jobs, embedder, parser, delegation, audit, index, chosen)
+        yield House(app, server, jobs, embedder, parser, delegation, audit, index, chosen)
     await jobs.close()
 
 

@@ -71,15 +71,18 @@ async def test_permission_is_checked_again_when_the_work_is_done(house: House):
 async def test_a_document_in_processing_is_not_searchable_and_not_known_to_readers(house: House):
     await house.collection()
     house.parser.gate.clear()
-    operation = await house.upload(TEXT, document_id="d", who="writer")
-    assert (await get(house, "d")).state == knowledge_pb2.Document.PROCESSING
-    assert (await get(house, "d", "writer")).state == knowledge_pb2.Document.PROCESSING
-    error = await error_of(get(house, "d", "employee"))
+    operation = await house.upload(TEXT, who="writer")
+    progress = knowledge_service_pb2.UploadDocumentMetadata()
+    operation.metadata.Unpack(progress)
+    document_id = progress.document.rpartition("/")[2]
+    assert (await get(house, document_id)).state == knowledge_pb2.Document.PROCESSING
+    assert (await get(house, document_id, "writer")).state == knowledge_pb2.Document.PROCESSING
+    error = await error_of(get(house, document_id, "employee"))
     assert error.reason == "DOCUMENT_NOT_FOUND"
     assert await house.find("days", "admin") == []
     house.parser.gate.set()
     await house.done(operation, "writer")
-    assert (await get(house, "d", "employee")).state == knowledge_pb2.Document.READY
+    assert (await get(house, document_id, "employee")).state == knowledge_pb2.Document.READY
 
 
 async def test_a_new_version_replaces_the_old_one(house: House):

@@ -1,12 +1,16 @@
 """A reply equals that of an index which holds only what the asker may read."""
 
+import asyncio
 import random
+import time
 from pathlib import Path
 
 import pytest
 from google.protobuf.json_format import MessageToDict
 
 from atrium.knowledge.v1 import knowledge_service_pb2
+from atrium_knowledge.app.refused_evenly import STEP_SECONDS, refused_evenly
+from atrium_knowledge.domain.errors import DocumentNotFound
 from atrium_knowledge.testing import PEOPLE, House, error_of, open_house
 from atrium_shared.testing import make_principal
 
@@ -114,3 +118,63 @@ async def test_a_hidden_document_reads_like_an_absent_one(house: House):
         assert (error.code.name, error.reason) == ("NOT_FOUND", "DOCUMENT_NOT_FOUND")
         assert error.message == f"Document {name!r} does not exist."
         assert error.metadata == {"document": name}
+
+
+async def test_a_heading_inside_a_hidden_section_is_not_named(house: House):
+    await house.collection()
+    await house.add(
+        "# Guide\n\nWelcome.\n\n## Layoffs\n\nIn May.\n\n### Severance\n\nA year.",
+        document_id="guide",
+        section_labels=[
+            {"heading": "Layoffs", "labels": ["board/minutes"]},
+            {"heading": "Severance", "labels": ["hr/pay"]},
+        ],
+    )
+    request = knowledge_service_pb2.GetDocumentRequest(name="collections/handbook/documents/guide")
+    shown = await house.as_("partner").GetDocument(request)
+    assert (shown.passage_count, list(shown.section_labels)) == (1, [])
+
+
+async def test_labels_that_a_reader_does_not_hold_are_not_shown(house: House):
+    await house.collection()
+    await house.add(
+        "# Guide\n\n## Pay\n\nMonthly.",
+        document_id="guide",
+        labels=["hr/pay", "legal/merger"],
+        section_labels=[{"heading": "Pay", "labels": ["hr/leave", "legal/layoffs"]}],
+    )
+    request = knowledge_service_pb2.GetDocumentRequest(name="collections/handbook/documents/guide")
+    shown = await house.as_("partner").GetDocument(request)
+    assert list(shown.labels) == ["hr/pay"]
+    assert [list(one.labels) for one in shown.section_labels] == [["hr/leave"]]
+    managed = await house.as_("admin").GetDocument(request)
+    assert list(managed.labels) == ["hr/pay", "legal/merger"]
+
+
+async def test_a_title_that_is_a_heading_goes_when_the_heading_is_labelled(house: House):
+    await house.collection()
+    document = await house.add(
+        "# Layoffs in May\n\nAll of sales.\n\n# Trips\n\nBy train.", filename="news.md"
+    )
+    assert document.title == "Layoffs in May"
+    await house.as_("editor").SetDocumentLabels(
+        knowledge_service_pb2.SetDocumentLabelsRequest(
+            name=document.name, section_labels=[{"heading": document.title, "labels": ["hr/pay"]}]
+        )
+    )
+    found = await house.search("trips by train", "employee")
+    assert [one.passage.document_title for one in found.results] == ["news"]
+
+
+async def refuse_after(seconds: float) -> None:
+    async with refused_evenly():
+        await asyncio.sleep(seconds)
+        raise DocumentNotFound("collections/handbook/documents/pay")
+
+
+async def test_refusals_end_a_whole_number_of_steps_after_they_began():
+    for seconds, steps in ((0.0, 1), (STEP_SECONDS * 1.2, 2)):
+        began = time.monotonic()
+        with pytest.raises(DocumentNotFound):
+            await refuse_after(seconds)
+        assert time.monotonic() - began >= steps * STEP_SECONDS - 0.001

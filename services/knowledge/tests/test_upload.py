@@ -190,9 +190,33 @@ async def test_who_hangs_up_leaves_nothing(house: House):
     await assert_nothing_stored(house)
 
 
-async def test_a_writer_may_not_replace_what_they_may_not_read(house: House):
+async def test_trying_ids_tells_a_writer_nothing(house: House):
     await house.collection()
     await house.add(TEXT, document_id="pay", labels=["hr/pay"])
-    error = await error_of(house.upload(TEXT, who="writer", document_id="pay"))
-    assert (error.code, error.reason) == (grpc.StatusCode.ALREADY_EXISTS, "DOCUMENT_EXISTS")
-    assert error.metadata == {"document": "collections/handbook/documents/pay"}
+    for document_id in ("pay", "none"):
+        error = await error_of(house.upload(TEXT, who="writer", document_id=document_id))
+        name = f"collections/handbook/documents/{document_id}"
+        assert error.code is grpc.StatusCode.PERMISSION_DENIED
+        assert error.reason == "DOCUMENT_ID_RESERVED"
+        assert error.message.startswith(f"You may not upload as {name!r}. Leave document_id empty")
+        assert error.metadata == {"document": name}
+
+
+async def test_a_writer_may_replace_what_they_may_read_whole(house: House):
+    await house.collection()
+    await house.add("# Guide\n\n## Leave\n\nTwenty days.", document_id="guide")
+    assert (await house.add(TEXT, who="writer", document_id="guide")).version == 2
+
+
+async def test_a_writer_may_not_replace_a_document_with_sections_that_they_may_not_read(
+    house: House,
+):
+    await house.collection()
+    await house.add(
+        "# Guide\n\n## Leave\n\nTwenty days.\n\n## Severance\n\nA year.",
+        document_id="guide",
+        section_labels=[{"heading": "Severance", "labels": ["hr/pay"]}],
+    )
+    error = await error_of(house.upload(TEXT, who="writer", document_id="guide"))
+    assert error.reason == "DOCUMENT_ID_RESERVED"
+    assert "Severance" not in str(error)

@@ -36,6 +36,7 @@ from atrium_knowledge.domain.documents import (
     SectionLabels,
     access_rule,
     check_headings,
+    open_title,
     show,
 )
 from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound
@@ -526,6 +527,7 @@ class SqlDocuments:
                 await self._change(
                     session,
                     revision.seq,
+                    title=open_title(revision.title, revision.filename, section_labels),
                     labels=sorted(labels),
                     section_labels=_section_labels_to_json(section_labels),
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.documents import Document, Reader, Revision, RevisionState, show
 from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound
@@ -33,12 +34,13 @@ class GetDocument:
             DocumentNotFound: There is none, or none that the caller may know of.
         """
         async with self._audit.call(principal, "GetDocument", name):
-            collection_uid, revision = await find_document(
-                self._collections, self._documents, principal, name
-            )
-            reader = await self._classes.reader(principal, collection_uid)
-            if not may_know(principal, reader, revision):
-                raise DocumentNotFound(name)
+            async with refused_evenly():
+                collection_uid, revision = await find_document(
+                    self._collections, self._documents, principal, name
+                )
+                reader = await self._classes.reader(principal, collection_uid)
+                if not may_know(principal, reader, revision):
+                    raise DocumentNotFound(name)
             return show(revision, reader)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.stores import AnswerStore
 from atrium_knowledge.domain.answers import Feedback, Rating
 from atrium_knowledge.domain.errors import AnswerNotFound
@@ -45,9 +46,10 @@ class GiveFeedback:
             AnswerNotFound: There is none, it is somebody else's, or its document was deleted.
         """
         async with self._audit.call(principal, "GiveFeedback", answer):
-            record = await self._answers.get(principal.tenant, answer_id(answer))
-            if record.subject != principal.subject:
-                raise AnswerNotFound(answer)
+            async with refused_evenly():
+                record = await self._answers.get(principal.tenant, answer_id(answer))
+                if record.subject != principal.subject:
+                    raise AnswerNotFound(answer)
             exchange = self._recent.exchange(record.tenant, record.id)
             hashed = question_hash(record.collection_uid, exchange.question) if exchange else ""
             feedback = Feedback(

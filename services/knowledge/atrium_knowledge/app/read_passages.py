@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document, may_know
+from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.search_passages import to_passage
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore, point_of
 from atrium_knowledge.domain.errors import (
@@ -60,11 +61,12 @@ class ReadPassages:
         """
         resource = document if not names else "passages"
         async with self._audit.call(principal, "ReadPassages", resource):
-            if names:
-                return [await self._named(principal, name) for name in names]
-            if not document:
+            if not names and not document:
                 raise PassagesNotNamed
-            return await self._from(principal, document, start, requested or DEFAULT_PASSAGES)
+            async with refused_evenly():
+                if names:
+                    return [await self._named(principal, name) for name in names]
+                return await self._from(principal, document, start, requested or DEFAULT_PASSAGES)
 
     async def _named(self, principal: Principal, name: str) -> Passage:
         parsed = passage_name(name)

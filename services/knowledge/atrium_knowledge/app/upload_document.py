@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS
+from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS, AccessClasses
 from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.clean_up import remove_folder
+from atrium_knowledge.app.get_document import may_know
+from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore, RequestTaken, Upload
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.documents import SectionLabels, folder, original_key
 from atrium_knowledge.domain.errors import (
     DocumentEmpty,
-    DocumentExists,
+    DocumentIdReserved,
     DocumentTooLarge,
     FilenameMissing,
     UploadHeaderMissing,
@@ -61,6 +63,7 @@ class UploadDocument:
         documents: Where documents are stored.
         blobs: Where files are stored.
         jobs: Runs the ingestion.
+        classes: What the caller may read.
         audit: Records calls.
         ids: Makes identifiers.
         max_bytes: Largest file where the tenant has no limit of its own.
@@ -72,6 +75,7 @@ class UploadDocument:
         documents: DocumentStore,
         blobs: BlobStore,
         jobs: JobRunner,
+        classes: AccessClasses,
         audit: AuditTrail,
         ids: Ids,
         *,
@@ -81,6 +85,7 @@ class UploadDocument:
         self._documents = documents
         self._blobs = blobs
         self._jobs = jobs
+        self._classes = classes
         self._audit = audit
         self._ids = ids
         self._max_bytes = max_bytes
@@ -100,7 +105,7 @@ class UploadDocument:
             UploadHeaderRepeated: A later part is one.
             FilenameMissing: The header names no file.
             CollectionNotFound: There is no such collection.
-            DocumentExists: The id is that of a document that the caller may not replace.
+            DocumentIdReserved: The caller may not choose this id.
             DocumentEmpty: The file has 0 bytes.
             DocumentTooLarge: The file is larger than allowed; told as soon as it is.
         """
@@ -122,8 +127,9 @@ class UploadDocument:
             earlier = await self._documents.operation_of_request(collection.uid, request_key)
             if earlier is not None:
                 return earlier
+        if header.document_id:
+            await self._check_id(principal, collection, header.document_id)
         document_id = header.document_id or self._ids.new("d")
-        await self._check_replaceable(principal, collection, document_id)
         content = _Content(
             parts, header.filename, limit_bytes=principal.max_upload_bytes or self._max_bytes
         )
@@ -171,16 +177,27 @@ class UploadDocument:
         task.add_done_callback(self._finishing.discard)
         return await asyncio.shield(task)
 
-    async def _check_replaceable(
+    async def _check_id(
         self, principal: Principal, collection: Collection, document_id: str
     ) -> None:
-        before = await self._documents.shown(collection.uid, document_id)
-        if (
-            before is not None
-            and not principal.may(MANAGE_DOCUMENTS)
-            and not principal.allow_set.may_read(before.labels)
-        ):
-            raise DocumentExists(before.document)
+        """Refuse an id by which the caller could learn of a document, or of its sections.
+
+        A new version keeps the labels of its document, and names the headings that it lacks, so
+        whoever uploads one knows all of them.
+        """
+        if principal.may(MANAGE_DOCUMENTS):
+            return
+        name = f"{collection.name}/documents/{document_id}"
+        async with refused_evenly():
+            reader = await self._classes.reader(principal, collection.uid)
+            before = await self._documents.shown(collection.uid, document_id)
+            if (
+                before is None
+                or not may_know(principal, reader, before)
+                or not set(before.class_counts) <= reader.classes
+                or not all(reader.may_read(one.labels) for one in before.section_labels)
+            ):
+                raise DocumentIdReserved(name)
 
     async def _discard(self, revision_uid: str, where: str) -> None:
         await remove_folder(self._blobs, where)

@@ -191,7 +191,21 @@ def choose_title(
     """
     secret = {one.heading for one in section_labels}
     found = parsed.title or ""
-    return given or (found if found not in secret else "") or PurePath(filename).stem or filename
+    return given or (found if found not in secret else "") or _title_of_file(filename)
+
+
+def open_title(title: str, filename: str, section_labels: Iterable[SectionLabels]) -> str:
+    """Return the title after sections were labelled: no longer that of one of them.
+
+    It was most likely taken from the heading, and not every reader of the document may know that
+    heading now.
+    """
+    secret = {one.heading for one in section_labels if one.labels}
+    return _title_of_file(filename) if title in secret else title
+
+
+def _title_of_file(filename: str) -> str:
+    return PurePath(filename).stem or filename
 
 
 def headings_of(parsed: ParsedDocument) -> frozenset[str]:
@@ -220,9 +234,17 @@ def show(revision: Revision, reader: Reader) -> Document:
     """Return a revision as a document.
 
     To a reader who does not manage documents, sections that they may not read are as if they were
-    not there: neither counted nor named, and figures about the whole file are left out.
+    not there: neither counted nor named, and figures about the whole file are left out. Labelled
+    headings are named to who may read the whole document: a section that a reader holds the label
+    of may lie inside one that they may not know of. Labels that they do not hold are left out.
     """
     whole = reader.manages or set(revision.class_counts) <= reader.classes
+
+    def held(labels: frozenset[str]) -> frozenset[str]:
+        if reader.manages:
+            return labels
+        return frozenset(label for label in labels if reader.may_read([label]))
+
     states = {
         RevisionState.PROCESSING: DocumentState.PROCESSING,
         RevisionState.FAILED: DocumentState.FAILED,
@@ -233,9 +255,11 @@ def show(revision: Revision, reader: Reader) -> Document:
         id=revision.document_id,
         title=revision.title,
         filename=revision.filename,
-        labels=revision.labels,
+        labels=held(revision.labels),
         section_labels=tuple(
-            one for one in revision.section_labels if reader.manages or reader.may_read(one.labels)
+            SectionLabels(one.heading, held(one.labels))
+            for one in revision.section_labels
+            if reader.manages or (whole and reader.may_read(one.labels))
         ),
         state=states.get(revision.state, DocumentState.READY),
         media_type=revision.media_type,

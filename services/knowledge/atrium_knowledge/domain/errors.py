@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from atrium_shared.errors import Conflict, Exhausted, Invalid, NotFound, Unavailable
+from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
 MAX_QUESTION_CHARS = 4000
 """Longest question or query, in code points."""
@@ -82,15 +82,19 @@ class DocumentNotFound(NotFound):
         super().__init__(f"Document {name!r} does not exist.", document=name)
 
 
-class DocumentExists(Conflict):
-    """The id belongs to a document that the caller may not replace."""
+class DocumentIdReserved(Denied):
+    """The caller neither manages documents nor may read the whole of the one with this id.
 
-    reason = "DOCUMENT_EXISTS"
+    Whether there is such a document reads the same, so that nobody finds out by trying ids.
+    """
+
+    reason = "DOCUMENT_ID_RESERVED"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The id of {name!r} is taken, and you may not replace that document. "
-            "Choose another document_id.",
+            f"You may not upload as {name!r}. Leave document_id empty for a new document, or give "
+            "that of a document that you may read whole, to replace it. Other ids are chosen by "
+            "who holds knowledge.documents:manage.",
             field="header.document_id",
             document=name,
         )
