@@ -21,6 +21,7 @@ from atrium_knowledge.testing import (
     PEOPLE,
     FakeDelegation,
     FakeErasedUsers,
+    FakeReaders,
     FakeRoleHolders,
     HashEmbedder,
     NoGenerator,
@@ -59,6 +60,7 @@ async def main(folder: Path) -> None:
         delegation=FakeDelegation(list(PEOPLE.values())),
         role_holders=FakeRoleHolders(),
         erased_users=FakeErasedUsers(),
+        reader_directory=FakeReaders(),
     )
     server = RpcServer(
         [app], address="127.0.0.1:0", authenticator=FakeAuthenticator(PEOPLE), audit=audit

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
+from atrium_knowledge.adapters.admin_client import IDEMPOTENT_ADMIN_METHODS, AdminReaderDirectory
 from atrium_knowledge.adapters.admin_users import AdminErasedUsers, AdminRoleHolders
 from atrium_knowledge.adapters.gateway_client import (
     IDEMPOTENT_METHODS,
@@ -38,7 +39,9 @@ async def serve(settings: KnowledgeSettings) -> None:
         )
     service = ServiceIdentity("knowledge", secret_bytes(settings.secret))
     async with AsyncExitStack() as stack:
-        admin = await stack.enter_async_context(open_channel(settings.admin_target))
+        admin = await stack.enter_async_context(
+            open_channel(settings.admin_target, idempotent=IDEMPOTENT_ADMIN_METHODS)
+        )
         gateway = await stack.enter_async_context(
             open_channel(settings.gateway_target, idempotent=IDEMPOTENT_METHODS)
         )
@@ -58,6 +61,7 @@ async def serve(settings: KnowledgeSettings) -> None:
             delegation=identity,
             role_holders=AdminRoleHolders(admin),
             erased_users=AdminErasedUsers(admin, service),
+            reader_directory=AdminReaderDirectory(admin),
         )
         await jobs.start()
         stack.push_async_callback(jobs.close)

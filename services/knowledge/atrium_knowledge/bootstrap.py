@@ -24,8 +24,10 @@ from atrium_knowledge.adapters.sql_documents import SqlDocuments
 from atrium_knowledge.adapters.sql_erasures import SqlErasures
 from atrium_knowledge.adapters.sql_evaluations import SqlEvaluations
 from atrium_knowledge.adapters.sql_passage_counts import SqlPassageCounts
+from atrium_knowledge.adapters.sql_sync import SqlSync
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.answer_log import RecentAnswers
+from atrium_knowledge.app.apply_labels import ApplyLabels
 from atrium_knowledge.app.ask_collection import AskCollection
 from atrium_knowledge.app.ask_question import AskQuestion
 from atrium_knowledge.app.audit_trail import AuditTrail
@@ -38,6 +40,8 @@ from atrium_knowledge.app.create_collection import CreateCollection
 from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
 from atrium_knowledge.app.encode import Encode
+from atrium_knowledge.app.explain_access import ExplainAccess
+from atrium_knowledge.app.finish_sync import SYNC_JOB, FinishSync
 from atrium_knowledge.app.forget_old import ForgetOld
 from atrium_knowledge.app.get_collection import GetCollection
 from atrium_knowledge.app.get_document import GetDocument
@@ -47,8 +51,10 @@ from atrium_knowledge.app.index_passages import IndexPassages
 from atrium_knowledge.app.ingest_document import IngestDocument
 from atrium_knowledge.app.interpret_question import InterpretQuestion
 from atrium_knowledge.app.keep_index import KeepIndex
+from atrium_knowledge.app.label_warnings import LabelWarnings
 from atrium_knowledge.app.list_bad_cases import ListBadCases
 from atrium_knowledge.app.list_collections import ListCollections
+from atrium_knowledge.app.list_document_versions import ListDocumentVersions
 from atrium_knowledge.app.list_documents import ListDocuments
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import (
@@ -59,19 +65,23 @@ from atrium_knowledge.app.ports import (
     Generator,
     PassageIndex,
     Reader,
+    ReaderDirectory,
     RoleHolders,
 )
 from atrium_knowledge.app.question_sets import QuestionSets
 from atrium_knowledge.app.read_passages import ReadPassages
+from atrium_knowledge.app.receive_file import INGEST_JOB, ReceiveFile
 from atrium_knowledge.app.recover import Recover
+from atrium_knowledge.app.remove_document import RemoveDocument
 from atrium_knowledge.app.run_evaluation import EVALUATE_JOB, RunEvaluation
 from atrium_knowledge.app.search_collection import SearchCollection
 from atrium_knowledge.app.search_passages import SearchPassages
 from atrium_knowledge.app.set_document_labels import SetDocumentLabels
+from atrium_knowledge.app.sync_documents import SyncDocuments
 from atrium_knowledge.app.update_collection import UpdateCollection
-from atrium_knowledge.app.upload_document import INGEST_JOB, UploadDocument
+from atrium_knowledge.app.upload_document import UploadDocument
 from atrium_knowledge.domain.terms import preload
-from atrium_knowledge.rpc import convert, convert_evaluations
+from atrium_knowledge.rpc import convert, convert_evaluations, convert_sync
 from atrium_knowledge.rpc.conversation_servicer import ConversationServicer
 from atrium_knowledge.rpc.evaluation_servicer import EvaluationServicer
 from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
@@ -93,6 +103,8 @@ class Patience:
 
     encoder_seconds: float = 60.0
     others_seconds: float = 6 * 3600.0
+    poll_seconds: float = 1.0
+    """How often what a sync left under way is looked at."""
 
 
 def build(
@@ -104,6 +116,7 @@ def build(
     generator: Generator,
     delegation: Delegation,
     role_holders: RoleHolders,
+    reader_directory: ReaderDirectory,
     reader: Reader | None = None,
     erased_users: ErasedUsers | None = None,
     index: PassageIndex | None = None,
@@ -124,6 +137,7 @@ def build(
         delegation: Says who the uploader of a document is when it is taken in, and who is meant by
             the users of an evaluation.
         role_holders: Finds users who stand for a role in an evaluation.
+        reader_directory: Knows who held which labels when.
         reader: Says which sentences answer; ``None`` where there is no such model.
         erased_users: Says of whom nothing is to be kept; nobody is forgotten when ``None``.
         index: Finds passages; Qdrant Edge in ``settings.index_dir`` when ``None``.
@@ -159,6 +173,14 @@ def build(
         run_message=convert_evaluations.run_to_proto,
     )
     conversations_kept = timedelta(days=settings.conversations_kept_days)
+    sync = SqlSync(
+        database,
+        operations,
+        progress_message=convert_sync.progress_to_proto,
+        report_message=convert_sync.report_to_proto,
+        clock=clock,
+        ids=ids,
+    )
 
     trail = AuditTrail(audit)
     locks = CollectionLocks()
@@ -168,6 +190,7 @@ def build(
     topics = CompileTopics(collections, encode)
     recent = RecentAnswers(answers, clock)
     clean_up = CleanUp(documents, index, blobs, locks)
+    receive = ReceiveFile(documents, blobs, jobs, ids)
     index_passages = IndexPassages(documents, index, encode, locks)
     ingest = IngestDocument(
         collections,
@@ -195,7 +218,17 @@ def build(
         every_seconds=settings.upkeep_seconds,
         answers_kept=timedelta(days=settings.answers_kept_days),
     )
-    recover = Recover(documents, index, blobs, jobs, clean_up, locks)
+    recover = Recover(documents, index, blobs, jobs, clean_up, locks, sync)
+    apply_labels = ApplyLabels(documents, index, locks)
+    remove = RemoveDocument(documents, recent, jobs, clean_up)
+    warnings = LabelWarnings(reader_directory, clock)
+    finish_sync = FinishSync(
+        sync,
+        remove,
+        delegation,
+        patience_seconds=patience.others_seconds,
+        poll_seconds=patience.poll_seconds,
+    )
     search = SearchPassages(collections, documents, index, classes, centred, keep_index.tell)
     ask = AskQuestion(
         search=search,
@@ -213,13 +246,12 @@ def build(
             create_collection=CreateCollection(collections, topics, trail, clock, ids),
             get_collection=GetCollection(collections, trail),
             list_collections=ListCollections(collections, trail),
-            update_collection=UpdateCollection(collections, topics, trail),
+            update_collection=UpdateCollection(collections, topics, clean_up, trail),
             delete_collection=DeleteCollection(collections, recent, clean_up, trail),
             upload_document=UploadDocument(
                 collections,
                 documents,
-                blobs,
-                jobs,
+                receive,
                 classes,
                 trail,
                 ids,
@@ -228,9 +260,25 @@ def build(
             get_document=GetDocument(collections, documents, classes, trail),
             list_documents=ListDocuments(collections, documents, classes, trail),
             set_document_labels=SetDocumentLabels(
-                collections, documents, index, classes, locks, trail
+                collections, documents, apply_labels, classes, warnings, trail
             ),
-            delete_document=DeleteDocument(collections, documents, recent, jobs, clean_up, trail),
+            delete_document=DeleteDocument(collections, documents, remove, trail),
+            list_document_versions=ListDocumentVersions(collections, documents, trail),
+            explain_access=ExplainAccess(collections, documents, reader_directory, trail, clock),
+            sync_documents=SyncDocuments(
+                collections,
+                documents,
+                sync,
+                receive,
+                apply_labels,
+                remove,
+                jobs,
+                warnings,
+                trail,
+                ids,
+                replica=settings.replica,
+                max_bytes=settings.max_upload_bytes,
+            ),
             get_statistics=GetStatistics(collections, SqlPassageCounts(database), classes, trail),
             search=SearchCollection(collections, search, trail),
             ask=AskCollection(
@@ -261,10 +309,12 @@ def build(
         await jobs.cancel(operation_id)
         await ingest.cancel(operation_id)
         await runs.cancel(operation_id)
+        await finish_sync.cancel(operation_id)
 
     operations.on_cancel(cancel)
     jobs.register(INGEST_JOB, ingest.handle, concurrency=settings.ingest_concurrency)
     jobs.register(EVALUATE_JOB, runs.handle, concurrency=settings.evaluation_concurrency)
+    jobs.register(SYNC_JOB, finish_sync.handle, concurrency=8)
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -280,6 +330,8 @@ def build(
             stack.push_async_callback(ingest.close)
             runs.gate.open()
             stack.push_async_callback(runs.gate.close)
+            finish_sync.gate.open()
+            stack.push_async_callback(finish_sync.gate.close)
             # Beside the start, so that the first question need not wait for them.
             reading = asyncio.create_task(asyncio.to_thread(preload), name="dictionaries")
             stack.push_async_callback(asyncio.wait, [reading])

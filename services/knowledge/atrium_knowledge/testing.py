@@ -7,8 +7,10 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import Collection as AnyCollection
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,9 +33,11 @@ from atrium_knowledge.app.ports import (
     Generator,
     PassageIndex,
     Reader,
+    ReaderPage,
     Readings,
 )
 from atrium_knowledge.bootstrap import Patience, build
+from atrium_knowledge.domain.access import AccessGrant, AccessReader
 from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.settings import KnowledgeSettings
@@ -46,7 +50,7 @@ from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
 
-IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0)
+IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0, poll_seconds=0.01)
 """Waits for nothing."""
 
 
@@ -295,6 +299,59 @@ class FakeRoleHolders:
         return {role: self.by_role[role] for role in roles if role in self.by_role}
 
 
+class FakeReaders:
+    """Knows who holds which labels; whoever holds none of a clause is no reader.
+
+    Attributes:
+        held: Labels by user.
+        asked: Clauses and time of every call.
+        failure: Raised instead, while it is set.
+    """
+
+    def __init__(self, held: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.held = dict(held or {})
+        self.asked: list[tuple[list[list[str]], datetime]] = []
+        self.failure: AtriumError | None = None
+
+    async def list_readers(
+        self,
+        principal: Principal,
+        clauses: Sequence[AnyCollection[str]],
+        read_time: datetime,
+        page_size: int,
+        page_token: str,
+    ) -> ReaderPage:
+        """Return who holds one label of every clause."""
+        if self.failure is not None:
+            raise self.failure
+        self.asked.append(([sorted(labels) for labels in clauses], read_time))
+        users = sorted(
+            user
+            for user, held in self.held.items()
+            if all(set(labels) & set(held) for labels in clauses) and user > page_token
+        )
+        readers = tuple(
+            AccessReader(
+                user,
+                tuple(
+                    AccessGrant(
+                        "roles/r", ("roles/r",), f"labels/{label}:read", f"labels/{label}:read"
+                    )
+                    for labels in clauses
+                    for label in sorted(set(labels) & set(self.held[user]))
+                ),
+            )
+            for user in users[:page_size]
+        )
+        following = users[page_size - 1] if len(users) > page_size else ""
+        return ReaderPage(readers, following, 7, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def _grant(label: str) -> AccessGrant:
+    permission = f"labels/{label}:read"
+    return AccessGrant("roles/r", ("roles/r",), permission, permission)
+
+
 def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
     """Return settings whose state lies in ``folder``."""
     return KnowledgeSettings(
@@ -324,6 +381,7 @@ PARTNER = make_principal(
     labels=["hr/*"],
     actor="users/partner",
 )
+AUDITOR = make_principal("admin.audit:read", actor="users/auditor")
 EDITOR = make_principal(
     "knowledge.collections:read",
     "knowledge.documents:*",
@@ -344,6 +402,7 @@ STRANGER = make_principal("*:*", labels=["*"], actor="users/stranger", tenant="o
 PEOPLE: Final = {
     "employee": EMPLOYEE,
     "partner": PARTNER,
+    "auditor": AUDITOR,
     "editor": EDITOR,
     "writer": WRITER,
     "admin": ADMIN,
@@ -364,6 +423,7 @@ class House:
     delegation: FakeDelegation
     audit: MemoryAuditSink
     index: PassageIndex
+    readers: FakeReaders
     settings: KnowledgeSettings
 
     def as_(self, who: str) -> knowledge_service_pb2_grpc.KnowledgeServiceAsyncStub:
@@ -467,6 +527,7 @@ async def open_house(
     parser: DocumentParser | None = None,
     index: PassageIndex | None = None,
     delegation: FakeDelegation | None = None,
+    readers: FakeReaders | None = None,
     generator: Generator | None = None,
     erased_users: FakeErasedUsers | None = None,
     reader: Reader | None = None,
@@ -480,6 +541,7 @@ async def open_house(
     embedder, parser = embedder or HashEmbedder(), parser or FakeParser()
     delegation = delegation or FakeDelegation(list(people.values()))
     index = index or QdrantEdgeIndex(chosen.index_dir)
+    readers = readers or FakeReaders()
     app = build(
         chosen,
         audit=audit,
@@ -490,6 +552,7 @@ async def open_house(
         role_holders=FakeRoleHolders(),
         erased_users=erased_users or FakeErasedUsers(),
         reader=reader,
+        reader_directory=readers,
         index=index,
         parser=parser,
         clock=clock,
@@ -497,7 +560,7 @@ async def open_house(
     )
     await jobs.start()
     async with running_server([app], people) as server:
-        yield House(app, server, jobs, embedder, parser, delegation, audit, index, chosen)
+        yield House(app, server, jobs, embedder, parser, delegation, audit, index, readers, chosen)
     await jobs.close()
 
 

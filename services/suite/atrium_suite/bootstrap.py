@@ -16,6 +16,7 @@ from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.settings import AdminSettings
 from atrium_client import readable_errors
 from atrium_gateway.settings import GatewaySettings
+from atrium_knowledge.adapters.admin_client import AdminReaderDirectory
 from atrium_knowledge.adapters.admin_users import AdminErasedUsers, AdminRoleHolders
 from atrium_knowledge.adapters.gateway_client import (
     GatewayEmbedder,
@@ -178,6 +179,7 @@ class Suite:
             delegation=admin.authenticator,
             role_holders=AdminRoleHolders(self._channel),
             erased_users=AdminErasedUsers(self._channel, self._service),
+            reader_directory=AdminReaderDirectory(self._channel),
         )
         self._mounted = {"/scim": admin.scim}
         self._apps = (admin.service_app, gateway, knowledge)

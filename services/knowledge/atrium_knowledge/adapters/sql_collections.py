@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from atrium_knowledge.adapters import tables
 from atrium_knowledge.app.stores import Purge, TopicVectors
 from atrium_knowledge.domain.access import AccessRule
 from atrium_knowledge.domain.collections import Collection, RestrictedTopic, VectorSpace
-from atrium_knowledge.domain.documents import RevisionState
+from atrium_knowledge.domain.documents import RevisionState, folder
 from atrium_knowledge.domain.errors import (
     CollectionChanged,
     CollectionExists,
@@ -29,6 +29,8 @@ _COLLECTIONS = tables.collections
 _CLASSES = tables.access_classes
 _TOPICS = tables.topic_vectors
 _REVISIONS = tables.revisions
+
+_REVISIONS_PER_PURGE: Final = 200
 
 
 class SqlCollections:
@@ -55,6 +57,7 @@ class SqlCollections:
                         display_name=collection.display_name,
                         revision=collection.revision,
                         topics=[_topic_to_json(topic) for topic in collection.restricted_topics],
+                        versions_kept=collection.versions_kept,
                         encoder="",
                         dimensions=0,
                         actor=actor,
@@ -95,10 +98,12 @@ class SqlCollections:
         etag: str,
         display_name: str | None,
         topics: tuple[RestrictedTopic, ...] | None,
+        versions_kept: int | None,
         actor: str,
         on_behalf_of: str | None,
-    ) -> Collection:
+    ) -> tuple[Collection, Sequence[Purge]]:
         """Change what is not ``None``."""
+        purges: Sequence[Purge] = ()
         async with self._database.write() as session:
             before = _to_collection(await _row(session, tenant, collection_id, lock=True))
             if etag and etag != before.etag:
@@ -109,10 +114,13 @@ class SqlCollections:
             if topics is not None:
                 values["topics"] = [_topic_to_json(topic) for topic in topics]
                 values |= {"actor": actor, "on_behalf_of": on_behalf_of}
+            if versions_kept is not None:
+                values["versions_kept"] = versions_kept
+                purges = await drop_old_texts(session, before.uid, versions_kept)
             await session.execute(
                 sa.update(_COLLECTIONS).where(_COLLECTIONS.c.uid == before.uid).values(**values)
             )
-            return _to_collection(await _row(session, tenant, collection_id))
+            return _to_collection(await _row(session, tenant, collection_id)), purges
 
     async def delete(self, tenant: str, collection_id: str) -> Purge:
         """Remove a collection's records."""
@@ -249,6 +257,54 @@ async def insert_purge(
     return Purge(result.scalar_one(), collection_uid, tuple(revisions), tuple(folders), whole)
 
 
+async def drop_old_texts(
+    session: AsyncSession,
+    collection_uid: str,
+    versions_kept: int,
+    document_uid: str | None = None,
+) -> Sequence[Purge]:
+    """Forget the texts of superseded versions that are over the number kept.
+
+    Args:
+        session: The caller's transaction.
+        collection_uid: Which collection.
+        versions_kept: How many superseded versions of a document keep theirs.
+        document_uid: Of this document alone; ``None``: of all.
+
+    Returns:
+        What is left to do after the transaction.
+    """
+    place = sa.func.row_number().over(
+        partition_by=_REVISIONS.c.document_uid, order_by=_REVISIONS.c.version.desc()
+    )
+    query = (
+        sa.select(_REVISIONS.c.seq, _REVISIONS.c.uid, _COLLECTIONS.c.tenant, place.label("place"))
+        .join(_COLLECTIONS, _COLLECTIONS.c.uid == _REVISIONS.c.collection_uid)
+        .where(
+            _REVISIONS.c.collection_uid == collection_uid,
+            _REVISIONS.c.state == RevisionState.SUPERSEDED,
+            _REVISIONS.c.text_kept,
+        )
+    )
+    if document_uid is not None:
+        query = query.where(_REVISIONS.c.document_uid == document_uid)
+    superseded = query.subquery()
+    rows = (
+        await session.execute(sa.select(superseded).where(superseded.c.place > versions_kept))
+    ).all()
+    purges: list[Purge] = []
+    for first in range(0, len(rows), _REVISIONS_PER_PURGE):
+        part = rows[first : first + _REVISIONS_PER_PURGE]
+        await session.execute(
+            sa.update(_REVISIONS)
+            .where(_REVISIONS.c.seq.in_([row.seq for row in part]))
+            .values(text_kept=False)
+        )
+        folders = [folder(row.tenant, collection_uid, row.uid) for row in part]
+        purges.append(await insert_purge(session, collection_uid, (), folders))
+    return purges
+
+
 def space_of(row: sa.Row[Any]) -> VectorSpace | None:
     """Return the space that columns ``encoder`` and ``dimensions`` name."""
     return VectorSpace(row.encoder, row.dimensions) if row.encoder else None
@@ -289,6 +345,7 @@ def _to_collection(row: sa.Row[Any]) -> Collection:
         create_time=row.create_time,
         revision=row.revision,
         restricted_topics=tuple(_topic_from_json(topic) for topic in row.topics),
+        versions_kept=row.versions_kept,
         space=space_of(row),
     )
 

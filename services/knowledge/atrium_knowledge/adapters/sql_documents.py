@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any, Final
 
@@ -15,7 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_knowledge.adapters import tables
-from atrium_knowledge.adapters.sql_collections import insert_purge, intern_rules, space_of
+from atrium_knowledge.adapters.sql_collections import (
+    drop_old_texts,
+    insert_purge,
+    intern_rules,
+    space_of,
+)
 from atrium_knowledge.app.stores import (
     LiveRevision,
     Parsed,
@@ -39,7 +44,18 @@ from atrium_knowledge.domain.documents import (
     open_title,
     show,
 )
-from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound
+from atrium_knowledge.domain.errors import (
+    CollectionNotFound,
+    DocumentNotFound,
+    PassageNotFound,
+)
+from atrium_knowledge.domain.history import (
+    DocumentVersion,
+    LabelPeriod,
+    LabelsThen,
+    outline_of,
+    sections_of_passage,
+)
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.database import Database
 from atrium_shared.errors import AtriumError
@@ -52,6 +68,7 @@ _SECTIONS = tables.sections
 _PASSAGES = tables.passages
 _UPLOADS = tables.uploads
 _PURGES = tables.purges
+_PERIODS = tables.label_periods
 
 _DEAD_UPLOAD = timedelta(days=1)
 """A file that another replica has been receiving for longer is not being received any more."""
@@ -187,7 +204,8 @@ class SqlDocuments:
             else:
                 uid, version = document.uid, document.versions + 1
                 shown = await self._revision(session, document.shown)
-                if shown is not None and not labels and not section_labels:
+                keeps = upload.inherit_labels and not labels and not section_labels
+                if shown is not None and keeps:
                     labels, section_labels = shown.labels, shown.section_labels
             operation_id = self._ids.new("op")
             operation = await self._operations.create(
@@ -224,6 +242,8 @@ class SqlDocuments:
                     on_behalf_of=upload.on_behalf_of,
                     operation_id=operation_id,
                     request_key=upload.request_key,
+                    content_hash=upload.content_hash,
+                    text_kept=True,
                     encoder="",
                     dimensions=0,
                     indexed=False,
@@ -438,6 +458,8 @@ class SqlDocuments:
             revision = await self._revision(session, seq, lock=True)
             if revision is None or revision.state is not RevisionState.PROCESSING:
                 return []
+            # One time for what ends and what begins: no moment lies between.
+            now = self._clock.now()
             # Labels may have changed since it was parsed, to a heading that it lacks.
             if revision.section_labels:
                 paths = await self._sections(session, seq)
@@ -451,13 +473,22 @@ class SqlDocuments:
             before = [_to_revision(row) for row in siblings]
             overtaken = any(other.version > revision.version for other in before)
             for gone in [revision] if overtaken else before:
-                purges.append(await self._supersede(session, gone))
+                purges.append(await self._supersede(session, gone, now))
+            purges += await drop_old_texts(
+                session,
+                revision.collection_uid,
+                await self._versions_kept(session, revision.collection_uid),
+                revision.document_uid,
+            )
             if not overtaken:
                 await self._change(
                     session,
                     seq,
                     state=RevisionState.LIVE,
                     **_space_columns(space),
+                )
+                await self._begin_period(
+                    session, seq, revision.labels, revision.section_labels, now
                 )
                 await session.execute(
                     sa.update(_DOCUMENTS)
@@ -491,6 +522,7 @@ class SqlDocuments:
                 class_counts={},
                 indexed=False,
                 labels_pending=False,
+                text_kept=False,
             )
             await self._remove_text(session, seq)
             if end_operation:
@@ -523,7 +555,12 @@ class SqlDocuments:
             if paths:
                 check_headings(stands.document, section_labels, chain(*paths))
             points: dict[int, int] = {}
+            now = self._clock.now()
             for revision in revisions:
+                changed = (revision.labels, revision.section_labels) != (labels, section_labels)
+                if revision.state is RevisionState.LIVE and changed:
+                    await self._end_period(session, revision, now)
+                    await self._begin_period(session, revision.seq, labels, section_labels, now)
                 await self._change(
                     session,
                     revision.seq,
@@ -600,6 +637,81 @@ class SqlDocuments:
             await session.execute(sa.delete(_DOCUMENTS).where(_DOCUMENTS.c.uid == document.uid))
         return purge, under_way
 
+    async def versions(
+        self, collection_uid: str, document_id: str, before: int | None, limit: int
+    ) -> Sequence[DocumentVersion]:
+        """Return the versions of a document, newest first."""
+        query = _REVISION_ROWS.where(
+            _DOCUMENTS.c.collection_uid == collection_uid, _DOCUMENTS.c.id == document_id
+        )
+        if before is not None:
+            query = query.where(_REVISIONS.c.version < before)
+        query = query.order_by(_REVISIONS.c.version.desc()).limit(limit)
+        async with self._database.read() as session:
+            revisions = [_to_revision(row) for row in await session.execute(query)]
+            periods: dict[int, list[LabelPeriod]] = {one.seq: [] for one in revisions}
+            for part in _parts(sorted(periods)):
+                rows = await session.execute(
+                    sa.select(_PERIODS).where(_PERIODS.c.revision.in_(part)).order_by(_PERIODS.c.id)
+                )
+                for row in rows:
+                    periods[row.revision].append(_to_period(row))
+        return [DocumentVersion(one, tuple(periods[one.seq])) for one in revisions]
+
+    async def labels_at(
+        self, collection_uid: str, document_id: str, ordinal: int | None, time: datetime
+    ) -> LabelsThen | None:
+        """Return the labels in force at a time."""
+        query = (
+            sa.select(
+                _PERIODS,
+                _REVISIONS.c.version,
+                _REVISIONS.c.passage_count,
+                _COLLECTIONS.c.id.label("collection_id"),
+            )
+            .join(_REVISIONS, _REVISIONS.c.seq == _PERIODS.c.revision)
+            .join(_DOCUMENTS, _DOCUMENTS.c.uid == _REVISIONS.c.document_uid)
+            .join(_COLLECTIONS, _COLLECTIONS.c.uid == _REVISIONS.c.collection_uid)
+            .where(
+                _DOCUMENTS.c.collection_uid == collection_uid,
+                _DOCUMENTS.c.id == document_id,
+                _PERIODS.c.start_time <= time,
+                _PERIODS.c.end_time.is_(None) | (_PERIODS.c.end_time > time),
+            )
+        )
+        async with self._database.read() as session:
+            row = (await session.execute(query)).one_or_none()
+            if row is None:
+                return None
+            period = _to_period(row)
+            if ordinal is None:
+                sections = tuple(one.labels for one in period.section_labels)
+            elif ordinal > row.passage_count:
+                raise PassageNotFound(
+                    f"collections/{row.collection_id}/documents/{document_id}/passages/{ordinal}"
+                )
+            elif period.end_time is not None:
+                sections = sections_of_passage(period.section_labels, row.outline, ordinal)
+            else:
+                passage = _passage_rows(row.revision, _PASSAGES.c.ordinal == ordinal)
+                path = (await session.execute(passage)).one().path
+                outline = outline_of(period.section_labels, [path])
+                sections = sections_of_passage(period.section_labels, outline, 1)
+        return LabelsThen(row.version, period.start_time, period.labels, sections)
+
+    async def first_read_time(self, collection_uid: str, document_id: str) -> datetime | None:
+        """Return since when a document can be read."""
+        query = (
+            sa.select(_PERIODS.c.start_time)
+            .join(_REVISIONS, _REVISIONS.c.seq == _PERIODS.c.revision)
+            .join(_DOCUMENTS, _DOCUMENTS.c.uid == _REVISIONS.c.document_uid)
+            .where(_DOCUMENTS.c.collection_uid == collection_uid, _DOCUMENTS.c.id == document_id)
+            .order_by(_PERIODS.c.start_time)
+            .limit(1)
+        )
+        async with self._database.read() as session:
+            return (await session.execute(query)).scalar_one_or_none()
+
     async def set_space(self, seq: int, space: VectorSpace | None) -> None:
         """Note in which space the vectors of a revision lie."""
         async with self._database.write() as session:
@@ -654,13 +766,50 @@ class SqlDocuments:
             .values(update_time=self._clock.now(), **values)
         )
 
-    async def _supersede(self, session: AsyncSession, revision: Revision) -> Purge:
-        """Retire a revision; its files stay, since citations name its version."""
+    async def _supersede(self, session: AsyncSession, revision: Revision, now: datetime) -> Purge:
+        """Retire a revision; its files stay for now, since citations name its version."""
+        await self._end_period(session, revision, now)
         await self._change(
             session, revision.seq, state=RevisionState.SUPERSEDED, indexed=False, class_counts={}
         )
         await self._remove_text(session, revision.seq)
         return await insert_purge(session, revision.collection_uid, [revision.seq], [])
+
+    async def _versions_kept(self, session: AsyncSession, collection_uid: str) -> int:
+        query = sa.select(_COLLECTIONS.c.versions_kept).where(_COLLECTIONS.c.uid == collection_uid)
+        kept: int = (await session.execute(query)).scalar_one()
+        return kept
+
+    async def _begin_period(
+        self,
+        session: AsyncSession,
+        seq: int,
+        labels: frozenset[str],
+        section_labels: Sequence[SectionLabels],
+        now: datetime,
+    ) -> None:
+        await session.execute(
+            sa.insert(_PERIODS).values(
+                revision=seq,
+                labels=sorted(labels),
+                section_labels=_section_labels_to_json(section_labels),
+                outline=[],
+                start_time=now,
+            )
+        )
+
+    async def _end_period(self, session: AsyncSession, revision: Revision, now: datetime) -> None:
+        """End what labels a revision has now, and remember which passages they covered."""
+        outline: list[list[Any]] = []
+        if revision.section_labels:
+            rows = await session.execute(_passage_rows(revision.seq))
+            runs = outline_of(revision.section_labels, [row.path for row in rows])
+            outline = [[first, last, list(applied)] for first, last, applied in runs]
+        await session.execute(
+            sa.update(_PERIODS)
+            .where(_PERIODS.c.revision == revision.seq, _PERIODS.c.end_time.is_(None))
+            .values(end_time=now, outline=outline)
+        )
 
     async def _classify(
         self,
@@ -738,9 +887,7 @@ def _to_revision(row: sa.Row[Any]) -> Revision:
         title=row.title,
         filename=row.filename,
         labels=frozenset(row.labels),
-        section_labels=tuple(
-            SectionLabels(heading, frozenset(labels)) for heading, labels in row.section_labels
-        ),
+        section_labels=_section_labels_from_json(row.section_labels),
         size_bytes=row.size_bytes,
         media_type=row.media_type,
         language=row.language,
@@ -753,9 +900,20 @@ def _to_revision(row: sa.Row[Any]) -> Revision:
         actor=row.actor,
         on_behalf_of=row.on_behalf_of,
         operation_id=row.operation_id,
+        content_hash=row.content_hash,
+        text_kept=row.text_kept,
         space=space_of(row),
         create_time=row.create_time,
         update_time=row.update_time,
+    )
+
+
+def _to_period(row: sa.Row[Any]) -> LabelPeriod:
+    return LabelPeriod(
+        labels=frozenset(row.labels),
+        section_labels=_section_labels_from_json(row.section_labels),
+        start_time=row.start_time,
+        end_time=row.end_time,
     )
 
 
@@ -767,6 +925,10 @@ def _space_columns(space: VectorSpace | None) -> dict[str, str | int]:
 
 def _section_labels_to_json(section_labels: Iterable[SectionLabels]) -> list[list[Any]]:
     return [[one.heading, sorted(one.labels)] for one in section_labels]
+
+
+def _section_labels_from_json(stored: Iterable[Any]) -> tuple[SectionLabels, ...]:
+    return tuple(SectionLabels(heading, frozenset(labels)) for heading, labels in stored)
 
 
 def _counts_to_json(counts: Mapping[Any, int]) -> dict[str, int]:

@@ -22,6 +22,8 @@ collections = sa.Table(
     sa.Column("display_name", sa.String(200), nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("topics", sa.JSON, nullable=False),
+    # How many superseded versions of a document keep their text.
+    sa.Column("versions_kept", sa.Integer, nullable=False),
     sa.Column("encoder", sa.String(200), nullable=False),
     sa.Column("dimensions", sa.Integer, nullable=False),
     # Who last changed it: the topics are encoded on their account.
@@ -112,6 +114,8 @@ revisions = sa.Table(
     sa.Column("on_behalf_of", sa.String(140)),
     sa.Column("operation_id", sa.String(64), nullable=False, unique=True),
     sa.Column("request_key", sa.String(250)),
+    sa.Column("content_hash", sa.String(64), nullable=False),
+    sa.Column("text_kept", sa.Boolean, nullable=False),
     sa.Column("encoder", sa.String(200), nullable=False),
     sa.Column("dimensions", sa.Integer, nullable=False),
     # From parsing on it may have points in the index.
@@ -123,6 +127,26 @@ revisions = sa.Table(
     sa.UniqueConstraint("collection_uid", "request_key"),
     sa.Index("revisions_by_state", "collection_uid", "state"),
     sqlite_autoincrement=True,
+)
+
+label_periods = sa.Table(
+    "label_periods",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column(
+        "revision",
+        sa.BigInteger,
+        sa.ForeignKey("revisions.seq", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("section_labels", sa.JSON, nullable=False),
+    # Which section labels apply to which passages. Worked out when the period ends: until then
+    # the passages themselves tell.
+    sa.Column("outline", sa.JSON, nullable=False),
+    sa.Column("start_time", UtcDateTime, nullable=False),
+    sa.Column("end_time", UtcDateTime),
 )
 
 sections = sa.Table(
@@ -159,6 +183,43 @@ passages = sa.Table(
     sa.Column("language", sa.String(8), nullable=False),
     sa.Column("access_class", sa.Integer, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
+)
+
+sync_sources = sa.Table(
+    "sync_sources",
+    metadata,
+    _collection_uid(primary_key=True),
+    sa.Column("source", sa.String(63), primary_key=True),
+    # Number of its newest run, from 1.
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Column("stage", sa.String(16), nullable=False),
+    sa.Column("token", sa.String(500), nullable=False),
+    sa.Column("completed_token", sa.String(500), nullable=False),
+    sa.Column("last_item", sa.String(500), nullable=False),
+    sa.Column("counts", sa.JSON, nullable=False),
+    # An item had no id: what a list does not name cannot be told.
+    sa.Column("doubtful", sa.Boolean, nullable=False),
+    # The stream that writes, "replica/y1", until when; empty: none does.
+    sa.Column("holder", sa.String(250), nullable=False),
+    sa.Column("lease_time", UtcDateTime, nullable=False),
+    sa.Column("operation_id", sa.String(64), nullable=False),
+    # What the job of the last end needs; null once it is done.
+    sa.Column("finishing", sa.JSON(none_as_null=True)),
+    sa.Column("start_time", UtcDateTime, nullable=False),
+    sa.Column("update_time", UtcDateTime, nullable=False),
+)
+
+sync_items = sa.Table(
+    "sync_items",
+    metadata,
+    _collection_uid(primary_key=True),
+    sa.Column("source", sa.String(63), primary_key=True),
+    sa.Column("item", sa.String(500), primary_key=True),
+    sa.Column("document_id", sa.String(63), nullable=False),
+    sa.Column("revision", sa.String(200), nullable=False),
+    # The run that named it last.
+    sa.Column("run", sa.Integer, nullable=False),
+    sa.Index("sync_items_by_document", "collection_uid", "document_id"),
 )
 
 uploads = sa.Table(

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.stores import CollectionStore
-from atrium_knowledge.domain.collections import Collection, RestrictedTopic, check_topics
+from atrium_knowledge.domain.collections import (
+    DEFAULT_VERSIONS_KEPT,
+    Collection,
+    RestrictedTopic,
+    check_topics,
+)
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
 
@@ -35,8 +40,16 @@ class CreateCollection:
         collection_id: str,
         display_name: str,
         topics: Sequence[RestrictedTopic],
+        versions_kept: int | None = None,
     ) -> Collection:
         """Make a collection of the caller's tenant.
+
+        Args:
+            principal: Who makes it.
+            collection_id: Its id.
+            display_name: Its name for people.
+            topics: Its restricted topics.
+            versions_kept: Superseded versions of a document that keep their text; ``None``: 10.
 
         Raises:
             CollectionExists: The id is taken.
@@ -49,6 +62,7 @@ class CreateCollection:
             display_name=display_name,
             create_time=self._clock.now(),
             restricted_topics=tuple(topics),
+            versions_kept=DEFAULT_VERSIONS_KEPT if versions_kept is None else versions_kept,
         )
         async with self._audit.call(principal, "CreateCollection", collection.name):
             check_topics(collection.restricted_topics)

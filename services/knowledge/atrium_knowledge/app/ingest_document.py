@@ -22,6 +22,7 @@ from atrium_documents.schema import to_json
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.encode import BATCH
 from atrium_knowledge.app.index_passages import IndexPassages
+from atrium_knowledge.app.job_gate import JobGate
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import Delegation, DocumentParser
 from atrium_knowledge.app.stores import (
@@ -104,25 +105,16 @@ class IngestDocument:
         self._locks = locks
         self._clock = clock
         self._patience_seconds = patience_seconds
-        self._ready = asyncio.Event()
-        self._steps: set[asyncio.Task[JSON]] = set()
+        self._gate = JobGate()
         self._reported_at: dict[int, float] = {}
 
     def open(self) -> None:
         """Let steps begin: the service has started."""
-        self._ready.set()
+        self._gate.open()
 
     async def close(self) -> None:
-        """Interrupt steps and let none begin: the service stops.
-
-        The steps do not end; the runner of jobs, which closes later, drops them, and they run
-        again after the next start.
-        """
-        self._ready.clear()
-        for step in self._steps:
-            step.cancel()
-        if self._steps:
-            await asyncio.wait(self._steps)
+        """Interrupt steps and let none begin: the service stops."""
+        await self._gate.close()
 
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
         """Run the job of one revision."""
@@ -162,20 +154,7 @@ class IngestDocument:
 
     async def _guard(self, seq: int, step: Callable[[Revision], Awaitable[JSON]]) -> JSON:
         """Run a step of a revision that is still wanted; a failure fails the document."""
-        while True:
-            await self._ready.wait()
-            task = asyncio.create_task(self._run(seq, step))
-            self._steps.add(task)
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                if self._ready.is_set() or not task.cancelled():
-                    task.cancel()
-                    raise
-                # Interrupted because the service stops: wait for the end of the process, or for
-                # the service to start again in it.
-            finally:
-                self._steps.discard(task)
+        return await self._gate.run(lambda: self._run(seq, step))
 
     async def _run(self, seq: int, step: Callable[[Revision], Awaitable[JSON]]) -> JSON:
         revision = await self._documents.revision(seq)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from atrium_knowledge.domain.access import AccessReader
 from atrium_knowledge.domain.answers import AnswerRecord, Exchange
 from atrium_knowledge.domain.collections import Collection, VectorSpace
 from atrium_knowledge.domain.engines import Engine, Usage
@@ -308,6 +309,47 @@ class DocumentParser(Protocol):
 
         Raises:
             AtriumError: The file cannot be read; the reason says why.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderPage:
+    """Some of those who could read something."""
+
+    readers: tuple[AccessReader, ...]
+    """Ordered by name."""
+    next_page_token: str
+    """Empty on the last page."""
+    policy_version: int
+    """Version of the tenant's policy that was in force."""
+    policy_time: datetime
+    """Since when it was in force, UTC."""
+
+
+class ReaderDirectory(Protocol):
+    """Knows who held which labels, now and in the past."""
+
+    async def list_readers(
+        self,
+        principal: Principal,
+        clauses: Sequence[AnyCollection[str]],
+        read_time: datetime,
+        page_size: int,
+        page_token: str,
+    ) -> ReaderPage:
+        """Return who held at least one label of every clause.
+
+        Args:
+            principal: Who asks; needs ``admin.audit:read``.
+            clauses: Sets of labels, none empty. No clause: everyone of the tenant.
+            read_time: Under the policy in force at this time, UTC.
+            page_size: Most readers.
+            page_token: Of the page before; empty: from the start.
+
+        Raises:
+            Invalid: The time lies before the history begins, or ahead.
+            Unavailable: Nobody can tell now.
         """
         ...
 

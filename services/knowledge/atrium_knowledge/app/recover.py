@@ -5,10 +5,11 @@ from __future__ import annotations
 import structlog
 
 from atrium_knowledge.app.clean_up import CleanUp, remove_folder
+from atrium_knowledge.app.finish_sync import SYNC_JOB
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import PassageIndex
-from atrium_knowledge.app.stores import DocumentStore
-from atrium_knowledge.app.upload_document import INGEST_JOB
+from atrium_knowledge.app.receive_file import INGEST_JOB
+from atrium_knowledge.app.stores import DocumentStore, SyncStore
 from atrium_shared.blobs import BlobStore
 from atrium_shared.jobs import JobRunner
 
@@ -26,6 +27,7 @@ class Recover:
         jobs: JobRunner,
         clean_up: CleanUp,
         locks: CollectionLocks,
+        sync: SyncStore,
     ) -> None:
         self._documents = documents
         self._index = index
@@ -33,6 +35,7 @@ class Recover:
         self._jobs = jobs
         self._clean_up = clean_up
         self._locks = locks
+        self._sync = sync
 
     async def __call__(self) -> None:
         """Drop files that were never acknowledged, finish what was begun, resume what was."""
@@ -47,6 +50,8 @@ class Recover:
         for revision in unfinished:
             # The same id again changes nothing; it is new only when the crash came before.
             await self._jobs.submit(INGEST_JOB, revision.operation_id, {"revision": revision.seq})
+        for payload in await self._sync.unfinished():
+            await self._jobs.submit(SYNC_JOB, payload["operation"], payload)
         if interrupted or purges or unfinished:
             _log.info(
                 "recovered",

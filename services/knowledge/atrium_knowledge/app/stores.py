@@ -16,7 +16,17 @@ from atrium_knowledge.domain.answers import AnswerRecord, Feedback
 from atrium_knowledge.domain.chunking import Chunk
 from atrium_knowledge.domain.collections import Collection, RestrictedTopic, VectorSpace
 from atrium_knowledge.domain.documents import Revision, SectionLabels
+from atrium_knowledge.domain.history import DocumentVersion, LabelsThen
+from atrium_knowledge.domain.sync import (
+    Outcome,
+    SyncCounts,
+    SyncEnd,
+    SyncHeader,
+    SyncProblem,
+    SyncState,
+)
 from atrium_shared.errors import AtriumError
+from atrium_shared.jobs import JSON
 from atrium_shared.operations import Operation
 
 
@@ -84,10 +94,14 @@ class CollectionStore(Protocol):
         etag: str,
         display_name: str | None,
         topics: tuple[RestrictedTopic, ...] | None,
+        versions_kept: int | None,
         actor: str,
         on_behalf_of: str | None,
-    ) -> Collection:
-        """Change what is not ``None``, and return the collection.
+    ) -> tuple[Collection, Sequence[Purge]]:
+        """Change what is not ``None``.
+
+        Returns:
+            The collection, and what is left to do for texts that are not kept any more.
 
         Raises:
             CollectionNotFound: There is none.
@@ -140,8 +154,12 @@ class Upload:
     size_bytes: int
     actor: str
     on_behalf_of: str | None
-    request_key: str | None
+    content_hash: str
+    """SHA-256 of the file in hexadecimal."""
+    request_key: str | None = None
     """Who and which request id, when the caller chose one."""
+    inherit_labels: bool = True
+    """Whether a further version without labels takes over those of its document."""
 
 
 class RequestTaken(Exception):
@@ -384,6 +402,39 @@ class DocumentStore(Protocol):
         """
         ...
 
+    async def versions(
+        self, collection_uid: str, document_id: str, before: int | None, limit: int
+    ) -> Sequence[DocumentVersion]:
+        """Return the versions of a document, newest first.
+
+        Args:
+            collection_uid: Of which collection.
+            document_id: Of which document.
+            before: Only versions with smaller numbers; ``None``: all.
+            limit: Most versions.
+        """
+        ...
+
+    async def labels_at(
+        self, collection_uid: str, document_id: str, ordinal: int | None, time: datetime
+    ) -> LabelsThen | None:
+        """Return the labels in force at a time, or ``None`` when nothing could be read then.
+
+        Args:
+            collection_uid: Of which collection.
+            document_id: Of which document.
+            ordinal: Of this passage of the version that was current; ``None``: of the document.
+            time: UTC.
+
+        Raises:
+            PassageNotFound: That version had no such passage.
+        """
+        ...
+
+    async def first_read_time(self, collection_uid: str, document_id: str) -> datetime | None:
+        """Return since when a document can be read; ``None`` when it never could."""
+        ...
+
     async def set_space(self, seq: int, space: VectorSpace | None) -> None:
         """Note in which space the vectors of a revision lie."""
         ...
@@ -422,4 +473,180 @@ class AnswerStore(Protocol):
 
     async def forget(self, before: datetime) -> None:
         """Remove answers from before that nobody gave feedback on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRun:
+    """A run of a source, held by one stream."""
+
+    collection: Collection
+    source: str
+    """Id of the source."""
+    number: int
+    token: str
+    holder: str
+    """Which stream: its replica, "/", and an id of its own."""
+
+    @property
+    def name(self) -> str:
+        """Resource name of the source."""
+        return f"{self.collection.name}/sources/{self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedItem:
+    """A document of a source."""
+
+    document_id: str
+    revision: str
+    """The source's; empty: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncTally:
+    """How the documents of a run fare."""
+
+    processing: int
+    """Still being taken in."""
+    problems: tuple[SyncProblem, ...]
+    """Files that could not be taken in; the first 1000."""
+
+
+class SyncStore(Protocol):
+    """What sources have here, and how far their runs are."""
+
+    async def open(
+        self,
+        collection: Collection,
+        source: str,
+        header: SyncHeader,
+        holder: str,
+        others: AnyCollection[str],
+    ) -> SyncRun:
+        """Begin a run or go on with one; from here on the stream holds the source.
+
+        Args:
+            collection: Of the source.
+            source: Its id.
+            header: What the stream asked for.
+            holder: The stream.
+            others: Streams that this process is receiving.
+
+        Raises:
+            SyncUnderWay: Another stream holds it, or removals still go on.
+            SyncStateNotFound: There is no run to go on with or to build on.
+            SyncTokenWrong: It is another run than the header says.
+        """
+        ...
+
+    async def renew(self, run: SyncRun) -> None:
+        """Say that the stream is alive.
+
+        Raises:
+            SyncUnderWay: Another stream took the source over.
+        """
+        ...
+
+    async def release(self, run: SyncRun) -> None:
+        """Let another stream hold the source."""
+        ...
+
+    async def item(self, run: SyncRun, item: str) -> SyncedItem | None:
+        """Return what the source has under an id."""
+        ...
+
+    async def claim(self, run: SyncRun, item: str, document_id: str) -> None:
+        """Make a document the source's, before it exists.
+
+        Raises:
+            DocumentExists: There is one already that is not the source's.
+            SyncUnderWay: Another stream took the source over.
+        """
+        ...
+
+    async def acknowledge(
+        self, run: SyncRun, item: str, revision: str | None, outcome: Outcome
+    ) -> SyncCounts:
+        """Make it durable that an item is done; return the counts with it.
+
+        Args:
+            run: The run.
+            item: The source's id; empty: the item had none.
+            revision: The source's revision that holds now; ``None``: as before.
+            outcome: What became of it.
+
+        Raises:
+            SyncUnderWay: Another stream took the source over.
+        """
+        ...
+
+    async def end(
+        self, run: SyncRun, end: SyncEnd, actor: str, on_behalf_of: str | None
+    ) -> tuple[Operation, JSON]:
+        """End a run; return its operation and what the job of its end needs.
+
+        Raises:
+            SyncListDoubtful: A complete list has items without id.
+            SyncListEmpty: A complete list names nothing, and that is not said to be meant.
+            SyncUnderWay: Another stream took the source over.
+        """
+        ...
+
+    async def state(
+        self, collection: Collection, source: str, replica: str, here: AnyCollection[str]
+    ) -> SyncState:
+        """Return where the syncing of a source stands.
+
+        Args:
+            collection: Of the source.
+            source: Its id.
+            replica: Name of this process.
+            here: Streams that this process is receiving.
+
+        Raises:
+            SyncStateNotFound: Nothing was synced from it.
+        """
+        ...
+
+    async def unnamed(
+        self, collection_uid: str, source: str, run: int, limit: int
+    ) -> Sequence[tuple[str, str]]:
+        """Return items with their documents that no run since ``run`` named."""
+        ...
+
+    async def forget(self, collection_uid: str, source: str, item: str) -> None:
+        """Forget an item whose document is gone."""
+        ...
+
+    async def removals_done(self, collection_uid: str, source: str, run: int, removed: int) -> None:
+        """Let the next run begin."""
+        ...
+
+    async def tally(
+        self, collection_uid: str, source: str, run: int, since: datetime
+    ) -> SyncTally | None:
+        """Return how the documents of a run fare; ``None`` when the source is gone."""
+        ...
+
+    async def report(self, payload: JSON, counts: SyncCounts, processing: int) -> None:
+        """Update the operation of a run."""
+        ...
+
+    async def finish(
+        self,
+        payload: JSON,
+        counts: SyncCounts,
+        problems: Sequence[SyncProblem],
+        error: AtriumError | None,
+    ) -> None:
+        """End the operation of a run with its report, or with an error."""
+        ...
+
+    async def abandon(self, payload: JSON) -> None:
+        """Let the next run begin although this one is not finished."""
+        ...
+
+    async def unfinished(self) -> Sequence[JSON]:
+        """Return what the jobs of runs need that ended and are not finished."""
         ...

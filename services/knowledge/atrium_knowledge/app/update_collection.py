@@ -1,4 +1,4 @@
-"""Change a collection's display name or restricted topics."""
+"""Change a collection's display name, restricted topics or number of versions kept."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ from collections.abc import Sequence
 from typing import Final
 
 from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.stores import CollectionStore
-from atrium_knowledge.domain.collections import Collection, RestrictedTopic, check_topics
+from atrium_knowledge.domain.collections import (
+    DEFAULT_VERSIONS_KEPT,
+    Collection,
+    RestrictedTopic,
+    check_topics,
+)
 from atrium_knowledge.domain.errors import UpdateMaskUnknown
 from atrium_knowledge.domain.names import collection_id
 from atrium_shared.principal import Principal
 
 _DISPLAY_NAME: Final = "display_name"
 _TOPICS: Final = "restricted_topics"
+_VERSIONS_KEPT: Final = "versions_kept"
 
 
 class UpdateCollection:
     """The use case."""
 
     def __init__(
-        self, collections: CollectionStore, topics: CompileTopics, audit: AuditTrail
+        self,
+        collections: CollectionStore,
+        topics: CompileTopics,
+        clean_up: CleanUp,
+        audit: AuditTrail,
     ) -> None:
         self._collections = collections
         self._topics = topics
+        self._clean_up = clean_up
         self._audit = audit
 
     async def __call__(
@@ -35,6 +47,7 @@ class UpdateCollection:
         etag: str,
         display_name: str,
         topics: Sequence[RestrictedTopic],
+        versions_kept: int | None = None,
         fields: Sequence[str],
     ) -> Collection:
         """Change the named fields, and return the collection.
@@ -45,7 +58,9 @@ class UpdateCollection:
             etag: What the collection's must be; empty: anything.
             display_name: New value.
             topics: New value.
-            fields: Which values to take; empty: all.
+            versions_kept: New value; texts over the number are gone when the call returns. When it
+                is not given but named, the default.
+            fields: Which values to take; empty: all that are given.
 
         Raises:
             CollectionNotFound: There is none in the caller's tenant.
@@ -55,19 +70,25 @@ class UpdateCollection:
         """
         async with self._audit.call(principal, "UpdateCollection", name):
             for field in fields:
-                if field not in (_DISPLAY_NAME, _TOPICS):
+                if field not in (_DISPLAY_NAME, _TOPICS, _VERSIONS_KEPT):
                     raise UpdateMaskUnknown(field)
             chosen = set(fields) or {_DISPLAY_NAME, _TOPICS}
+            if _VERSIONS_KEPT in chosen and versions_kept is None:
+                versions_kept = DEFAULT_VERSIONS_KEPT
+            elif fields and _VERSIONS_KEPT not in chosen:
+                versions_kept = None
             check_topics(topics)
-            updated = await self._collections.update(
+            updated, purges = await self._collections.update(
                 principal.tenant,
                 collection_id(name),
                 etag=etag,
                 display_name=display_name if _DISPLAY_NAME in chosen else None,
                 topics=tuple(topics) if _TOPICS in chosen else None,
+                versions_kept=versions_kept,
                 actor=principal.actor,
                 on_behalf_of=principal.on_behalf_of,
             )
+            await self._clean_up.run(purges)
             if _TOPICS in chosen:
                 await self._topics.encode(principal, updated)
             return updated

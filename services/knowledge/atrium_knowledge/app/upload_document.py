@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
 
 from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS, AccessClasses
 from atrium_knowledge.app.audit_trail import AuditTrail
-from atrium_knowledge.app.clean_up import remove_folder
 from atrium_knowledge.app.get_document import may_know
+from atrium_knowledge.app.receive_file import ReceiveFile
 from atrium_knowledge.app.refused_evenly import refused_evenly
-from atrium_knowledge.app.stores import CollectionStore, DocumentStore, RequestTaken, Upload
+from atrium_knowledge.app.stores import CollectionStore, DocumentStore, Upload
 from atrium_knowledge.domain.collections import Collection
-from atrium_knowledge.domain.documents import SectionLabels, folder, original_key
+from atrium_knowledge.domain.documents import SectionLabels
 from atrium_knowledge.domain.errors import (
-    DocumentEmpty,
     DocumentIdReserved,
-    DocumentTooLarge,
     FilenameMissing,
     UploadHeaderMissing,
     UploadHeaderRepeated,
 )
 from atrium_knowledge.domain.names import collection_id
-from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
-from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
-
-INGEST_JOB: Final = "knowledge.ingest"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +44,10 @@ class UploadHeader:
 class UploadDocument:
     """The upload use case.
 
-    What happens in which order, so that a crash at any point leaves an acknowledged upload whole
-    and nothing of another: a note that a file is coming; the file; then in one transaction the
-    document, its operation and the end of the note; then the job (which a restart submits again
-    when it is missing); then the reply.
-
     Args:
         collections: Where collections are stored.
         documents: Where documents are stored.
-        blobs: Where files are stored.
-        jobs: Runs the ingestion.
+        receive: Stores the file and makes the upload durable.
         classes: What the caller may read.
         audit: Records calls.
         ids: Makes identifiers.
@@ -73,8 +58,7 @@ class UploadDocument:
         self,
         collections: CollectionStore,
         documents: DocumentStore,
-        blobs: BlobStore,
-        jobs: JobRunner,
+        receive: ReceiveFile,
         classes: AccessClasses,
         audit: AuditTrail,
         ids: Ids,
@@ -83,13 +67,11 @@ class UploadDocument:
     ) -> None:
         self._collections = collections
         self._documents = documents
-        self._blobs = blobs
-        self._jobs = jobs
+        self._receive_file = receive
         self._classes = classes
         self._audit = audit
         self._ids = ids
         self._max_bytes = max_bytes
-        self._finishing: set[asyncio.Task[Any]] = set()
 
     async def __call__(
         self, principal: Principal, parts: AsyncIterator[UploadHeader | bytes]
@@ -130,52 +112,27 @@ class UploadDocument:
         if header.document_id:
             await self._check_id(principal, collection, header.document_id)
         document_id = header.document_id or self._ids.new("d")
-        content = _Content(
-            parts, header.filename, limit_bytes=principal.max_upload_bytes or self._max_bytes
+        received = await self._receive_file.store(
+            collection,
+            header.filename,
+            _chunks(parts),
+            limit_bytes=principal.max_upload_bytes or self._max_bytes,
         )
-        await content.open()
-        revision_uid = self._ids.new("v")
-        where = folder(collection.tenant, collection.uid, revision_uid)
-        await self._documents.begin_upload(revision_uid, where)
-        try:
-            await content.save(self._blobs, original_key(where))
-        except BaseException:
-            # A caller who hangs up cancels this task; the file must go all the same.
-            await self._finish(self._discard(revision_uid, where))
-            raise
         upload = Upload(
             collection=collection,
             document_id=document_id,
-            revision_uid=revision_uid,
+            revision_uid=received.revision_uid,
             title=header.title,
             filename=header.filename,
             labels=header.labels,
             section_labels=header.section_labels,
-            size_bytes=content.size_bytes,
+            size_bytes=received.size_bytes,
             actor=principal.actor,
             on_behalf_of=principal.on_behalf_of,
+            content_hash=received.content_hash,
             request_key=request_key,
         )
-        return await self._finish(self._acknowledge(upload, where))
-
-    async def _acknowledge(self, upload: Upload, where: str) -> Operation:
-        try:
-            operation, seq = await self._documents.register(upload)
-        except RequestTaken as taken:
-            await self._discard(upload.revision_uid, where)
-            return taken.operation
-        except Exception:  # whatever it is, a file that was not acknowledged must not stay
-            await self._discard(upload.revision_uid, where)
-            raise
-        await self._jobs.submit(INGEST_JOB, operation.name.rpartition(".")[2], {"revision": seq})
-        return operation
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not stop halfway when the caller hangs up."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
+        return await self._receive_file.acknowledge(received, upload)
 
     async def _check_id(
         self, principal: Principal, collection: Collection, document_id: str
@@ -199,55 +156,9 @@ class UploadDocument:
             ):
                 raise DocumentIdReserved(name)
 
-    async def _discard(self, revision_uid: str, where: str) -> None:
-        await remove_folder(self._blobs, where)
-        await self._documents.end_upload(revision_uid)
 
-
-class _Content:
-    """The bytes of an upload on their way to the file store."""
-
-    def __init__(
-        self, parts: AsyncIterator[UploadHeader | bytes], filename: str, *, limit_bytes: int
-    ) -> None:
-        self.size_bytes = 0
-        self._parts = parts
-        self._filename = filename
-        self._limit_bytes = limit_bytes
-        self._first = b""
-        self._failure: Exception | None = None
-
-    async def open(self) -> None:
-        """Wait for the first byte, so that an empty file is refused before anything is stored."""
-        while not self._first:
-            part = await anext(self._parts, None)
-            if part is None:
-                raise DocumentEmpty(self._filename)
-            self._first = self._checked(part)
-
-    async def save(self, blobs: BlobStore, key: str) -> None:
-        """Store all of it under ``key``, or nothing."""
-        try:
-            await blobs.put(key, self._stream())
-        except Exception:
-            # What ended the stream is the reason, whatever the store makes of it.
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-
-    async def _stream(self) -> AsyncIterator[bytes]:
-        try:
-            yield self._first
-            async for part in self._parts:
-                yield self._checked(part)
-        except Exception as error:  # kept for `save`, since the store may wrap it
-            self._failure = error
-            raise
-
-    def _checked(self, part: UploadHeader | bytes) -> bytes:
+async def _chunks(parts: AsyncIterator[UploadHeader | bytes]) -> AsyncIterator[bytes]:
+    async for part in parts:
         if isinstance(part, UploadHeader):
             raise UploadHeaderRepeated
-        self.size_bytes += len(part)
-        if self.size_bytes > self._limit_bytes:
-            raise DocumentTooLarge(self._filename, self._limit_bytes)
-        return part
+        yield part

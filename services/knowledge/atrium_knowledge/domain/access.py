@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
 Clause = frozenset[str]
 
@@ -38,6 +40,70 @@ class AccessRule:
             may_read: Whether the reader may read any of some labels (``AllowSet.may_read``).
         """
         return all(may_read(clause) for clause in self.clauses)
+
+
+class ClauseOrigin(StrEnum):
+    """Where labels stand."""
+
+    DOCUMENT = "DOCUMENT"
+    SECTION = "SECTION"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelClause:
+    """Labels of which a reader held at least one."""
+
+    origin: ClauseOrigin
+    labels: frozenset[str]
+    """Not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessGrant:
+    """One grant through which somebody could read."""
+
+    role: str
+    """The role that holds it, "roles/hr-partner"."""
+    via: tuple[str, ...]
+    """How the user came to the role: "groups/hr", "roles/hr-partner"."""
+    grant: str
+    """As the role has it, "labels/hr/*:read"."""
+    permission: str
+    """What it opened here, "labels/hr/pay:read"."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessReader:
+    """Somebody who could read, and why."""
+
+    user: str
+    """Resource name, "users/lin"."""
+    grants: tuple[AccessGrant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessExplanation:
+    """Who could read something at a time, and why. It holds no text."""
+
+    name: str
+    """The document or passage."""
+    read_time: datetime
+    """UTC."""
+    version: int
+    """The document's version that was current."""
+    clauses: tuple[LabelClause, ...]
+    """A reader held one label of each; none: everyone of the tenant could read."""
+    labels_time: datetime
+    """Since when these labels were in force, UTC."""
+    labelled_sections: int
+    """Of a document: its sections that had labels of their own."""
+    readers: tuple[AccessReader, ...]
+    """A page, ordered by name."""
+    next_page_token: str
+    policy_version: int
+    """Version of the tenant's policy that was in force."""
+    policy_time: datetime
+    """Since when it was in force, UTC."""
 
 
 EVERYONE = AccessRule()

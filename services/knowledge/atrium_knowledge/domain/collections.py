@@ -8,6 +8,10 @@ from datetime import datetime
 
 from atrium_knowledge.domain.errors import TopicRepeated
 
+DEFAULT_VERSIONS_KEPT = 10
+"""Superseded versions of a document that keep their file and text, unless a collection says
+otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class VectorSpace:
@@ -48,6 +52,8 @@ class Collection:
     revision: int = 1
     """Grows by one with every change."""
     restricted_topics: tuple[RestrictedTopic, ...] = ()
+    versions_kept: int = DEFAULT_VERSIONS_KEPT
+    """Superseded versions of each document that keep their file and text."""
     space: VectorSpace | None = None
     """Of the vectors that the index holds; ``None`` while it holds none."""
 

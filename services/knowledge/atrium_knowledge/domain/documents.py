@@ -113,6 +113,10 @@ class Revision:
     """Who uploaded it, "users/portal"."""
     on_behalf_of: str | None
     operation_id: str
+    content_hash: str
+    """SHA-256 of the file in hexadecimal; empty for files from before hashes were kept."""
+    text_kept: bool
+    """Whether its file and text are still stored."""
     space: VectorSpace | None
     """Of its vectors in the index; ``None`` while it has none."""
     create_time: datetime

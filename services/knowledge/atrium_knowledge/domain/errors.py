@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
@@ -67,7 +68,8 @@ class UpdateMaskUnknown(Invalid):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"Field {path!r} cannot be updated; expected display_name or restricted_topics.",
+            f"Field {path!r} cannot be updated; expected display_name, restricted_topics or "
+            "versions_kept.",
             field="update_mask",
             path=path,
         )
@@ -80,6 +82,19 @@ class DocumentNotFound(NotFound):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"Document {name!r} does not exist.", document=name)
+
+
+class DocumentExists(Conflict):
+    """An item of a sync names a document that is not the source's."""
+
+    reason = "DOCUMENT_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The document {name!r} exists and did not come from this source. Choose another id "
+            "for the item, or delete the document first.",
+            document=name,
+        )
 
 
 class DocumentIdReserved(Denied):
@@ -339,6 +354,218 @@ def check_question_length(text: str, field: str) -> None:
     """
     if len(text) > MAX_QUESTION_CHARS:
         raise QuestionTooLong(len(text), field)
+
+
+class ReadTimeAhead(Invalid):
+    """Who will be able to read something is not known."""
+
+    reason = "READ_TIME_AHEAD"
+
+    def __init__(self, read_time: datetime, now: datetime) -> None:
+        super().__init__(
+            f"The time {read_time.isoformat()} lies ahead of now ({now.isoformat()}). Ask about a "
+            "time in the past, or give none for now.",
+            field="read_time",
+            read_time=read_time.isoformat(),
+            now=now.isoformat(),
+        )
+
+
+class ReadTimeBeforeDocument(Invalid):
+    """Nothing of the document could be read at that time."""
+
+    reason = "READ_TIME_BEFORE_DOCUMENT"
+
+    def __init__(self, document: str, read_time: datetime, first: datetime | None) -> None:
+        since = f"before {first.isoformat()}" if first else "yet"
+        super().__init__(
+            f"Nobody could read {document!r} at {read_time.isoformat()}: none of it was "
+            f"searchable {since}. Ask about a later time.",
+            field="read_time",
+            document=document,
+            read_time=read_time.isoformat(),
+            first_time=first.isoformat() if first else "",
+        )
+
+
+class SyncStateNotFound(NotFound):
+    """Nothing was ever synced from this source, or nothing that can be gone on with."""
+
+    reason = "SYNC_STATE_NOT_FOUND"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"Nothing was synced from {source!r} yet. Begin a run: send the header without "
+            "`resume` and without `base_token`.",
+            source=source,
+        )
+
+
+class SyncTokenWrong(Conflict):
+    """The run to go on with, or to build on, is another."""
+
+    reason = "SYNC_TOKEN_WRONG"
+
+    def __init__(self, source: str, field: str, given: str, expected: str) -> None:
+        known = f"expected was {expected!r}" if expected else "there is no such run"
+        super().__init__(
+            f"The {field} {given!r} does not fit the state of {source!r}; {known}. Read it with "
+            "GetSyncState, or begin a new run with a complete list.",
+            field=f"header.{field}",
+            source=source,
+            given=given,
+            expected=expected,
+        )
+
+
+class SyncUnderWay(Conflict):
+    """Another run of the source is being received, or removes what its list did not name."""
+
+    reason = "SYNC_UNDER_WAY"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"{source!r} is being synced already, or the removals of its last run still go on. "
+            "Wait until GetSyncState says otherwise.",
+            source=source,
+        )
+
+
+class SyncHeaderMissing(Invalid):
+    """A run began with something else than its header."""
+
+    reason = "SYNC_HEADER_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first message of a sync must be the header (source, sync_token); items follow.",
+            field="header",
+        )
+
+
+class SyncHeaderRepeated(Invalid):
+    """A run has a second header."""
+
+    reason = "SYNC_HEADER_REPEATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A sync has one header, as its first message; a second one came. What was "
+            "acknowledged before stays; go on with `resume`.",
+            field="header",
+        )
+
+
+class SyncEndMissing(Invalid):
+    """The stream ended without saying that the list was over."""
+
+    reason = "SYNC_END_MISSING"
+
+    def __init__(self, last_item: str) -> None:
+        super().__init__(
+            f"The stream ended without an end marker, after item {last_item!r}. Nothing was "
+            "removed, and what was acknowledged stays; go on with `resume`.",
+            field="end",
+            last_item=last_item,
+        )
+
+
+class SyncAfterEnd(Invalid):
+    """Something came after the end marker."""
+
+    reason = "SYNC_AFTER_END"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"After the end marker came {what}; nothing may follow it. The run is not over and "
+            "nothing was removed; go on with `resume` and send one end marker.",
+            field="end",
+            what=what,
+        )
+
+
+class SyncChunkUnexpected(Invalid):
+    """Bytes came that belong to no item."""
+
+    reason = "SYNC_CHUNK_UNEXPECTED"
+
+    def __init__(self, last_item: str) -> None:
+        super().__init__(
+            f"Bytes came after item {last_item!r} was whole, or before any. An upserted item is "
+            "followed by exactly `size_bytes` bytes. What was acknowledged stays.",
+            field="chunk",
+            last_item=last_item,
+        )
+
+
+class SyncItemWithoutId(Invalid):
+    """An item that does not say which document it is."""
+
+    reason = "SYNC_ITEM_WITHOUT_ID"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The item has no id. Set item.id to what the source calls the document.",
+            field="item.id",
+        )
+
+
+class SyncItemIncomplete(Invalid):
+    """An item has fewer or more bytes than it said."""
+
+    reason = "SYNC_ITEM_INCOMPLETE"
+
+    def __init__(self, item: str, size_bytes: int, received_bytes: int) -> None:
+        super().__init__(
+            f"Item {item!r} was to have {size_bytes} bytes, and {received_bytes} came. It was not "
+            "applied; send it again whole.",
+            field="item.upsert.size_bytes",
+            item=item,
+            size_bytes=size_bytes,
+            received_bytes=received_bytes,
+        )
+
+
+class SyncListEmpty(Invalid):
+    """A complete list names nothing of a source that has documents."""
+
+    reason = "SYNC_LIST_EMPTY"
+
+    def __init__(self, source: str, document_count: int) -> None:
+        super().__init__(
+            f"The list of {source!r} is said to be complete and names nothing, which would remove "
+            f"all its {document_count} documents. If that is meant, set end.allow_empty.",
+            field="end.complete",
+            source=source,
+            document_count=document_count,
+        )
+
+
+class SyncListDoubtful(Conflict):
+    """A complete list has items of which nobody knows which documents they are."""
+
+    reason = "SYNC_LIST_DOUBTFUL"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"Items in the list of {source!r} had no id, so what it does not name cannot be told, "
+            "and nothing was removed. Begin a new run, or end this one as not complete.",
+            field="end.complete",
+            source=source,
+        )
+
+
+class SyncFailed(Unavailable):
+    """Something that should not happen did; the log has the details."""
+
+    reason = "SYNC_FAILED"
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"The end of the sync of {source!r} failed because of an internal error. What was "
+            "acknowledged stays. Sync again; if it fails again, tell the operator.",
+            source=source,
+        )
 
 
 class PassagesNotNamed(Invalid):

@@ -38,6 +38,11 @@ class PassageName:
     document: str
     ordinal: int
 
+    @property
+    def document_name(self) -> str:
+        """Name of its document."""
+        return f"collections/{self.collection}/documents/{self.document}"
+
 
 def collection_id(name: str) -> str:
     """Return the id in a collection's name.
@@ -73,6 +78,11 @@ def passage_name(name: str) -> PassageName:
     if match is None:
         raise PassageNotFound(name)
     return PassageName(match["collection"], match["document"], int(match["ordinal"]))
+
+
+def is_passage_name(name: str) -> bool:
+    """Say whether a name has the form of a passage's."""
+    return re.fullmatch(_PASSAGE, name) is not None
 
 
 def answer_id(name: str) -> str:

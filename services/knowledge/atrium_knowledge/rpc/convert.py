@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from atrium.engine.v1 import engine_pb2
-from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, statistics_pb2
+from atrium.knowledge.v1 import (
+    access_pb2,
+    knowledge_pb2,
+    knowledge_service_pb2,
+    statistics_pb2,
+    versions_pb2,
+)
 from atrium_knowledge.app.ask_collection import AskReply, Reply
 from atrium_knowledge.app.ask_question import AskMode, Delta, Sources
 from atrium_knowledge.app.stores import Progress
 from atrium_knowledge.app.upload_document import UploadHeader
+from atrium_knowledge.domain.access import AccessExplanation, AccessReader, ClauseOrigin
 from atrium_knowledge.domain.answers import Decision, Feedback, Rating
 from atrium_knowledge.domain.collections import Collection, RestrictedTopic, Statistics
-from atrium_knowledge.domain.documents import Document, DocumentState, SectionLabels
+from atrium_knowledge.domain.documents import (
+    Document,
+    DocumentState,
+    RevisionState,
+    SectionLabels,
+)
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
+from atrium_knowledge.domain.history import DocumentVersion, LabelPeriod
 from atrium_knowledge.domain.passages import Hit, Passage
+from atrium_shared.rpc.status import FieldInvalid
 
 _STATES: Final = {
     DocumentState.PROCESSING: knowledge_pb2.Document.PROCESSING,
     DocumentState.READY: knowledge_pb2.Document.READY,
     DocumentState.FAILED: knowledge_pb2.Document.FAILED,
+}
+_VERSION_STATES: Final = {
+    RevisionState.PROCESSING: versions_pb2.DocumentVersion.PROCESSING,
+    RevisionState.LIVE: versions_pb2.DocumentVersion.CURRENT,
+    RevisionState.SUPERSEDED: versions_pb2.DocumentVersion.SUPERSEDED,
+    RevisionState.FAILED: versions_pb2.DocumentVersion.FAILED,
+}
+_ORIGINS: Final = {
+    ClauseOrigin.DOCUMENT: access_pb2.AccessClause.DOCUMENT,
+    ClauseOrigin.SECTION: access_pb2.AccessClause.SECTION,
 }
 _STAGES: Final = {
     "PARSING": knowledge_service_pb2.UploadDocumentMetadata.PARSING,
@@ -61,6 +85,7 @@ def collection_to_proto(collection: Collection) -> knowledge_pb2.Collection:
         restricted_topics=[_topic_to_proto(topic) for topic in collection.restricted_topics],
         create_time=timestamp(collection.create_time),
         etag=collection.etag,
+        versions_kept=collection.versions_kept,
     )
 
 
@@ -77,6 +102,11 @@ def statistics_to_proto(
             for language, passages in statistics.languages
         ],
     )
+
+
+def versions_kept_from_proto(collection: knowledge_pb2.Collection) -> int | None:
+    """Return how many superseded versions keep their text, where it is said."""
+    return collection.versions_kept if collection.HasField("versions_kept") else None
 
 
 def topics_from_proto(
@@ -103,10 +133,7 @@ def document_to_proto(document: Document) -> knowledge_pb2.Document:
         title=document.title,
         filename=document.filename,
         labels=sorted(document.labels),
-        section_labels=[
-            knowledge_pb2.SectionLabels(heading=one.heading, labels=sorted(one.labels))
-            for one in document.section_labels
-        ],
+        section_labels=_section_labels_to_proto(document.section_labels),
         state=_STATES[document.state],
         media_type=document.media_type,
         size_bytes=document.size_bytes,
@@ -120,6 +147,60 @@ def document_to_proto(document: Document) -> knowledge_pb2.Document:
         create_time=timestamp(document.create_time),
         update_time=timestamp(document.update_time),
     )
+
+
+def version_to_proto(version: DocumentVersion) -> versions_pb2.DocumentVersion:
+    """Convert a version of a document."""
+    revision = version.revision
+    return versions_pb2.DocumentVersion(
+        name=version.name,
+        version=revision.version,
+        state=_VERSION_STATES[revision.state],
+        filename=revision.filename,
+        media_type=revision.media_type,
+        size_bytes=revision.size_bytes,
+        content_hash=revision.content_hash,
+        actor=revision.actor,
+        on_behalf_of=revision.on_behalf_of or "",
+        create_time=timestamp(revision.create_time),
+        text_kept=revision.text_kept,
+        label_periods=map(_period_to_proto, version.periods),
+        error_reason=revision.error_reason,
+        error_message=revision.error_message,
+    )
+
+
+def explanation_to_proto(found: AccessExplanation) -> access_pb2.ExplainAccessResponse:
+    """Convert who could read something, and why."""
+    return access_pb2.ExplainAccessResponse(
+        name=found.name,
+        read_time=timestamp(found.read_time),
+        version=found.version,
+        clauses=[
+            access_pb2.AccessClause(origin=_ORIGINS[one.origin], labels=sorted(one.labels))
+            for one in found.clauses
+        ],
+        labels_time=timestamp(found.labels_time),
+        labelled_sections=found.labelled_sections,
+        readers=map(_access_reader_to_proto, found.readers),
+        next_page_token=found.next_page_token,
+        policy_version=found.policy_version,
+        policy_time=timestamp(found.policy_time),
+    )
+
+
+def read_time_from_proto(request: access_pb2.ExplainAccessRequest) -> datetime | None:
+    """Return the time that is asked about; ``None``: now.
+
+    Raises:
+        FieldInvalid: It is outside the years 1 to 9999, or malformed.
+    """
+    if not request.HasField("read_time"):
+        return None
+    try:
+        return request.read_time.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise FieldInvalid([("read_time", "expected a time in the years 1 to 9999")]) from error
 
 
 def section_labels_from_proto(
@@ -259,6 +340,36 @@ def _answer_to_proto(reply: Reply) -> knowledge_pb2.Answer:
         usage=usage_to_proto(answer.usage),
         dropped_sentences=answer.dropped_sentences,
         interpreted_question=reply.interpreted_question,
+    )
+
+
+def _section_labels_to_proto(
+    section_labels: Iterable[SectionLabels],
+) -> list[knowledge_pb2.SectionLabels]:
+    return [
+        knowledge_pb2.SectionLabels(heading=one.heading, labels=sorted(one.labels))
+        for one in section_labels
+    ]
+
+
+def _period_to_proto(period: LabelPeriod) -> versions_pb2.DocumentVersion.LabelPeriod:
+    return versions_pb2.DocumentVersion.LabelPeriod(
+        labels=sorted(period.labels),
+        section_labels=_section_labels_to_proto(period.section_labels),
+        start_time=timestamp(period.start_time),
+        end_time=timestamp(period.end_time) if period.end_time is not None else None,
+    )
+
+
+def _access_reader_to_proto(reader: AccessReader) -> access_pb2.AccessReader:
+    return access_pb2.AccessReader(
+        user=reader.user,
+        grants=[
+            access_pb2.AccessReader.Through(
+                role=one.role, via=one.via, grant=one.grant, permission=one.permission
+            )
+            for one in reader.grants
+        ],
     )
 
 

@@ -12,27 +12,33 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from atrium.knowledge.v1 import (
+    access_pb2,
     knowledge_pb2,
     knowledge_service_pb2,
     knowledge_service_pb2_grpc,
     statistics_pb2,
+    sync_pb2,
+    versions_pb2,
 )
 from atrium_knowledge.app.ask_collection import AskCollection
 from atrium_knowledge.app.create_collection import CreateCollection
 from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
+from atrium_knowledge.app.explain_access import ExplainAccess
 from atrium_knowledge.app.get_collection import GetCollection
 from atrium_knowledge.app.get_document import GetDocument
 from atrium_knowledge.app.get_statistics import GetStatistics
 from atrium_knowledge.app.give_feedback import GiveFeedback
 from atrium_knowledge.app.list_collections import ListCollections
+from atrium_knowledge.app.list_document_versions import ListDocumentVersions
 from atrium_knowledge.app.list_documents import ListDocuments
 from atrium_knowledge.app.read_passages import ReadPassages
 from atrium_knowledge.app.search_collection import SearchCollection
 from atrium_knowledge.app.set_document_labels import SetDocumentLabels
+from atrium_knowledge.app.sync_documents import SyncDocuments
 from atrium_knowledge.app.update_collection import UpdateCollection
 from atrium_knowledge.app.upload_document import UploadDocument
-from atrium_knowledge.rpc import convert
+from atrium_knowledge.rpc import convert, convert_sync
 from atrium_shared.rpc.context import principal
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 
@@ -54,6 +60,9 @@ class UseCases:
     set_document_labels: SetDocumentLabels
     delete_document: DeleteDocument
     get_statistics: GetStatistics
+    list_document_versions: ListDocumentVersions
+    explain_access: ExplainAccess
+    sync_documents: SyncDocuments
     search: SearchCollection
     ask: AskCollection
     read_passages: ReadPassages
@@ -76,6 +85,7 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             request.collection_id,
             request.collection.display_name,
             convert.topics_from_proto(request.collection.restricted_topics),
+            convert.versions_kept_from_proto(request.collection),
         )
         return convert.collection_to_proto(made)
 
@@ -111,6 +121,7 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             etag=collection.etag,
             display_name=collection.display_name,
             topics=convert.topics_from_proto(collection.restricted_topics),
+            versions_kept=convert.versions_kept_from_proto(collection),
             fields=list(request.update_mask.paths),
         )
         return convert.collection_to_proto(updated)
@@ -157,13 +168,15 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
         request: knowledge_service_pb2.SetDocumentLabelsRequest,
         context: Context,
     ) -> knowledge_pb2.Document:
-        labelled = await self._do.set_document_labels(
+        labelled, warnings = await self._do.set_document_labels(
             principal(context),
             request.name,
             frozenset(request.labels),
             convert.section_labels_from_proto(request.section_labels),
         )
-        return convert.document_to_proto(labelled)
+        document = convert.document_to_proto(labelled)
+        document.label_warnings.extend(convert_sync.warnings_to_proto(warnings))
+        return document
 
     async def DeleteDocument(
         self,
@@ -180,6 +193,49 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
     ) -> statistics_pb2.CollectionStatistics:
         found = await self._do.get_statistics(principal(context), request.name)
         return convert.statistics_to_proto(*found)
+
+    async def ListDocumentVersions(
+        self,
+        request: versions_pb2.ListDocumentVersionsRequest,
+        context: Context,
+    ) -> versions_pb2.ListDocumentVersionsResponse:
+        page, next_token = await self._do.list_document_versions(
+            principal(context), request.parent, request.page_size, request.page_token
+        )
+        return versions_pb2.ListDocumentVersionsResponse(
+            versions=map(convert.version_to_proto, page), next_page_token=next_token
+        )
+
+    async def SyncDocuments(
+        self,
+        request_iterator: AsyncIterator[sync_pb2.SyncDocumentsRequest],
+        context: Context,
+    ) -> sync_pb2.SyncDocumentsResponse:
+        parts = convert_sync.sync_parts(request_iterator)
+        outcome = await self._do.sync_documents(principal(context), parts)
+        return convert_sync.outcome_to_proto(outcome)
+
+    async def GetSyncState(
+        self,
+        request: sync_pb2.GetSyncStateRequest,
+        context: Context,
+    ) -> sync_pb2.SyncState:
+        state = await self._do.sync_documents.state(principal(context), request.name)
+        return convert_sync.state_to_proto(state)
+
+    async def ExplainAccess(
+        self,
+        request: access_pb2.ExplainAccessRequest,
+        context: Context,
+    ) -> access_pb2.ExplainAccessResponse:
+        found = await self._do.explain_access(
+            principal(context),
+            request.name,
+            convert.read_time_from_proto(request),
+            request.page_size,
+            request.page_token,
+        )
+        return convert.explanation_to_proto(found)
 
     async def Search(
         self,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from atrium_suite.cli import admin, knowledge, models, suite
+from atrium_suite.cli import admin, history, knowledge, models, suite, sync
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,6 +17,9 @@ app = typer.Typer(
 )
 app.command()(suite.up)
 app.command()(suite.demo)
+knowledge.app.command()(history.versions)
+knowledge.app.command()(history.explain)
+knowledge.app.command()(sync.sync)
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(admin.app, name="admin")

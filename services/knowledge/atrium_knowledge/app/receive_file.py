@@ -1,0 +1,178 @@
+"""Store the bytes of a file, and make its upload durable."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from atrium_knowledge.app.clean_up import remove_folder
+from atrium_knowledge.app.stores import DocumentStore, RequestTaken, Upload
+from atrium_knowledge.domain.collections import Collection
+from atrium_knowledge.domain.documents import folder, original_key
+from atrium_knowledge.domain.errors import DocumentEmpty, DocumentTooLarge
+from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Ids
+from atrium_shared.jobs import JobRunner
+from atrium_shared.operations import Operation
+
+INGEST_JOB: Final = "knowledge.ingest"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFile:
+    """A file whose bytes are in the file store, and of which nobody knows yet."""
+
+    revision_uid: str
+    folder: str
+    size_bytes: int
+    content_hash: str
+    """SHA-256 in hexadecimal."""
+
+
+class ReceiveFile:
+    """What uploads of one file and of many share.
+
+    What happens in which order, so that a crash at any point leaves an acknowledged upload whole
+    and nothing of another: a note that a file is coming; the file; then in one transaction the
+    document, its operation and the end of the note; then the job (which a restart submits again
+    when it is missing); then the reply.
+
+    Args:
+        documents: Where documents are stored.
+        blobs: Where files are stored.
+        jobs: Runs the ingestion.
+        ids: Makes identifiers.
+    """
+
+    def __init__(
+        self, documents: DocumentStore, blobs: BlobStore, jobs: JobRunner, ids: Ids
+    ) -> None:
+        self._documents = documents
+        self._blobs = blobs
+        self._jobs = jobs
+        self._ids = ids
+        self._finishing: set[asyncio.Task[Any]] = set()
+
+    async def store(
+        self,
+        collection: Collection,
+        filename: str,
+        parts: AsyncIterator[bytes],
+        *,
+        limit_bytes: int,
+    ) -> ReceivedFile:
+        """Store all of a file, or nothing.
+
+        Args:
+            collection: Of which it will be.
+            filename: What errors call it.
+            parts: Its bytes. What they raise ends the file and is raised here.
+            limit_bytes: Largest size.
+
+        Raises:
+            DocumentEmpty: The file has 0 bytes.
+            DocumentTooLarge: It is larger than allowed; told as soon as it is.
+        """
+        content = _Content(parts, filename, limit_bytes=limit_bytes)
+        await content.open()
+        revision_uid = self._ids.new("v")
+        where = folder(collection.tenant, collection.uid, revision_uid)
+        await self._documents.begin_upload(revision_uid, where)
+        try:
+            await content.save(self._blobs, original_key(where))
+        except BaseException:
+            # A caller who hangs up cancels this task; the file must go all the same.
+            await self._finish(self._discard(revision_uid, where))
+            raise
+        return ReceivedFile(revision_uid, where, content.size_bytes, content.hash)
+
+    async def acknowledge(self, received: ReceivedFile, upload: Upload) -> Operation:
+        """Make the upload durable and have it taken in; returned means acknowledged.
+
+        Raises:
+            CollectionNotFound: It was deleted meanwhile; the file is gone.
+        """
+        return await self._finish(self._acknowledge(received, upload))
+
+    async def discard(self, received: ReceivedFile) -> None:
+        """Remove a file that is not wanted after all."""
+        await self._finish(self._discard(received.revision_uid, received.folder))
+
+    async def _acknowledge(self, received: ReceivedFile, upload: Upload) -> Operation:
+        try:
+            operation, seq = await self._documents.register(upload)
+        except RequestTaken as taken:
+            await self._discard(received.revision_uid, received.folder)
+            return taken.operation
+        except Exception:  # whatever it is, a file that was not acknowledged must not stay
+            await self._discard(received.revision_uid, received.folder)
+            raise
+        await self._jobs.submit(INGEST_JOB, operation.name.rpartition(".")[2], {"revision": seq})
+        return operation
+
+    async def _discard(self, revision_uid: str, where: str) -> None:
+        await remove_folder(self._blobs, where)
+        await self._documents.end_upload(revision_uid)
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what must not stop halfway when the caller hangs up."""
+        task = asyncio.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return await asyncio.shield(task)
+
+
+class _Content:
+    """The bytes of a file on their way to the file store."""
+
+    def __init__(self, parts: AsyncIterator[bytes], filename: str, *, limit_bytes: int) -> None:
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._parts = parts
+        self._filename = filename
+        self._limit_bytes = limit_bytes
+        self._first = b""
+        self._failure: Exception | None = None
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what came so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    async def open(self) -> None:
+        """Wait for the first byte, so that an empty file is refused before anything is stored."""
+        while not self._first:
+            part = await anext(self._parts, None)
+            if part is None:
+                raise DocumentEmpty(self._filename)
+            self._first = self._checked(part)
+
+    async def save(self, blobs: BlobStore, key: str) -> None:
+        """Store all of it under ``key``, or nothing."""
+        try:
+            await blobs.put(key, self._stream())
+        except Exception:
+            # What ended the stream is the reason, whatever the store makes of it.
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        try:
+            yield self._first
+            async for part in self._parts:
+                yield self._checked(part)
+        except Exception as error:  # kept for `save`, since the store may wrap it
+            self._failure = error
+            raise
+
+    def _checked(self, part: bytes) -> bytes:
+        self.size_bytes += len(part)
+        if self.size_bytes > self._limit_bytes:
+            raise DocumentTooLarge(self._filename, self._limit_bytes)
+        self._digest.update(part)
+        return part
