@@ -173,7 +173,7 @@ def _access_of(
 
 
 def _access(pattern: str, given: Any) -> sync_pb2.SyncItem.Access:
-    whole = {"labels": given} if isinstance(given, list) else given
+    whole: Any = {"labels": given} if isinstance(given, list) else given
     try:
         return sync_pb2.SyncItem.Access(
             labels=whole.get("labels", []),
