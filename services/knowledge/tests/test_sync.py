@@ -485,12 +485,12 @@ async def test_a_run_is_gone_on_with_after_a_restart(house_at: Opened):
         assert sorted(await documents(house)) == ["one", "two"]
 
 
-async def test_a_fault_while_removing_ends_the_operation_and_lets_the_next_run_begin(wiki: House):
+async def test_a_user_who_is_gone_removes_nothing_and_lets_the_next_run_begin(wiki: House):
     known = dict(wiki.delegation.principals)
     wiki.delegation.principals.clear()
     reply = await sync(wiki, header("t2"), remove("pay"), end(complete=True, allow_empty=True))
     operation = await wiki.done(reply.operation)
-    assert operation.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    assert operation.error.code == grpc.StatusCode.NOT_FOUND.value[0]
     assert list(await documents(wiki)) == ["leave"]
     wiki.delegation.principals.update(known)
     _, done = await run(wiki, header("t3"), end(complete=True, allow_empty=True))
