@@ -241,6 +241,20 @@ def build(
         clock=clock,
         ids=ids,
     )
+    sync_documents = SyncDocuments(
+        collections,
+        documents,
+        sync,
+        receive,
+        apply_labels,
+        remove,
+        jobs,
+        warnings,
+        trail,
+        ids,
+        replica=settings.replica,
+        max_bytes=settings.max_upload_bytes,
+    )
     servicer = KnowledgeServicer(
         UseCases(
             create_collection=CreateCollection(collections, topics, trail, clock, ids),
@@ -265,20 +279,7 @@ def build(
             delete_document=DeleteDocument(collections, documents, remove, trail),
             list_document_versions=ListDocumentVersions(collections, documents, trail),
             explain_access=ExplainAccess(collections, documents, reader_directory, trail, clock),
-            sync_documents=SyncDocuments(
-                collections,
-                documents,
-                sync,
-                receive,
-                apply_labels,
-                remove,
-                jobs,
-                warnings,
-                trail,
-                ids,
-                replica=settings.replica,
-                max_bytes=settings.max_upload_bytes,
-            ),
+            sync_documents=sync_documents,
             get_statistics=GetStatistics(collections, SqlPassageCounts(database), classes, trail),
             search=SearchCollection(collections, search, trail),
             ask=AskCollection(
@@ -322,6 +323,8 @@ def build(
             await database.start()
             stack.push_async_callback(database.close)
             stack.push_async_callback(index.close)
+            stack.push_async_callback(receive.close)
+            stack.push_async_callback(sync_documents.close)
             if parser is None:
                 await stack.enter_async_context(files)
             await recover()

@@ -118,6 +118,10 @@ class ReceiveFile:
         await remove_folder(self._blobs, where)
         await self._documents.end_upload(revision_uid)
 
+    async def close(self) -> None:
+        """Wait for what goes on although its caller hung up."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what must not stop halfway when the caller hangs up."""
         task = asyncio.create_task(work)

@@ -371,6 +371,10 @@ class SyncDocuments:
         await self._jobs.submit(SYNC_JOB, payload["operation"], payload)
         return operation, SyncCounts(**payload["counts"])
 
+    async def close(self) -> None:
+        """Wait for what goes on although its caller hung up."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what must not stop halfway when the caller hangs up."""
         task = asyncio.create_task(work)
