@@ -169,7 +169,7 @@ class AskQuestion:
         search: Finds permitted passages.
         topics: Restricted topics of a collection.
         embedder: Makes vectors of sentences.
-        reader: Says which sentences answer and which topics a question is about.
+        reader: Says which topics a question is about.
         generator: Writes.
         answers: Keeps what feedback needs.
         audit: Records how each question was decided.
@@ -297,24 +297,22 @@ class AskQuestion:
     ) -> Extraction | None:
         """Return what answers the question, or ``None`` when nothing does."""
         prepared = await asyncio.to_thread(self._extractor.prepare, question, found.hits)
-        evidence = await self._weigh(principal, question, prepared, found, draft)
+        evidence = await self._weigh(principal, prepared, found, draft)
         extraction = await asyncio.to_thread(self._extractor.extract, evidence, language)
         return extraction if extraction.answered else None
 
     async def _weigh(
         self,
         principal: Principal,
-        question: str,
         prepared: Prepared,
         found: SearchOutcome,
         draft: _Draft,
     ) -> Evidence:
-        """Weigh what may answer: by a reader, without one by vectors, without those by words."""
-        passages = prepared.passages_to_read()
-        readings = await self._reader.of_passages(principal, question, passages)
-        if readings is not None:
-            draft.usage += Usage(encoder_tokens=readings.tokens)
-            return await asyncio.to_thread(prepared.weighed_by_reader, readings.log_odds)
+        """Weigh what may answer by vectors, without an encoder by words.
+
+        Not by the reader that ships: it is better on the development questions, and yet answers
+        questions of the demo from passages that have nothing to do with them (ADR 0007).
+        """
         texts = await asyncio.to_thread(prepared.texts_to_embed)
         if found.query_vector is not None and texts:
             try:

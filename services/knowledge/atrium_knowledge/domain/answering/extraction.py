@@ -43,7 +43,7 @@ ANSWERABLE_THRESHOLDS: Final[dict[Signal, float]] = {
 }
 """From this probability on a question counts as answered."""
 
-_MOST_QUOTES: Final = 5
+_MOST_QUOTES: Final = 4
 _MOST_STEPS: Final = 6
 _MOST_CHARS: Final = {"zh": 560, "en": 1200}
 """Longest answer, about."""
