@@ -33,7 +33,23 @@ class TcpProxy:
         self._forwarding.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port)
+        try:
+            # The target may be away, or this connection ended while it is reached.
+            there, back = await asyncio.open_connection(self._host, self._port)
+            try:
+                await self._both_ways(reader, writer, there, back)
+            finally:
+                await _closed(back)
+        finally:
+            await _closed(writer)
+
+    async def _both_ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
         ways = [
             asyncio.create_task(self._pass_on(reader, back)),
             asyncio.create_task(self._pass_on(there, writer)),
@@ -44,10 +60,6 @@ class TcpProxy:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            for end in (back, writer):
-                end.close()
-                with suppress(ConnectionError):
-                    await end.wait_closed()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -60,6 +72,12 @@ class TcpProxy:
         connection = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 @asynccontextmanager
