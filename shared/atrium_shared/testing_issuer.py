@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +33,7 @@ class TestIssuer:
     def __init__(self) -> None:
         self.url = ""
         self.requests: list[str] = []
+        self._answering: set[asyncio.Task[None]] = set()
         self.documents: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.delay_seconds = 0.0
         self._keys: dict[str, tuple[str, Any]] = {}
@@ -141,6 +142,20 @@ class TestIssuer:
             pass  # who asked has heard enough
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering = asyncio.create_task(self._answer(reader, writer))
+        self._answering.add(answering)
+        answering.add_done_callback(self._answering.discard)
+
+    async def _close(self) -> None:
+        """End what is still being answered."""
+        answering = list(self._answering)
+        for one in answering:
+            one.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -148,10 +163,11 @@ async def running_issuer() -> AsyncIterator[TestIssuer]:
     """Give an issuer with one key, ``k1``, on a free port while the block runs."""
     issuer = TestIssuer()
     issuer.add_key("k1")
-    server = await asyncio.start_server(issuer._answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(issuer._accept, "127.0.0.1", 0)
     issuer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield issuer
     finally:
         server.close()
+        await issuer._close()
         await server.wait_closed()
