@@ -1,0 +1,333 @@
+"""Ask knowledge random questions as random users under random policies: does anything leak?
+
+`make eval EVAL=knowledge_permissions [ARGS="--cases 100000 --processes 2"]`. Every passage, every
+labelled heading and every title carries a canary, a word that stands nowhere else. In each case a
+user asks a question, and every canary of what that user may not read must be absent from all that
+the question brings about: candidates, replies, prompts, answers, sources, citations, texts sent to
+the encoder, logs, audit events, errors, feedback, stored answers, memory. Half of the probes are
+hostile: names of hidden passages and documents, other people's answers.
+
+With SABOTAGE=1 the permission filter is taken out, with SABOTAGE=index only the index's own; the
+run must then report leaks, and fails when it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+from prometheus_client import generate_latest
+
+from atrium.knowledge.v1 import knowledge_service_pb2 as pb
+from atrium_shared.principal import AllowSet, Principal
+from tests.figures import Figures
+
+from .running import (
+    PARENT,
+    Asked,
+    Directory,
+    RunningWorld,
+    Tally,
+    running_admin,
+    running_world,
+    stored,
+)
+from .worlds import Question, World, canaries_in
+
+DOCUMENTS, USERS, ROUNDS = 40, 25, 3
+_PROBED = 0.15
+"""Share of the cases that are followed by hostile calls."""
+_MODES = [pb.AskRequest.EXTRACTIVE, pb.AskRequest.MODE_UNSPECIFIED]
+MEMORY = Path("/dev/shm")
+
+
+class Interrogation:
+    """Asks the users' questions in one world and watches.
+
+    Args:
+        world: What is true.
+        running: What is asked.
+        tally: Where leaks are counted.
+    """
+
+    def __init__(self, world: World, running: RunningWorld, tally: Tally) -> None:
+        self._world = world
+        self._running = running
+        self._tally = tally
+        self._chance = random.Random(world.seed + 1)
+        self._allowed_of_answer: dict[str, frozenset[str]] = {}
+        """What the asker of an answer was allowed to see, by its name."""
+        self._cited: dict[str, set[str]] = {}
+        self._shown: set[str] = set()
+        """Canaries that somebody was rightly shown, or asked about."""
+
+    async def round(self, principals: dict[str, Principal], questions: int) -> None:
+        """Ask every user the same questions, user by user for each question."""
+        documents = self._world.documents.values()
+        readable = {
+            user: self._world.policy.readable(user, documents) for user in principals
+        }
+        for question in self._world.questions(questions):
+            for user in self._chance.sample(sorted(principals), len(principals)):
+                await self._case(principals[user], readable[user], question)
+                if self._chance.random() < _PROBED:
+                    await self._probe(principals[user], readable[user])
+        self._tally.look("memory", " ".join(self._running.remembered()), self._shown)
+
+    async def _case(
+        self, principal: Principal, allowed: frozenset[str], question: Question
+    ) -> None:
+        mode = self._chance.choice(_MODES)
+        asked = await self._running.ask(principal, question.text, mode)
+        tally, echoed = self._tally, allowed | question.asked
+        tally.counts["cases"] += 1
+        tally.looks["candidates"] += 1
+        tally.leak(
+            "candidates",
+            [
+                point
+                for point in asked.candidates
+                if not self._running.canaries_of_point[point] <= allowed
+            ],
+        )
+        tally.look("search", asked.search.SerializeToString(), allowed)
+        self._watch_answer(asked, allowed)
+        tally.look("prompts", "\n".join(asked.prompts), echoed)
+        tally.look("encoder", "\n".join(asked.encoded), echoed)
+        tally.look("audit", repr(self._running.house.audit.events), set())
+        tally.look("logs", "\n".join(self._running.logs), set())
+        self._shown |= echoed
+        self._count(asked, allowed, question)
+
+    def _watch_answer(self, asked: Asked, allowed: frozenset[str]) -> None:
+        tally, answer = self._tally, asked.answer
+        deltas = "".join(event.delta for event in asked.events)
+        tally.look("deltas", deltas, allowed)
+        for event in asked.events:
+            if event.HasField("sources"):
+                tally.look("sources", event.SerializeToString(), allowed)
+        tally.look("answers", answer.text, allowed)
+        for citation in answer.citations:
+            tally.look("citations", citation.SerializeToString(), allowed)
+        tally.look("whole answers", answer.SerializeToString(), allowed)
+        self._allowed_of_answer[answer.name] = allowed
+        self._cited[answer.name] = {one.passage.name for one in answer.citations}
+
+    def _count(self, asked: Asked, allowed: frozenset[str], question: Question) -> None:
+        counts, answer, fact = self._tally.counts, asked.answer, question.fact
+        counts[f"decision {answer.Decision.Name(answer.decision)}"] += 1
+        if fact is None or question.asked:
+            return
+        if fact.canary not in allowed:
+            counts["forbidden"] += 1
+            return
+        counts["permitted"] += 1
+        counts["permitted found"] += fact.canary in canaries_in(asked.search.SerializeToString())
+        cited = {c for one in answer.citations for c in canaries_in(one.passage.text)}
+        counts["permitted cited"] += fact.canary in cited
+
+    async def _probe(self, principal: Principal, allowed: frozenset[str]) -> None:
+        """Name what is hidden, as somebody would who guesses well."""
+        running, tally, chance = self._running, self._tally, self._chance
+        running.forget()
+        told: list[str] = []
+        hidden = sorted(running.passages.keys() - allowed)
+        if hidden:
+            name = running.passages[chance.choice(hidden)]
+            passages = pb.ReadPassagesRequest(names=[name])
+            told.append(await running.refused(principal, "ReadPassages", passages))
+            self._same(told[-1], name, "PassageNotFound {kind} Passage {name!r}")
+            document = name.partition("/passages/")[0]
+            told.append(await self._document(principal, document, allowed))
+        listed = await running.loop.call(
+            principal, "ListDocuments", pb.ListDocumentsRequest(parent=PARENT)
+        )
+        tally.look("lists", listed.SerializeToString(), allowed)
+        answer = chance.choice(sorted(self._allowed_of_answer))
+        feedback = pb.GiveFeedbackRequest(
+            feedback=pb.Feedback(answer=answer, rating=pb.Feedback.NOT_HELPFUL, comment="?")
+        )
+        own = self._allowed_of_answer[answer]
+        try:
+            reply = await running.loop.call(principal, "GiveFeedback", feedback)
+            tally.look("feedback", reply.SerializeToString(), own)
+        except Exception as error:  # every refusal is looked at
+            told.append(repr(vars(error)) + str(error))
+        tally.counts["probes"] += 1
+        tally.look("errors", "\n".join(told), set())
+        tally.look("audit", repr(running.house.audit.events), set())
+        tally.look("logs", "\n".join(running.logs), set())
+
+    async def _document(self, principal: Principal, name: str, allowed: frozenset[str]) -> str:
+        """Read a document by name, whole and from an offset; return what was refused."""
+        running = self._running
+        told = []
+        start = pb.ReadPassagesRequest(document=name, start=self._chance.randrange(200))
+        for method, request in (
+            ("ReadPassages", start),
+            ("GetDocument", pb.GetDocumentRequest(name=name)),
+        ):
+            refusal = await running.refused(principal, method, request)
+            if refusal:
+                self._same(refusal, name, "DocumentNotFound {kind} Document {name!r}")
+                told.append(refusal)
+            else:
+                reply = await running.loop.call(principal, method, request)
+                self._tally.look("documents", reply.SerializeToString(), allowed)
+        return "\n".join(told)
+
+    def _same(self, refusal: str, name: str, form: str) -> None:
+        """Count a refusal that tells what is hidden from what does not exist."""
+        kind = "PASSAGE_NOT_FOUND" if "/passages/" in name else "DOCUMENT_NOT_FOUND"
+        key = "passage" if "/passages/" in name else "document"
+        expected = f"{form.format(kind=kind, name=name)} does not exist. {({key: name})}"
+        self._tally.looks["refusals"] += 1
+        self._tally.leak("refusals", [] if refusal == expected else [refusal or f"read {name}"])
+
+    def watch_stored(self) -> None:
+        """Look at what the database holds of answers and feedback."""
+        house, tally = self._running.house, self._tally
+        for name, passages in stored(house, "answers", "id", "passages"):
+            tally.look("stored answers", passages, set())
+            shown = self._cited[f"answers/{name}"]
+            tally.leak("stored answers", [one for one in _names(passages) if one not in shown])
+        for name, answer, comment in stored(house, "feedback", "answer_id", "answer", "comment"):
+            allowed = self._allowed_of_answer[f"answers/{name}"]
+            tally.look("stored feedback", f"{answer} {comment}", allowed)
+        tally.look("metrics", generate_latest(), set())
+
+
+def _names(passages: str) -> list[str]:
+    import json
+
+    return list(json.loads(passages))
+
+
+@contextmanager
+def sabotage(how: str) -> Iterator[bool]:
+    """Take a guard out when one is named; yield whether the index is to be blind.
+
+    Args:
+        how: "1": everybody may read everything. "index": the index ignores who asks.
+    """
+    if how == "1":
+        with patch.object(AllowSet, "may_read", lambda *_: True):
+            yield False
+    else:
+        yield how == "index"
+
+
+async def interrogate(
+    seed: int, *, documents: int, users: int, rounds: int, questions: int, sabotaged: str = ""
+) -> Tally:
+    """Build a world, ask, change it, ask again; return what was seen."""
+    tally = Tally()
+    world = World(seed, documents, users)
+    where = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(prefix="atrium-", dir=where) as folder,
+        sabotage(sabotaged) as blind,
+    ):
+        async with (
+            running_admin(Path(folder)) as admin,
+            running_world(Path(folder), blind=blind) as running,
+        ):
+            directory = Directory(admin, f"w{seed}")
+            await running.fill(world.documents.values())
+            asking = Interrogation(world, running, tally)
+            for number in range(rounds):
+                if number:
+                    await running.apply(world)
+                await directory.write(world.policy)
+                await running.learn(world.documents.values())
+                principals = {
+                    user: await directory.principal(user) for user in world.policy.users
+                }
+                await asking.round(principals, questions)
+            asking.watch_stored()
+    return tally
+
+
+def _one_world(seed: int, questions: int, sabotaged: str) -> Tally:
+    return asyncio.run(
+        interrogate(
+            seed, documents=DOCUMENTS, users=USERS, rounds=ROUNDS, questions=questions,
+            sabotaged=sabotaged,
+        )
+    )  # fmt: skip
+
+
+def ask_all(cases: int, processes: int, sabotaged: str) -> Tally:
+    """Ask at least so many cases in as many worlds as that takes."""
+    questions = max(1, min(40, cases // (USERS * ROUNDS)))
+    worlds = -(-cases // (USERS * ROUNDS * questions))
+    total, begun = Tally(), time.monotonic()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        running = [pool.submit(_one_world, seed, questions, sabotaged) for seed in range(worlds)]
+        for number, done in enumerate(as_completed(running), 1):
+            total.add(done.result())
+            leaks = total.leaks.total()
+            seconds = time.monotonic() - begun
+            print(
+                f"world {number} of {worlds}: {total.counts['cases']} cases, {leaks} leaks, "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+    return total
+
+
+def report(tally: Tally, figures: Figures) -> int:
+    """Print the figures; return the number of leaks."""
+    cases = tally.counts["cases"]
+    figures.add("cases", cases, "count", n=cases)
+    figures.add("leaks", tally.leaks.total(), "count", n=cases, target=0, at_most=True)
+    for channel in sorted(tally.looks):
+        figures.add(
+            f"leaks.{channel.replace(' ', '_')}", tally.leaks[channel], "count",
+            n=tally.looks[channel], target=0, at_most=True,
+        )  # fmt: skip
+    permitted = tally.counts["permitted"]
+    figures.add(
+        "permitted_found", tally.counts["permitted found"] / max(permitted, 1), "share",
+        n=permitted, target=0.99,
+    )  # fmt: skip
+    figures.add(
+        "permitted_cited", tally.counts["permitted cited"] / max(permitted, 1), "share", n=permitted
+    )
+    for name in sorted(tally.counts):
+        if name.startswith("decision"):
+            figures.add(name.replace(" ", "."), tally.counts[name] / cases, "share", n=cases)
+    for example in tally.examples:
+        print(example)
+    return tally.leaks.total()
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--processes", type=int, default=2)
+    chosen = parser.parse_args()
+    sabotaged = os.environ.get("SABOTAGE", "")
+    tally = ask_all(chosen.cases, chosen.processes, sabotaged)
+    name = "knowledge_permissions.sabotaged" if sabotaged else "knowledge_permissions"
+    figures = Figures("eval", name)
+    leaks = report(tally, figures)
+    if sabotaged:
+        return 0 if leaks else 1
+    return 1 if figures.missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
