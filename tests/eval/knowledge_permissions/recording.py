@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
+from atrium.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
 from atrium_knowledge.app.ports import ChatMessage, Embedding, Finish, Generated, View
 from atrium_knowledge.domain.collections import VectorSpace
@@ -17,8 +18,10 @@ from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.domain.fusion import Scored
 from atrium_knowledge.testing import HashEmbedder
 from atrium_shared.principal import Principal
+from atrium_shared.rpc.channel import raise_from_rpc
 from atrium_shared.rpc.context import CURRENT_CALL, CallContext
 from atrium_shared.rpc.server import ServiceApp
+from atrium_shared.testing import FakeAuthenticator, RunningServer
 
 _EVERY_CLASS = frozenset(range(1, 1000))
 
@@ -63,7 +66,8 @@ class RecordingEmbedder(HashEmbedder):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        # Enough dimensions that texts which share no word are far from each other.
+        super().__init__(dimensions=256)
         self.read: list[str] = []
 
     async def embed(
@@ -163,3 +167,48 @@ def _enter(principal: Principal) -> None:
     call = CallContext(None)
     call.principal = principal
     CURRENT_CALL.set(call)
+
+
+class Wire:
+    """Calls the knowledge service over gRPC, with what :class:`Loopback` offers.
+
+    Args:
+        server: Serves it; users become known to it by their tokens.
+    """
+
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
+        self._stubs: dict[str, Any] = {}
+
+    async def call(self, principal: Principal, method: str, request: Any) -> Any:
+        """Return the reply of a unary method.
+
+        Raises:
+            AtriumError: The service refuses.
+        """
+        try:
+            return await getattr(self._stub(principal), method)(request)
+        except grpc.aio.AioRpcError as error:
+            raise_from_rpc(error)
+
+    async def stream(self, principal: Principal, method: str, request: Any) -> list[Any]:
+        """Return everything that a method streams.
+
+        Raises:
+            AtriumError: The service refuses.
+        """
+        try:
+            return [part async for part in getattr(self._stub(principal), method)(request)]
+        except grpc.aio.AioRpcError as error:
+            raise_from_rpc(error)
+
+    def _stub(self, principal: Principal) -> Any:
+        # Permissions change between rounds, the token does not.
+        authenticator = self._server.authenticator
+        assert isinstance(authenticator, FakeAuthenticator)
+        authenticator.principals[principal.token] = principal
+        stub = self._stubs.get(principal.token)
+        if stub is None:
+            channel = self._server.open_channel(principal.token)
+            stub = self._stubs[principal.token] = KnowledgeServiceStub(channel)
+        return stub

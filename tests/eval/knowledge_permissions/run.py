@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import multiprocessing
 import os
 import random
@@ -24,14 +25,18 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from unittest.mock import patch
 
 from prometheus_client import generate_latest
 
 from atrium.knowledge.v1 import knowledge_service_pb2 as pb
+from atrium_shared.errors import AtriumError
 from atrium_shared.principal import AllowSet, Principal
 from tests.figures import Figures
 
+from .equality import readable_world, told
+from .recording import Wire
 from .running import (
     PARENT,
     Asked,
@@ -42,12 +47,17 @@ from .running import (
     running_world,
     stored,
 )
+from .timing import mann_whitney, refusal_times
 from .worlds import Question, World, canaries_in
 
 DOCUMENTS, USERS, ROUNDS = 40, 25, 3
+READERS = 6
+"""Users of a world whose replies are compared and whose refusals are timed."""
 _PROBED = 0.15
 """Share of the cases that are followed by hostile calls."""
 _MODES = [pb.AskRequest.EXTRACTIVE, pb.AskRequest.MODE_UNSPECIFIED]
+OVER_GRPC = 16
+"""Every so many worlds are asked over gRPC, the others in this process."""
 MEMORY = Path("/dev/shm")
 
 
@@ -74,9 +84,7 @@ class Interrogation:
     async def round(self, principals: dict[str, Principal], questions: int) -> None:
         """Ask every user the same questions, user by user for each question."""
         documents = self._world.documents.values()
-        readable = {
-            user: self._world.policy.readable(user, documents) for user in principals
-        }
+        readable = {user: self._world.policy.readable(user, documents) for user in principals}
         for question in self._world.questions(questions):
             for user in self._chance.sample(sorted(principals), len(principals)):
                 await self._case(principals[user], readable[user], question)
@@ -91,6 +99,7 @@ class Interrogation:
         asked = await self._running.ask(principal, question.text, mode)
         tally, echoed = self._tally, allowed | question.asked
         tally.counts["cases"] += 1
+        tally.counts["cases over gRPC"] += isinstance(self._running.users, Wire)
         tally.looks["candidates"] += 1
         tally.leak(
             "candidates",
@@ -101,7 +110,7 @@ class Interrogation:
             ],
         )
         tally.look("search", asked.search.SerializeToString(), allowed)
-        self._watch_answer(asked, allowed)
+        self._watch_answer(asked, allowed, echoed)
         tally.look("prompts", "\n".join(asked.prompts), echoed)
         tally.look("encoder", "\n".join(asked.encoded), echoed)
         tally.look("audit", repr(self._running.house.audit.events), set())
@@ -109,18 +118,19 @@ class Interrogation:
         self._shown |= echoed
         self._count(asked, allowed, question)
 
-    def _watch_answer(self, asked: Asked, allowed: frozenset[str]) -> None:
+    def _watch_answer(self, asked: Asked, allowed: frozenset[str], echoed: frozenset[str]) -> None:
+        # The model repeats the question too, which nobody has to be protected from.
         tally, answer = self._tally, asked.answer
         deltas = "".join(event.delta for event in asked.events)
-        tally.look("deltas", deltas, allowed)
+        tally.look("deltas", deltas, echoed)
         for event in asked.events:
             if event.HasField("sources"):
                 tally.look("sources", event.SerializeToString(), allowed)
-        tally.look("answers", answer.text, allowed)
+        tally.look("answers", answer.text, echoed)
         for citation in answer.citations:
             tally.look("citations", citation.SerializeToString(), allowed)
-        tally.look("whole answers", answer.SerializeToString(), allowed)
-        self._allowed_of_answer[answer.name] = allowed
+        tally.look("whole answers", answer.SerializeToString(), echoed)
+        self._allowed_of_answer[answer.name] = echoed
         self._cited[answer.name] = {one.passage.name for one in answer.citations}
 
     def _count(self, asked: Asked, allowed: frozenset[str], question: Question) -> None:
@@ -146,10 +156,10 @@ class Interrogation:
             name = running.passages[chance.choice(hidden)]
             passages = pb.ReadPassagesRequest(names=[name])
             told.append(await running.refused(principal, "ReadPassages", passages))
-            self._same(told[-1], name, "PassageNotFound {kind} Passage {name!r}")
+            self._same(told[-1], name, "PASSAGE_NOT_FOUND Passage {name!r}")
             document = name.partition("/passages/")[0]
             told.append(await self._document(principal, document, allowed))
-        listed = await running.loop.call(
+        listed = await running.users.call(
             principal, "ListDocuments", pb.ListDocumentsRequest(parent=PARENT)
         )
         tally.look("lists", listed.SerializeToString(), allowed)
@@ -159,10 +169,10 @@ class Interrogation:
         )
         own = self._allowed_of_answer[answer]
         try:
-            reply = await running.loop.call(principal, "GiveFeedback", feedback)
+            reply = await running.users.call(principal, "GiveFeedback", feedback)
             tally.look("feedback", reply.SerializeToString(), own)
-        except Exception as error:  # every refusal is looked at
-            told.append(repr(vars(error)) + str(error))
+        except AtriumError as error:
+            told.append(f"{error.reason} {error.message} {error.metadata}")
         tally.counts["probes"] += 1
         tally.look("errors", "\n".join(told), set())
         tally.look("audit", repr(running.house.audit.events), set())
@@ -179,18 +189,17 @@ class Interrogation:
         ):
             refusal = await running.refused(principal, method, request)
             if refusal:
-                self._same(refusal, name, "DocumentNotFound {kind} Document {name!r}")
+                self._same(refusal, name, "DOCUMENT_NOT_FOUND Document {name!r}")
                 told.append(refusal)
             else:
-                reply = await running.loop.call(principal, method, request)
+                reply = await running.users.call(principal, method, request)
                 self._tally.look("documents", reply.SerializeToString(), allowed)
         return "\n".join(told)
 
     def _same(self, refusal: str, name: str, form: str) -> None:
         """Count a refusal that tells what is hidden from what does not exist."""
-        kind = "PASSAGE_NOT_FOUND" if "/passages/" in name else "DOCUMENT_NOT_FOUND"
         key = "passage" if "/passages/" in name else "document"
-        expected = f"{form.format(kind=kind, name=name)} does not exist. {({key: name})}"
+        expected = f"{form.format(name=name)} does not exist. { ({key: name}) }"
         self._tally.looks["refusals"] += 1
         self._tally.leak("refusals", [] if refusal == expected else [refusal or f"read {name}"])
 
@@ -200,17 +209,11 @@ class Interrogation:
         for name, passages in stored(house, "answers", "id", "passages"):
             tally.look("stored answers", passages, set())
             shown = self._cited[f"answers/{name}"]
-            tally.leak("stored answers", [one for one in _names(passages) if one not in shown])
+            tally.leak("stored answers", [one for one in json.loads(passages) if one not in shown])
         for name, answer, comment in stored(house, "feedback", "answer_id", "answer", "comment"):
             allowed = self._allowed_of_answer[f"answers/{name}"]
             tally.look("stored feedback", f"{answer} {comment}", allowed)
         tally.look("metrics", generate_latest(), set())
-
-
-def _names(passages: str) -> list[str]:
-    import json
-
-    return list(json.loads(passages))
 
 
 @contextmanager
@@ -227,42 +230,102 @@ def sabotage(how: str) -> Iterator[bool]:
         yield how == "index"
 
 
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """Give a folder in memory where the system has one: durable writes are most of the time."""
+    where = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="atrium-", dir=where) as folder:
+        yield Path(folder)
+
+
 async def interrogate(
-    seed: int, *, documents: int, users: int, rounds: int, questions: int, sabotaged: str = ""
+    seed: int,
+    *,
+    documents: int,
+    users: int,
+    rounds: int,
+    questions: int,
+    over_grpc: bool = False,
+    sabotaged: str = "",
 ) -> Tally:
     """Build a world, ask, change it, ask again; return what was seen."""
     tally = Tally()
     world = World(seed, documents, users)
-    where = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with (
-        tempfile.TemporaryDirectory(prefix="atrium-", dir=where) as folder,
-        sabotage(sabotaged) as blind,
-    ):
-        async with (
-            running_admin(Path(folder)) as admin,
-            running_world(Path(folder), blind=blind) as running,
-        ):
+    with memory_folder() as folder, sabotage(sabotaged) as blind:
+        async with running_admin(folder) as admin, running_world(folder, blind=blind) as running:
             directory = Directory(admin, f"w{seed}")
             await running.fill(world.documents.values())
+            if over_grpc:
+                running.users = Wire(running.house.server)
             asking = Interrogation(world, running, tally)
             for number in range(rounds):
                 if number:
                     await running.apply(world)
                 await directory.write(world.policy)
                 await running.learn(world.documents.values())
-                principals = {
-                    user: await directory.principal(user) for user in world.policy.users
-                }
+                principals = {user: await directory.principal(user) for user in world.policy.users}
                 await asking.round(principals, questions)
             asking.watch_stored()
     return tally
+
+
+async def compare(
+    seed: int, *, documents: int, users: int, readers: int, questions: int, sabotaged: str = ""
+) -> Tally:
+    """Ask a world whole, and cut down to what each of some users may read; count differences."""
+    tally = Tally()
+    world = World(seed, documents, users)
+    with memory_folder() as folder, sabotage(sabotaged) as blind:
+        async with running_admin(folder) as admin, running_world(folder, blind=blind) as running:
+            await running.fill(world.documents.values())
+            await running.apply(world)
+            directory = Directory(admin, f"w{seed}")
+            await directory.write(world.policy)
+            asked = world.questions(questions)
+            whole = {}
+            chosen = sorted(world.policy.users)[:readers]
+            principals = {user: await directory.principal(user) for user in chosen}
+            for user in chosen:
+                whole[user] = await told(running, principals[user], asked, seed)
+    for user in chosen:
+        with memory_folder() as folder, sabotage(sabotaged) as blind:
+            async with running_world(folder, blind=blind) as running:
+                await running.fill(readable_world(world, user))
+                alone = await told(running, principals[user], asked, seed)
+        for number, (one, other) in enumerate(zip(whole[user], alone, strict=True)):
+            kind = "compared replies" if number < len(asked) else "compared lists"
+            tally.looks[kind] += 1
+            tally.leak(kind, [] if one == other else [f"world {seed}, {user}, question {number}"])
+    return tally
+
+
+async def refusals_timed(
+    seed: int, *, documents: int, users: int, readers: int, rounds: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Time refusals of hidden and of absent things, as some users of a world."""
+    world = World(seed, documents, users)
+    times: dict[str, tuple[list[float], list[float]]] = {}
+    with memory_folder() as folder:
+        async with running_admin(folder) as admin, running_world(folder) as running:
+            await running.fill(world.documents.values())
+            await running.learn(world.documents.values())
+            directory = Directory(admin, f"w{seed}")
+            await directory.write(world.policy)
+            for user in sorted(world.policy.users)[:readers]:
+                principal = await directory.principal(user)
+                taken = await refusal_times(running, world, principal, user, rounds)
+                for call, (hidden, absent) in taken.items():
+                    before = times.setdefault(call, ([], []))
+                    before[0].extend(hidden)
+                    before[1].extend(absent)
+    return times
 
 
 def _one_world(seed: int, questions: int, sabotaged: str) -> Tally:
     return asyncio.run(
         interrogate(
             seed, documents=DOCUMENTS, users=USERS, rounds=ROUNDS, questions=questions,
-            sabotaged=sabotaged,
+            over_grpc=seed % OVER_GRPC == 0, sabotaged=sabotaged,
         )
     )  # fmt: skip
 
@@ -291,6 +354,7 @@ def report(tally: Tally, figures: Figures) -> int:
     """Print the figures; return the number of leaks."""
     cases = tally.counts["cases"]
     figures.add("cases", cases, "count", n=cases)
+    figures.add("cases_over_grpc", tally.counts["cases over gRPC"], "count", n=cases)
     figures.add("leaks", tally.leaks.total(), "count", n=cases, target=0, at_most=True)
     for channel in sorted(tally.looks):
         figures.add(
@@ -313,17 +377,46 @@ def report(tally: Tally, figures: Figures) -> int:
     return tally.leaks.total()
 
 
+def report_times(times: dict[str, tuple[list[float], list[float]]], figures: Figures) -> None:
+    """Print whether hidden and absent things are told apart by time."""
+    for call, (hidden, absent) in sorted(times.items()):
+        apart = mann_whitney(hidden, absent)
+        figures.add(f"time.{call}.p_value", apart, "probability", n=len(hidden) + len(absent))
+        difference = (median(hidden) - median(absent)) * 1000
+        figures.add(
+            f"time.{call}.difference_of_medians", difference, "ms", n=len(hidden) + len(absent),
+            baseline=median(absent) * 1000,
+        )  # fmt: skip
+
+
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=48, help="worlds compared, whole and cut down")
+    parser.add_argument("--refusals", type=int, default=400, help="refusals timed, of each kind")
     chosen = parser.parse_args()
     sabotaged = os.environ.get("SABOTAGE", "")
     tally = ask_all(chosen.cases, chosen.processes, sabotaged)
+    for seed in range(1000, 1000 + chosen.pairs // READERS):
+        tally.add(
+            asyncio.run(
+                compare(
+                    seed, documents=DOCUMENTS, users=USERS, readers=READERS, questions=60,
+                    sabotaged=sabotaged,
+                )
+            )
+        )  # fmt: skip
     name = "knowledge_permissions.sabotaged" if sabotaged else "knowledge_permissions"
     figures = Figures("eval", name)
     leaks = report(tally, figures)
+    if not sabotaged:
+        rounds = chosen.refusals // READERS
+        timed = refusals_timed(
+            2000, documents=DOCUMENTS, users=USERS, readers=READERS, rounds=rounds
+        )
+        report_times(asyncio.run(timed), figures)
     if sabotaged:
         return 0 if leaks else 1
     return 1 if figures.missed else 0

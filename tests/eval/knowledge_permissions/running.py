@@ -30,7 +30,7 @@ from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
 from atrium_shared.testing import TEST_SECRET, make_principal
 
-from .recording import Loopback, RecordingEmbedder, RecordingIndex, RepeatingGenerator
+from .recording import Loopback, RecordingEmbedder, RecordingIndex, RepeatingGenerator, Wire
 from .worlds import Document, Policy, World, canaries_in
 
 TENANT = "acme"
@@ -223,6 +223,8 @@ class RunningWorld:
     ) -> None:
         self.house = house
         self.loop = Loopback(house.app, _KNOWLEDGE)
+        self.users: Loopback | Wire = self.loop
+        """How users call; the owner calls by `loop`."""
         self.index, self.embedder, self.generator = index, embedder, generator
         self.logs = logs
         self.canaries_of_point: dict[int, set[str]] = {}
@@ -297,11 +299,11 @@ class RunningWorld:
     async def ask(self, principal: Principal, question: str, mode: int) -> Asked:
         """Search and ask one question; what was recorded before is forgotten."""
         self.forget()
-        search = await self.loop.call(
+        search = await self.users.call(
             principal, "Search", pb.SearchRequest(parent=PARENT, query=question)
         )
         request = pb.AskRequest(parent=PARENT, question=question, mode=mode)
-        events = await self.loop.stream(principal, "Ask", request)
+        events = await self.users.stream(principal, "Ask", request)
         return Asked(
             search,
             events,
@@ -313,9 +315,9 @@ class RunningWorld:
     async def refused(self, principal: Principal, method: str, request: Message) -> str:
         """Return everything that a caller is told who is refused; empty: they were not."""
         try:
-            await self.loop.call(principal, method, request)
+            await self.users.call(principal, method, request)
         except AtriumError as error:
-            return f"{type(error).__name__} {error.reason} {error.message} {error.metadata}"
+            return f"{error.reason} {error.message} {error.metadata}"
         return ""
 
     def remembered(self) -> set[str]:
@@ -395,4 +397,3 @@ def stored(house: House, table: str, *columns: str) -> list[Any]:
     path = house.settings.database_url.removeprefix("sqlite+aiosqlite:///")
     with closing(sqlite3.connect(path)) as database:
         return database.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
-

@@ -143,9 +143,7 @@ def _canaries(
         yield from _canaries(section.children, clauses)
 
 
-def _readable_part(
-    sections: Iterable[Section], readable: Collection[str]
-) -> tuple[Section, ...]:
+def _readable_part(sections: Iterable[Section], readable: Collection[str]) -> tuple[Section, ...]:
     return tuple(
         replace(one, children=_readable_part(one.children, readable))
         for one in sections
@@ -305,6 +303,10 @@ class World:
             gone,
         )
 
+    def ask_about(self, fact: Fact) -> str:
+        """Return a question that a passage with this fact answers."""
+        return fact.question(self._chance)
+
     def questions(self, count: int) -> list[Question]:
         """Return questions about passages, about passages by their canary, and about nothing."""
         chance = self._chance
@@ -376,4 +378,3 @@ class World:
         if chance.random() < 0.3:
             rules.append(Rule(chance.choice(RESOURCES), chance.choice(["read", "*"]), False))
         return rules
-
