@@ -21,7 +21,7 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +43,8 @@ from .running import (
     Directory,
     RunningWorld,
     Tally,
+    all_logs,
+    all_rows,
     running_admin,
     running_world,
     stored,
@@ -58,6 +60,9 @@ _PROBED = 0.15
 _MODES = [pb.AskRequest.EXTRACTIVE, pb.AskRequest.MODE_UNSPECIFIED]
 OVER_GRPC = 16
 """Every so many worlds are asked over gRPC, the others in this process."""
+AT_ONCE = 4
+"""Worlds that one process asks in at a time."""
+_TABLES_OF_DOCUMENTS = {"documents", "operations", "passages", "revisions", "sections"}
 MEMORY = Path("/dev/shm")
 
 
@@ -114,7 +119,6 @@ class Interrogation:
         tally.look("prompts", "\n".join(asked.prompts), echoed)
         tally.look("encoder", "\n".join(asked.encoded), echoed)
         tally.look("audit", repr(self._running.house.audit.events), set())
-        tally.look("logs", "\n".join(self._running.logs), set())
         self._shown |= echoed
         self._count(asked, allowed, question)
 
@@ -176,7 +180,6 @@ class Interrogation:
         tally.counts["probes"] += 1
         tally.look("errors", "\n".join(told), set())
         tally.look("audit", repr(running.house.audit.events), set())
-        tally.look("logs", "\n".join(running.logs), set())
 
     async def _document(self, principal: Principal, name: str, allowed: frozenset[str]) -> str:
         """Read a document by name, whole and from an offset; return what was refused."""
@@ -213,6 +216,8 @@ class Interrogation:
         for name, answer, comment in stored(house, "feedback", "answer_id", "answer", "comment"):
             allowed = self._allowed_of_answer[f"answers/{name}"]
             tally.look("stored feedback", f"{answer} {comment}", allowed)
+        for table, rows in all_rows(house, but=_TABLES_OF_DOCUMENTS):
+            tally.look("stored elsewhere", f"{table} {rows}", self._shown)
         tally.look("metrics", generate_latest(), set())
 
 
@@ -246,12 +251,12 @@ async def interrogate(
     rounds: int,
     questions: int,
     over_grpc: bool = False,
-    sabotaged: str = "",
+    blind: bool = False,
 ) -> Tally:
     """Build a world, ask, change it, ask again; return what was seen."""
     tally = Tally()
     world = World(seed, documents, users)
-    with memory_folder() as folder, sabotage(sabotaged) as blind:
+    with memory_folder() as folder:
         async with running_admin(folder) as admin, running_world(folder, blind=blind) as running:
             directory = Directory(admin, f"w{seed}")
             await running.fill(world.documents.values())
@@ -321,30 +326,41 @@ async def refusals_timed(
     return times
 
 
-def _one_world(seed: int, questions: int, sabotaged: str) -> Tally:
-    return asyncio.run(
-        interrogate(
-            seed, documents=DOCUMENTS, users=USERS, rounds=ROUNDS, questions=questions,
-            over_grpc=seed % OVER_GRPC == 0, sabotaged=sabotaged,
-        )
-    )  # fmt: skip
+async def interrogate_all(seeds: Iterable[int], *, sabotaged: str = "", **sizes: int) -> Tally:
+    """Ask in several worlds at once: one waits for its database while another reckons."""
+    total = Tally()
+    with sabotage(sabotaged) as blind, all_logs() as logs:
+        asking = [
+            interrogate(seed, over_grpc=seed % OVER_GRPC == 0, blind=blind, **sizes)
+            for seed in seeds
+        ]
+        for tally in await asyncio.gather(*asking):
+            total.add(tally)
+        total.look("logs", "\n".join(logs), set())
+        # One line at least shows that something was listened to.
+        total.counts["log lines"] = len(logs)
+    return total
+
+
+def _some_worlds(seeds: Sequence[int], questions: int, sabotaged: str) -> Tally:
+    sizes = {"documents": DOCUMENTS, "users": USERS, "rounds": ROUNDS, "questions": questions}
+    return asyncio.run(interrogate_all(seeds, sabotaged=sabotaged, **sizes))
 
 
 def ask_all(cases: int, processes: int, sabotaged: str) -> Tally:
     """Ask at least so many cases in as many worlds as that takes."""
     questions = max(1, min(40, cases // (USERS * ROUNDS)))
     worlds = -(-cases // (USERS * ROUNDS * questions))
+    batches = [range(first, min(first + AT_ONCE, worlds)) for first in range(0, worlds, AT_ONCE)]
     total, begun = Tally(), time.monotonic()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        running = [pool.submit(_one_world, seed, questions, sabotaged) for seed in range(worlds)]
+        running = [pool.submit(_some_worlds, batch, questions, sabotaged) for batch in batches]
         for number, done in enumerate(as_completed(running), 1):
             total.add(done.result())
-            leaks = total.leaks.total()
-            seconds = time.monotonic() - begun
             print(
-                f"world {number} of {worlds}: {total.counts['cases']} cases, {leaks} leaks, "
-                f"{seconds:.0f} s",
+                f"part {number} of {len(batches)}: {total.counts['cases']} cases, "
+                f"{total.leaks.total()} leaks, {time.monotonic() - begun:.0f} s",
                 flush=True,
             )
     return total

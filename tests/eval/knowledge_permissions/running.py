@@ -8,8 +8,8 @@ import logging
 import sqlite3
 import types
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,8 @@ class _Kept(logging.Handler):
         self.lines.append(self.format(record))
 
 
-@asynccontextmanager
-async def all_logs() -> AsyncIterator[list[str]]:
+@contextmanager
+def all_logs() -> Iterator[list[str]]:
     """Collect what structlog and the standard library log while the block runs."""
     kept = _Kept()
     root = logging.getLogger()
@@ -108,7 +108,9 @@ async def all_logs() -> AsyncIterator[list[str]]:
 async def running_admin(folder: Path) -> AsyncIterator[AdminApp]:
     """Run the admin service with one tenant."""
     settings = AdminSettings(
-        ATRIUM_SECRET=TEST_SECRET.hex(), database_url=f"sqlite+aiosqlite:///{folder}/admin.db"
+        ATRIUM_SECRET=TEST_SECRET.hex(),
+        database_url=f"sqlite+aiosqlite:///{folder}/admin.db",
+        poll_seconds=1.0,
     )
     app = build_admin(settings)
     await app.service_app.start()
@@ -219,14 +221,12 @@ class RunningWorld:
         index: RecordingIndex,
         embedder: RecordingEmbedder,
         generator: RepeatingGenerator,
-        logs: list[str],
     ) -> None:
         self.house = house
         self.loop = Loopback(house.app, _KNOWLEDGE)
         self.users: Loopback | Wire = self.loop
         """How users call; the owner calls by `loop`."""
         self.index, self.embedder, self.generator = index, embedder, generator
-        self.logs = logs
         self.canaries_of_point: dict[int, set[str]] = {}
         self.passages: dict[str, str] = {}
         """Name of the passage that holds a canary."""
@@ -291,7 +291,7 @@ class RunningWorld:
     def forget(self) -> None:
         """Begin to record anew."""
         for record in (
-            self.index.candidates, self.generator.prompts, self.embedder.read, self.logs,
+            self.index.candidates, self.generator.prompts, self.embedder.read,
             self.house.audit.events,
         ):  # fmt: skip
             record.clear()
@@ -326,7 +326,7 @@ class RunningWorld:
         What stands around it is left out: it records what the service does.
         """
         outside: Sequence[object] = (
-            self.index, self.embedder, self.generator, self.logs, self.house, self.house.audit,
+            self.index, self.embedder, self.generator, self.house, self.house.audit,
             self.house.jobs, self.house.parser, self.house.delegation, self,
         )  # fmt: skip
         found: set[str] = set()
@@ -365,31 +365,25 @@ def _texts_within(roots: Iterable[object], seen: set[int]) -> Iterable[str | byt
 
 
 @asynccontextmanager
-async def running_world(
-    folder: Path, *, blind: bool = False, served_to: dict[str, Principal] | None = None
-) -> AsyncIterator[RunningWorld]:
+async def running_world(folder: Path, *, blind: bool = False) -> AsyncIterator[RunningWorld]:
     """Run an empty knowledge service with fakes that remember.
 
     Args:
         folder: Where its state lies.
         blind: Whether its index ignores whose question it is.
-        served_to: Who may call it over gRPC, by token.
     """
     index = RecordingIndex(folder / "index")
     index.blind = blind
     embedder, generator = RecordingEmbedder(), RepeatingGenerator()
-    async with (
-        all_logs() as logs,
-        open_house(
-            folder,
-            embedder=embedder,
-            generator=generator,
-            index=index,
-            delegation=FakeDelegation([OWNER]),
-            people=served_to or {},
-        ) as house,
-    ):
-        yield RunningWorld(house, index, embedder, generator, logs)
+    async with open_house(
+        folder,
+        embedder=embedder,
+        generator=generator,
+        index=index,
+        delegation=FakeDelegation([OWNER]),
+        people={},
+    ) as house:
+        yield RunningWorld(house, index, embedder, generator)
 
 
 def stored(house: House, table: str, *columns: str) -> list[Any]:
@@ -397,3 +391,9 @@ def stored(house: House, table: str, *columns: str) -> list[Any]:
     path = house.settings.database_url.removeprefix("sqlite+aiosqlite:///")
     with closing(sqlite3.connect(path)) as database:
         return database.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+
+
+def all_rows(house: House, *, but: Collection[str]) -> list[tuple[str, str]]:
+    """Return the name and the content of each table but some."""
+    tables = stored(house, "sqlite_master WHERE type = 'table'", "name")
+    return [(name, repr(stored(house, name, "*"))) for (name,) in tables if name not in but]

@@ -6,20 +6,20 @@ import math
 
 import pytest
 
-from .run import compare, interrogate
+from .run import compare, interrogate_all
 from .running import Tally
 from .timing import mann_whitney
 from .worlds import Policy, Rule, World, canaries_in
 
 
-async def small(sabotaged: str = "", questions: int = 25) -> Tally:
-    return await interrogate(
-        3, documents=14, users=10, rounds=2, questions=questions, sabotaged=sabotaged
+async def small(sabotaged: str = "", worlds: int = 1) -> Tally:
+    return await interrogate_all(
+        range(worlds), sabotaged=sabotaged, documents=14, users=10, rounds=2, questions=25
     )
 
 
 async def test_no_canary_shows_where_it_may_not() -> None:
-    tally = await small(questions=75)
+    tally = await small(worlds=3)
     assert tally.counts["cases"] == 1500
     assert tally.leaks.total() == 0, tally.examples
     assert tally.counts["permitted found"] >= 0.99 * tally.counts["permitted"]
@@ -27,6 +27,7 @@ async def test_no_canary_shows_where_it_may_not() -> None:
     assert tally.counts["permitted"] > 100
     assert tally.counts["forbidden"] > 300
     assert min(tally.looks.values()) > 0
+    assert tally.counts["cases over gRPC"] == 500
     assert {"candidates", "prompts", "memory", "logs", "refusals", "stored feedback"} <= set(
         tally.looks
     )
