@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from unittest.mock import patch
@@ -250,6 +250,7 @@ async def interrogate(
     users: int,
     rounds: int,
     questions: int,
+    starting: asyncio.Lock,
     over_grpc: bool = False,
     blind: bool = False,
 ) -> Tally:
@@ -257,7 +258,11 @@ async def interrogate(
     tally = Tally()
     world = World(seed, documents, users)
     with memory_folder() as folder:
-        async with running_admin(folder) as admin, running_world(folder, blind=blind) as running:
+        async with AsyncExitStack() as stack:
+            # Alembic migrates one database of a process at a time.
+            async with starting:
+                admin = await stack.enter_async_context(running_admin(folder))
+                running = await stack.enter_async_context(running_world(folder, blind=blind))
             directory = Directory(admin, f"w{seed}")
             await running.fill(world.documents.values())
             if over_grpc:
@@ -330,8 +335,11 @@ async def interrogate_all(seeds: Iterable[int], *, sabotaged: str = "", **sizes:
     """Ask in several worlds at once: one waits for its database while another reckons."""
     total = Tally()
     with sabotage(sabotaged) as blind, all_logs() as logs:
+        starting = asyncio.Lock()
         asking = [
-            interrogate(seed, over_grpc=seed % OVER_GRPC == 0, blind=blind, **sizes)
+            interrogate(
+                seed, starting=starting, over_grpc=seed % OVER_GRPC == 0, blind=blind, **sizes
+            )
             for seed in seeds
         ]
         for tally in await asyncio.gather(*asking):
