@@ -62,7 +62,14 @@ OVER_GRPC = 16
 """Every so many worlds are asked over gRPC, the others in this process."""
 AT_ONCE = 4
 """Worlds that one process asks in at a time."""
-_TABLES_OF_DOCUMENTS = {"documents", "operations", "passages", "revisions", "sections"}
+_TABLES_OF_DOCUMENTS = {
+    "documents",
+    "label_periods",
+    "operations",
+    "passages",
+    "revisions",
+    "sections",
+}
 MEMORY = Path("/dev/shm")
 
 

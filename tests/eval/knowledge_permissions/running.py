@@ -327,7 +327,7 @@ class RunningWorld:
         """
         outside: Sequence[object] = (
             self.index, self.embedder, self.generator, self.house, self.house.audit,
-            self.house.jobs, self.house.parser, self.house.delegation, self,
+            self.house.jobs, self.house.parser, self.house.delegation, self.house.readers, self,
         )  # fmt: skip
         found: set[str] = set()
         for text in _texts_within(self.loop.servicers, {id(one) for one in outside}):
@@ -356,6 +356,9 @@ def _texts_within(roots: Iterable[object], seen: set[int]) -> Iterable[str | byt
     while waiting:
         one = waiting.pop()
         if id(one) in seen or isinstance(one, code):
+            continue
+        # SQLAlchemy keeps a statement with the values of its first run: nobody can ask for those.
+        if type(one).__module__.startswith("sqlalchemy."):
             continue
         seen.add(id(one))
         if isinstance(one, str | bytes):

@@ -11,7 +11,8 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-CANARY = re.compile(rb"zq[a-z]{10}")
+# Long enough that no random id looks like one.
+CANARY = re.compile(rb"zqzqzq[a-y]{8}")
 """What a canary looks like, in UTF-8; nothing else looks so."""
 
 LABELS = (
@@ -326,7 +327,7 @@ class World:
         return made
 
     def _canary(self) -> str:
-        return "zq" + "".join(self._chance.choices("abcdefghijklmnoprstuvwxy", k=10))
+        return "zqzqzq" + "".join(self._chance.choices("abcdefghijklmnoprstuvwxy", k=8))
 
     def _document(self, document_id: str, share_without: float = 0.4) -> Document:
         title = f"{self._chance.choice(_NOUNS)} {self._canary()}"
