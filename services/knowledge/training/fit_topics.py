@@ -20,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrium_knowledge.domain.answering.evidence import scaled_log_odds
-from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.topics import (
-    TOPIC_HEADING,
     CompiledTopic,
     TopicMatcher,
-    topic_texts,
+    topic_to_read,
 )
 from atrium_suite.demo.handbook import load_handbook
-from tests.eval.demo_answers.train import Encoder, Reader, development_questions
+from tests.eval.demo_answers.train import Encoder, Reader, development_questions, logistic
 from tests.eval.refusals.questions import read_organisations, read_questions
 
 NAMES = ("bias", "reading", "near", "near_three", "words", "side")
@@ -83,10 +81,7 @@ def case(
     considered = TopicMatcher().consider(question, encode([question], "query")[0], topics)
     rows = []
     for one, views in considered.viewed:
-        passages = [
-            PassageToRead(TOPIC_HEADING, text, ((0, len(text)),)) for text in topic_texts(one)
-        ]
-        log_odds = max(float(row[0]) for row in reader(question, passages))
+        log_odds = max(float(row[0]) for row in reader(question, topic_to_read(one)))
         reading = float(scaled_log_odds(np.array([log_odds]))[0])
         rows.append([1.0, reading, *views.features])
     return Case(
@@ -102,18 +97,7 @@ def fit(cases: Sequence[Case], names: Sequence[str]) -> NDArray[np.float64]:
     columns = [NAMES.index(name) for name in names]
     features = np.concatenate([one.views[:, columns] for one in cases])
     right = np.concatenate([one.right for one in cases]).astype(float)
-    found = np.zeros(len(columns))
-    ridge = np.eye(len(found)) * PENALTY
-    ridge[0, 0] = 1e-6
-    for _ in range(80):
-        share = 1 / (1 + np.exp(-np.clip(features @ found, -30, 30)))
-        gradient = features.T @ (share - right) + ridge @ found
-        bend = (features * (share * (1 - share) + 1e-9)[:, None]).T @ features + ridge
-        step = np.linalg.solve(bend, gradient)
-        found = found - step
-        if np.abs(step).max() < 1e-7:
-            break
-    return found
+    return logistic(features, right, np.ones(len(right)), PENALTY)
 
 
 def judge(

@@ -504,7 +504,7 @@ def train(examples: Sequence[Example], signal: Signal) -> Weights:
     own = np.array([one.handbook for one in rows])
     if own.any():
         weights[own & right] *= (own & ~right).sum() / (own & right).sum() * POSITIVE_WEIGHT
-    return Weights(ranking, _logistic(features, right.astype(float), weights))
+    return Weights(ranking, logistic(features, right.astype(float), weights))
 
 
 def _conditional_logit(
@@ -531,9 +531,10 @@ def _conditional_logit(
     return weights
 
 
-def _logistic(
+def logistic(
     features: np.ndarray, right: np.ndarray, weights: np.ndarray, penalty: float = 2.0
 ) -> np.ndarray:
+    """Fit a logistic regression by Newton's method; the first column is the bias."""
     found = np.zeros(features.shape[1])
     ridge = np.eye(len(found)) * penalty
     ridge[0, 0] = 1e-6

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from atrium_knowledge.app.encode import is_absence
 from atrium_knowledge.app.ports import Reader, Readings
 from atrium_knowledge.domain.answering.extraction import PassageToRead
-from atrium_knowledge.domain.topics import TOPIC_HEADING, CompiledTopic, topic_texts
+from atrium_knowledge.domain.topics import CompiledTopic, topic_to_read
 from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
 
@@ -52,9 +52,9 @@ class ConsultReader:
         owners: list[int] = []
         passages: list[PassageToRead] = []
         for number, topic in enumerate(topics):
-            for text in topic_texts(topic):
-                owners.append(number)
-                passages.append(PassageToRead(TOPIC_HEADING, text, ((0, len(text)),)))
+            parts = topic_to_read(topic)
+            owners += [number] * len(parts)
+            passages += parts
         readings = await self.of_passages(principal, question, passages)
         if readings is None:
             return None

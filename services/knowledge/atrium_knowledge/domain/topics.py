@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrium_knowledge.domain.answering.evidence import Folded, mentions, scaled_log_odds
+from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.lexicon import Slot, lexicon
 
@@ -170,6 +171,11 @@ def topic_texts(topic: CompiledTopic) -> list[str]:
         )
         for part in range(parts)
     ]
+
+
+def topic_to_read(topic: CompiledTopic) -> list[PassageToRead]:
+    """Return what a reader is asked about a topic; the question is about it when any says so."""
+    return [PassageToRead(TOPIC_HEADING, text, ((0, len(text)),)) for text in topic_texts(topic)]
 
 
 class Considered:

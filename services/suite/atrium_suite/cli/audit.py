@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +30,7 @@ from atrium_suite.cli.calls import (
     OptionInvalid,
     Target,
     connect,
+    parse_time,
     run,
 )
 from atrium_suite.terminal.names import full_name, moment, short_name
@@ -122,9 +123,9 @@ def search_audit(
                 )
             request.decision = admin_pb2.AuditEvent.Decision.Value(decision.upper())
         if since:
-            request.start_time.FromDatetime(_time(since, "--since"))
+            request.start_time.FromDatetime(parse_time(since, "--since"))
         if until:
-            request.end_time.FromDatetime(_time(until, "--until"))
+            request.end_time.FromDatetime(parse_time(until, "--until"))
         async with connect(target, key) as client:
             found = await _newest(client.audit.SearchAuditEvents, request, last)
         _show_events(found, as_json=as_json)
@@ -159,7 +160,7 @@ def list_readers(
             page_size=1000,
         )
         if at:
-            request.read_time.FromDatetime(_time(at, "--at"))
+            request.read_time.FromDatetime(parse_time(at, "--at"))
         found: list[audit_service_pb2.Reader] = []
         async with connect(target, key) as client:
             while True:
@@ -456,16 +457,6 @@ def _first_marked(
     grants: list[audit_service_pb2.Reader.Through],
 ) -> list[tuple[bool, audit_service_pb2.Reader.Through]]:
     return [(index == 0, grant) for index, grant in enumerate(grants)]
-
-
-def _time(text: str, option: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise OptionInvalid(
-            f"{option} is a time such as 2030-01-31 or 2030-01-31T09:00; not {text!r}."
-        ) from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def audit_row(event: admin_pb2.AuditEvent) -> tuple[str | Text, ...]:

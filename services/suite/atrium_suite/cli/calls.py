@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -56,6 +57,21 @@ class OptionInvalid(Invalid):
     """An option does not have the form that it needs."""
 
     reason = "OPTION_INVALID"
+
+
+def parse_time(text: str, option: str) -> datetime:
+    """Return the time that an option gives, in UTC unless it says so.
+
+    Raises:
+        OptionInvalid: It is no time.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise OptionInvalid(
+            f"{option} is a time such as 2030-01-31 or 2030-01-31T09:00; not {text!r}."
+        ) from error
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 class KeyMissing(Unauthenticated):

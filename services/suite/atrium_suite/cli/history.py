@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from atrium_suite.cli.calls import (
     Target,
     all_pages,
     connect,
+    parse_time,
     run,
 )
 from atrium_suite.terminal.output import make_console, megabytes, plain, print_json, print_rows
@@ -72,9 +72,9 @@ def explain(
     """Say who could read a document or a passage at a time, and through which grants."""
 
     async def work() -> None:
-        request = access_pb2.ExplainAccessRequest(
-            name=resource_name(name), read_time=_moment(at), page_size=1000
-        )
+        request = access_pb2.ExplainAccessRequest(name=resource_name(name), page_size=1000)
+        if at:
+            request.read_time.FromDatetime(parse_time(at, "--at"))
         async with connect(target, key, as_user) as client:
             found = await client.knowledge.ExplainAccess(request)
             page = found
@@ -106,20 +106,6 @@ def resource_name(name: str) -> str:
             f"NAME is COLLECTION/DOCUMENT or COLLECTION/DOCUMENT/PASSAGE; given was {name!r}."
         )
     return "/".join(f"{kind}/{part}" for kind, part in zip(kinds, parts, strict=False))
-
-
-def _moment(given: str) -> Timestamp | None:
-    if not given:
-        return None
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise OptionInvalid(
-            f"--at is a time such as 2026-03-01 or 2026-03-01T09:30+08:00; given was {given!r}."
-        ) from error
-    stamp = Timestamp()
-    stamp.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    return stamp
 
 
 def _print_versions(found: list[versions_pb2.DocumentVersion]) -> None:
