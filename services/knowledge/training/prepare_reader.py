@@ -6,8 +6,8 @@ Sources: the sections and questions in ``reading/`` (written for the project), t
 ``topics/``, and the training half of SQuAD-style files (articles are halved by the SHA-1 of their
 title, so that the other half can be reported on). Each line of the output is one reading: a
 question, a passage under its headings, the units of the passage, and which of them answer. A
-question that nothing answers has none. Every question is also read against the passage of the
-same collection that looks most like it and does not answer.
+question that nothing answers has none. Questions are also read against the passages of the same
+collection that look most like them and do not answer.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
 HERE = Path(__file__).parent
 TOPIC_VARIANTS = 2
 """How often each question is read against its topic, with other examples."""
+FOREIGN_PASSAGES = 2
+"""How many passages of other documents a question with an answer is read against."""
 CHUNK_CHARS = 420
 """Longest passage of a SQuAD-style paragraph, in code points."""
 
@@ -157,9 +159,9 @@ def written(file: Path, seed: int) -> Iterator[Reading]:
                 for other in shelf.best(question["question"])
                 if other != number and sections[other]["document"] != section["document"]
             ]
-            if others and (question["answers"] or chance.random() < 0.3):
-                foreign = {**question, "answers": []}
-                yield _reading(sections[others[0]], foreign, file.name)
+            most = FOREIGN_PASSAGES if question["answers"] else chance.choice((0, 1))
+            for other in others[:most]:
+                yield _reading(sections[other], {**question, "answers": []}, file.name)
 
 
 _RULE = re.compile(r"\|?[\s:|-]+\|?")

@@ -272,13 +272,34 @@ def adapter(model: Reader) -> dict[str, np.ndarray]:
     return arrays
 
 
+def resume(model: Reader, file: Path) -> None:
+    """Put what was trained before, an adapter or a checkpoint, into the model."""
+    if file.suffix == ".pt":
+        model.load_state_dict(torch.load(file), strict=False)
+        return
+    arrays = np.load(file)
+    state = {"head.weight": arrays["head.w"], "head.bias": arrays["head.b"]}
+    for number in range(FROZEN_LAYERS, len(model.encoder.encoder.layer)):
+        stem = f"encoder.encoder.layer.{number}"
+        for short, name in _LINEAR.items():
+            codes, scale = arrays[f"l{number}.{short}.codes"], arrays[f"l{number}.{short}.scale"]
+            state[f"{stem}.{name}.weight"] = codes * scale[:, None]
+            state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
+        for short, name in _NORMS.items():
+            state[f"{stem}.{name}.weight"] = arrays[f"l{number}.{short}.w"]
+            state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
+    own = model.state_dict()
+    for name, values in state.items():
+        own[name].copy_(torch.from_numpy(values))
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--encoder", type=Path, required=True, help="folder of e5-small-q4.bin")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="checkpoint to go on from")
+    parser.add_argument("--resume", type=Path, help="reader.npz or checkpoint to go on from")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--rate", type=float, default=1.2e-4)
     chosen = parser.parse_args()
@@ -288,7 +309,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_str(json.dumps(tokenizer_of(weights)))
     model = Reader(load_encoder(weights))
     if chosen.resume:
-        model.load_state_dict(torch.load(chosen.resume), strict=False)
+        resume(model, chosen.resume)
     others: list[Reading] = []
     own: list[Reading] = []
     kept: dict[str, list[Reading]] = {}
