@@ -226,6 +226,7 @@ def build(
         sync,
         remove,
         delegation,
+        trail,
         patience_seconds=patience.others_seconds,
         poll_seconds=patience.poll_seconds,
     )

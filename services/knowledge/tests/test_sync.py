@@ -13,10 +13,13 @@ from atrium.knowledge.v1 import (
     sync_pb2,
     versions_pb2,
 )
+from atrium_knowledge.domain.sync import document_id_of
 from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, error_of
+from atrium_shared.audit import AuditEvent, AuditUnavailable, Decision
 from atrium_shared.testing import make_principal
 
 SOURCE = "collections/handbook/sources/wiki"
+ITEMS = ("leave", "pay", "one", "two")
 Request = sync_pb2.SyncDocumentsRequest
 Item = sync_pb2.SyncItem
 Opened = Callable[..., AbstractAsyncContextManager[House]]
@@ -538,6 +541,110 @@ async def test_only_managers_sync(wiki: House, who: str):
         grpc.StatusCode.PERMISSION_DENIED,
         "PERMISSION_DENIED",
     )
+
+
+def changes(house: House) -> list[tuple[str, str]]:
+    """What the sync changed as the audit log has it: method, and document by its item."""
+    found = [event for event in house.audit.events if event.detail == SOURCE]
+    assert {(one.actor, one.decision) for one in found} <= {("users/editor", Decision.ALLOWED)}
+    folder = "collections/handbook/documents/"
+    items = {f"{folder}{document_id_of('wiki', item)}": item for item in ITEMS}
+    return [(one.action.removeprefix("knowledge."), items[one.resource]) for one in found]
+
+
+async def test_each_change_of_a_sync_is_audited_like_the_single_call(wiki: House):
+    assert changes(wiki) == [("UploadDocument", "leave"), ("UploadDocument", "pay")]
+    wiki.audit.events.clear()
+    await run(
+        wiki,
+        header("t2"),
+        relabel("leave", "hr/pay"),
+        upsert("pay", "# Pay\n\nGrade 6."),
+        upsert("one", "# One"),
+        remove("one"),
+        end(),
+    )
+    assert changes(wiki) == [
+        ("SetDocumentLabels", "leave"),
+        ("UploadDocument", "pay"),
+        ("UploadDocument", "one"),
+        ("DeleteDocument", "one"),
+    ]
+    wiki.audit.events.clear()
+    await run(wiki, header("t3"), upsert("pay", "# Pay\n\nGrade 6."), end(complete=True))
+    assert changes(wiki) == [("DeleteDocument", "leave")]
+
+
+async def test_what_changes_nothing_is_not_audited_as_a_change(wiki: House):
+    wiki.audit.events.clear()
+    await run(
+        wiki,
+        header("t2"),
+        upsert("leave", "# Leave\n\n25 days.", "r1", labels=["staff"]),
+        relabel("leave", "staff"),
+        relabel("leave", "staff", Absent=["hr/pay"]),
+        remove("unknown"),
+        upsert("empty", ""),
+        end(),
+    )
+    assert changes(wiki) == []
+
+
+async def test_a_document_deleted_here_is_audited_once(wiki: House):
+    name = (await documents(wiki))["pay"].name
+    await wiki.as_("editor").DeleteDocument(knowledge_service_pb2.DeleteDocumentRequest(name=name))
+    wiki.audit.events.clear()
+    await run(wiki, header("t2"), remove("pay"), remove("leave"), end())
+    assert changes(wiki) == [("DeleteDocument", "leave")]
+
+
+async def test_changes_of_a_stream_that_breaks_are_audited(house: House):
+    await house.collection()
+    held = Held(house, header(), upsert("one", "# One"), upsert("two", "# Two"))
+    await held.reached(house, 2)
+    await held.break_off(house)
+    assert changes(house) == [("UploadDocument", "one"), ("UploadDocument", "two")]
+
+
+async def test_changes_that_come_while_the_log_is_slow_share_an_append(
+    wiki: House, monkeypatch: pytest.MonkeyPatch
+):
+    sizes: list[int] = []
+    record = wiki.audit.record
+
+    async def slow(*events: AuditEvent) -> None:
+        if events[0].detail == SOURCE:
+            sizes.append(len(events))
+            await asyncio.sleep(0.2)
+        await record(*events)
+
+    monkeypatch.setattr(wiki.audit, "record", slow)
+    labels = [relabel("leave", f"label-{number}") for number in range(12)]
+    await run(wiki, header("t2"), *labels, end())
+    assert sum(sizes) == 12
+    assert len(sizes) < 12
+    assert [item for _, item in changes(wiki)][2:] == ["leave"] * 12
+
+
+async def test_a_sync_whose_changes_are_not_recorded_ends_and_is_gone_on_with(
+    wiki: House, monkeypatch: pytest.MonkeyPatch
+):
+    wiki.audit.events.clear()
+    record = wiki.audit.record
+    down = [True]
+
+    async def failing(*events: AuditEvent) -> None:
+        if down[0] and events[0].detail == SOURCE:
+            raise AuditUnavailable("UNAVAILABLE")
+        await record(*events)
+
+    monkeypatch.setattr(wiki.audit, "record", failing)
+    error = await error_of(sync(wiki, header("t2"), upsert("one", "# One"), end()))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "AUDIT_UNAVAILABLE")
+    assert (await state(wiki)).completed_token == "t1"
+    down[0] = False
+    await run(wiki, header("t2", resume=True), upsert("two", "# Two"), end())
+    assert changes(wiki) == [("UploadDocument", "two")]
 
 
 async def test_labels_that_nobody_holds_are_accepted_with_a_warning(house_at: Opened):

@@ -16,6 +16,7 @@ from tenacity import (
 )
 
 from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS
+from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
 from atrium_knowledge.app.job_gate import JobGate
 from atrium_knowledge.app.ports import Delegation
 from atrium_knowledge.app.remove_document import RemoveDocument
@@ -40,6 +41,7 @@ class FinishSync:
         sync: Where sources are stored.
         remove: Removes documents.
         delegation: Says who synced and what they may do now.
+        audit: Records what is removed.
         patience_seconds: How long something that is away is waited for.
         poll_seconds: How often the documents that are being taken in are looked at.
     """
@@ -49,6 +51,7 @@ class FinishSync:
         sync: SyncStore,
         remove: RemoveDocument,
         delegation: Delegation,
+        audit: AuditTrail,
         *,
         patience_seconds: float,
         poll_seconds: float,
@@ -56,8 +59,10 @@ class FinishSync:
         self._sync = sync
         self._remove = remove
         self._delegation = delegation
+        self._audit = audit
         self._patience_seconds = patience_seconds
         self._poll_seconds = poll_seconds
+        self._recording: set[asyncio.Task[None]] = set()
         self.gate = JobGate()
 
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
@@ -91,12 +96,7 @@ class FinishSync:
     async def _run(self, payload: JSON, step: Callable[[JSON], Awaitable[JSON]]) -> JSON:
         failure: AtriumError
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(Unavailable),
-                wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
-                stop=stop_after_delay(self._patience_seconds),
-                reraise=True,
-            ):
+            async for attempt in self._attempts():
                 with attempt:
                     return await step(payload)
         except AtriumError as error:
@@ -107,6 +107,14 @@ class FinishSync:
         await self._sync.finish(payload, _counts(payload, 0), (), failure)
         return _OVER
 
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
+            stop=stop_after_delay(self._patience_seconds),
+            reraise=True,
+        )
+
     async def _remove_unnamed(self, payload: JSON) -> JSON:
         principal = await self._delegation.delegate(
             payload["tenant"], payload["actor"], payload["on_behalf_of"]
@@ -114,16 +122,33 @@ class FinishSync:
         principal.require(MANAGE_DOCUMENTS)
         uid, source, run = payload["collection_uid"], payload["source"], payload["run"]
         unnamed = await self._sync.unnamed(uid, source, run, _BATCH)
+        changes = self._audit.changes(principal, payload["name"], self._recording)
         removed = 0
-        for item, document_id in unnamed:
-            try:
-                await self._remove(uid, DocumentName(payload["collection"], document_id))
-                removed += 1
-            except DocumentNotFound:
-                # A step that runs again, or somebody else, has removed it.
-                pass
-            await self._sync.forget(uid, source, item)
+        try:
+            for item, document_id in unnamed:
+                removed += await self._remove_one(payload, document_id, changes)
+                await self._sync.forget(uid, source, item)
+        except AtriumError:
+            await self._recorded(changes)
+            raise
+        await self._recorded(changes)
         return {"removed": removed, "more": len(unnamed) == _BATCH}
+
+    async def _remove_one(self, payload: JSON, document_id: str, changes: AuditedChanges) -> bool:
+        name = DocumentName(payload["collection"], document_id)
+        try:
+            await self._remove(payload["collection_uid"], name)
+        except DocumentNotFound:
+            # A step that runs again, or somebody else, has removed it.
+            return False
+        changes.add("DeleteDocument", f"collections/{name.collection}/documents/{name.document}")
+        return True
+
+    async def _recorded(self, changes: AuditedChanges) -> None:
+        # Tried again here and not by the step: that would find nothing left to record.
+        async for attempt in self._attempts():
+            with attempt:
+                await changes.flush()
 
     async def _wait(self, payload: JSON, removed: int) -> JSON:
         uid, source, run = payload["collection_uid"], payload["source"], payload["run"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 from atrium_knowledge.app.apply_labels import ApplyLabels
-from atrium_knowledge.app.audit_trail import AuditTrail
+from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
 from atrium_knowledge.app.finish_sync import SYNC_JOB
 from atrium_knowledge.app.ingest_document import WRITE_DOCUMENTS
 from atrium_knowledge.app.label_warnings import LabelWarning, LabelWarnings
-from atrium_knowledge.app.receive_file import ReceiveFile
+from atrium_knowledge.app.receive_file import ReceivedFile, ReceiveFile
 from atrium_knowledge.app.remove_document import RemoveDocument
 from atrium_knowledge.app.stores import (
     CollectionStore,
@@ -88,7 +88,8 @@ class SyncDocuments:
     """The use case.
 
     Every item is whole and durable before the next is read. One that is wrong is reported and
-    stops no other; what is away for a time ends the stream, which is gone on with later.
+    stops no other; what is away for a time ends the stream, which is gone on with later. What an
+    item changes is audited as the call for one document is.
 
     Args:
         collections: Where collections are stored.
@@ -172,7 +173,11 @@ class SyncDocuments:
                 run = await self._sync.open(collection, name.source, header, holder, others)
                 keeper = asyncio.create_task(self._keep(run))
                 try:
-                    return await self._receive_all(principal, run, _Stream(parts))
+                    changes = self._audit.changes(principal, header.source, self._finishing)
+                    try:
+                        return await self._receive_all(principal, run, _Stream(parts), changes)
+                    finally:
+                        await self._finish(changes.flush())
                 finally:
                     keeper.cancel()
                     # A caller who hangs up cancels this task; the next stream must not wait.
@@ -206,7 +211,7 @@ class SyncDocuments:
                 return
 
     async def _receive_all(
-        self, principal: Principal, run: SyncRun, stream: _Stream
+        self, principal: Principal, run: SyncRun, stream: _Stream, changes: AuditedChanges
     ) -> SyncOutcome:
         problems: list[SyncProblem] = []
         labels: dict[str, None] = {}
@@ -223,26 +228,34 @@ class SyncDocuments:
                         raise SyncChunkUnexpected(stream.last_item)
                 case SyncEnd():
                     await stream.expect_nothing()
+                    await changes.flush()
                     operation, counts = await self._finish(self._end(principal, run, part))
                     warnings = await self._warnings.of(principal, labels)
                     return SyncOutcome(counts, tuple(problems), operation, warnings)
                 case SyncItem():
                     position += 1
                     labels.update(dict.fromkeys(_labels_of(part)))
-                    problem = await self._take(principal, run, part, stream, position)
+                    problem = await self._take(principal, run, part, stream, position, changes)
+                    await changes.keep_up()
                     if problem is not None and len(problems) < MAX_PROBLEMS:
                         problems.append(problem)
                     stream.last_item = part.id or stream.last_item
 
     async def _take(
-        self, principal: Principal, run: SyncRun, item: SyncItem, stream: _Stream, position: int
+        self,
+        principal: Principal,
+        run: SyncRun,
+        item: SyncItem,
+        stream: _Stream,
+        position: int,
+        changes: AuditedChanges,
     ) -> SyncProblem | None:
         """Apply an item and acknowledge it; return what was wrong with it."""
         stream.skipping = False
         problem: SyncProblem | None = None
         revision: str | None = None
         try:
-            outcome = await self._apply(principal, run, item, stream)
+            outcome = await self._apply(principal, run, item, stream, changes)
             revision = item.revision
         except (CollectionNotFound, SyncEndMissing, SyncUnderWay, Unavailable):
             # These are no fault of the item; it is to come again.
@@ -256,33 +269,50 @@ class SyncDocuments:
         return problem
 
     async def _apply(
-        self, principal: Principal, run: SyncRun, item: SyncItem, stream: _Stream
+        self,
+        principal: Principal,
+        run: SyncRun,
+        item: SyncItem,
+        stream: _Stream,
+        changes: AuditedChanges,
     ) -> Outcome:
         change = item.change
         if isinstance(change, AtriumError):
             raise change
         known = await self._sync.item(run, item.id)
         if isinstance(change, ItemContent):
-            return await self._upsert(principal, run, item, change, known, stream)
+            return await self._upsert(principal, run, item, change, known, stream, changes)
         if isinstance(change, Removal):
             if known is None:
                 return Outcome.UNCHANGED
-            await self._finish(self._remove_known(run, known))
+            await self._finish(self._remove_known(run, known, changes))
             return Outcome.REMOVED
         if known is None:
-            raise DocumentNotFound(
-                f"{run.collection.name}/documents/{document_id_of(run.source, item.id)}"
-            )
-        return await self._relabel(run, known.document_id, change)
+            raise DocumentNotFound(_document(run, document_id_of(run.source, item.id)))
+        return await self._relabel(run, known.document_id, change, changes)
 
-    async def _remove_known(self, run: SyncRun, known: SyncedItem) -> None:
+    async def _remove_known(self, run: SyncRun, known: SyncedItem, changes: AuditedChanges) -> None:
+        name = DocumentName(run.collection.id, known.document_id)
         try:
-            await self._remove(
-                run.collection.uid, DocumentName(run.collection.id, known.document_id)
-            )
+            await self._remove(run.collection.uid, name)
         except DocumentNotFound:
             # It was removed here before; the source only says so now.
             return
+        changes.add("DeleteDocument", _document(run, known.document_id))
+
+    async def _take_in(
+        self, received: ReceivedFile, upload: Upload, run: SyncRun, changes: AuditedChanges
+    ) -> None:
+        await self._receive.acknowledge(received, upload)
+        changes.add("UploadDocument", _document(run, upload.document_id))
+
+    async def _put_in_force(
+        self, run: SyncRun, document_id: str, access: ItemAccess, changes: AuditedChanges
+    ) -> None:
+        await self._apply_labels(
+            run.collection.uid, document_id, access.labels, access.section_labels
+        )
+        changes.add("SetDocumentLabels", _document(run, document_id))
 
     async def _upsert(
         self,
@@ -292,6 +322,7 @@ class SyncDocuments:
         content: ItemContent,
         known: SyncedItem | None,
         stream: _Stream,
+        changes: AuditedChanges,
     ) -> Outcome:
         limit = principal.max_upload_bytes or self._max_bytes
         if content.size_bytes == 0:
@@ -304,7 +335,7 @@ class SyncDocuments:
         same_revision = known is not None and item.revision and item.revision == known.revision
         if newest is not None and same_revision and not _worth_another_try(newest):
             await stream.skip(item.id, content.size_bytes)
-            return await self._unchanged(run, document_id, newest, content)
+            return await self._unchanged(run, document_id, newest, content, changes)
         if known is None:
             await self._sync.claim(run, item.id, document_id)
         received = await self._receive.store(
@@ -315,7 +346,7 @@ class SyncDocuments:
         )
         if newest is not None and _same(newest, received.content_hash, content.title):
             await self._receive.discard(received)
-            return await self._unchanged(run, document_id, newest, content)
+            return await self._unchanged(run, document_id, newest, content, changes)
         access = content.access
         upload = Upload(
             collection=collection,
@@ -331,33 +362,36 @@ class SyncDocuments:
             content_hash=received.content_hash,
             inherit_labels=access is None,
         )
-        await self._receive.acknowledge(received, upload)
+        await self._finish(self._take_in(received, upload, run, changes))
         return Outcome.UPDATED if newest is not None else Outcome.CREATED
 
     async def _unchanged(
-        self, run: SyncRun, document_id: str, newest: Revision, content: ItemContent
+        self,
+        run: SyncRun,
+        document_id: str,
+        newest: Revision,
+        content: ItemContent,
+        changes: AuditedChanges,
     ) -> Outcome:
         if newest.state is RevisionState.FAILED:
             raise FileStillFails(newest)
         if content.access is None:
             return Outcome.UNCHANGED
-        return await self._relabel(run, document_id, content.access)
+        return await self._relabel(run, document_id, content.access, changes)
 
-    async def _relabel(self, run: SyncRun, document_id: str, access: ItemAccess) -> Outcome:
+    async def _relabel(
+        self, run: SyncRun, document_id: str, access: ItemAccess, changes: AuditedChanges
+    ) -> Outcome:
         newest = await self._newest(run.collection.uid, document_id)
         if newest is None:
-            raise DocumentNotFound(f"{run.collection.name}/documents/{document_id}")
+            raise DocumentNotFound(_document(run, document_id))
         now = (newest.labels, frozenset(newest.section_labels))
         if newest.state is not RevisionState.FAILED and now == (
             access.labels,
             frozenset(access.section_labels),
         ):
             return Outcome.UNCHANGED
-        await self._finish(
-            self._apply_labels(
-                run.collection.uid, document_id, access.labels, access.section_labels
-            )
-        )
+        await self._finish(self._put_in_force(run, document_id, access, changes))
         return Outcome.LABELLED
 
     async def _newest(self, collection_uid: str, document_id: str) -> Revision | None:
@@ -373,7 +407,8 @@ class SyncDocuments:
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        await asyncio.gather(*self._finishing, return_exceptions=True)
+        while self._finishing:
+            await asyncio.wait(self._finishing)
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Do what must not stop halfway when the caller hangs up."""
@@ -437,6 +472,10 @@ class _Stream:
         if part is not None:
             words = {SyncEnd: "a second end marker", SyncItem: "an item", bytes: "bytes"}
             raise SyncAfterEnd(words.get(type(part), "a header"))
+
+
+def _document(run: SyncRun, document_id: str) -> str:
+    return f"{run.collection.name}/documents/{document_id}"
 
 
 def _same(newest: Revision, content_hash: str, title: str) -> bool:
