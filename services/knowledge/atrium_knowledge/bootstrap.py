@@ -26,6 +26,7 @@ from atrium_knowledge.adapters.sql_evaluations import SqlEvaluations
 from atrium_knowledge.adapters.sql_passage_counts import SqlPassageCounts
 from atrium_knowledge.adapters.sql_sync import SqlSync
 from atrium_knowledge.app.access_classes import AccessClasses
+from atrium_knowledge.app.answer_access import AnswerAccess
 from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.apply_labels import ApplyLabels
 from atrium_knowledge.app.ask_collection import AskCollection
@@ -41,6 +42,7 @@ from atrium_knowledge.app.delete_collection import DeleteCollection
 from atrium_knowledge.app.delete_document import DeleteDocument
 from atrium_knowledge.app.encode import Encode
 from atrium_knowledge.app.explain_access import ExplainAccess
+from atrium_knowledge.app.export_bad_cases import ExportBadCases
 from atrium_knowledge.app.finish_sync import SYNC_JOB, FinishSync
 from atrium_knowledge.app.forget_old import ForgetOld
 from atrium_knowledge.app.get_collection import GetCollection
@@ -358,7 +360,17 @@ def build(
             "atrium.knowledge.v1.EvaluationService": partial(
                 evaluation_service_pb2_grpc.add_EvaluationServiceServicer_to_server,
                 EvaluationServicer(
-                    sets, runs, ListBadCases(collections, documents, evaluations, classes, trail)
+                    sets,
+                    runs,
+                    ListBadCases(collections, documents, evaluations, classes, trail),
+                    ExportBadCases(
+                        collections,
+                        evaluations,
+                        AnswerAccess(documents, clock),
+                        delegation,
+                        role_holders,
+                        trail,
+                    ),
                 ),
             ),
         },

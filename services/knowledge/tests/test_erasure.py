@@ -36,7 +36,7 @@ async def converse(house: House, who: str) -> None:
     await house.as_(who).GiveFeedback(
         knowledge_service_pb2.GiveFeedbackRequest(
             feedback=knowledge_service_pb2.Feedback(
-                answer=name, rating=knowledge_service_pb2.Feedback.HELPFUL
+                answer=name, rating=knowledge_service_pb2.Feedback.NOT_HELPFUL
             )
         )
     )
@@ -50,9 +50,10 @@ def stored(house: House) -> str:
 async def test_what_was_kept_of_an_erased_user_goes_and_nothing_else(house_at, tmp_path: Path):
     clock, erased = FixedClock(), FakeErasedUsers()
     async with house_at(clock=clock, erased_users=erased) as house:
-        await house.collection()
+        await house.collection(keep_questions=True)
         for who in ("employee", "partner", "editor"):
             await converse(house, who)
+        assert [QUESTION in row for row in house.stored_rows("feedback")] == [True] * 3
     now = clock.now() + timedelta(seconds=1)
     erased.erased = [
         ErasedUser(1, "other", "users/partner", now),
@@ -68,3 +69,4 @@ async def test_what_was_kept_of_an_erased_user_goes_and_nothing_else(house_at, t
         assert "users/employee" not in left
         assert left.count("users/partner") == left.count("users/editor") == 3
         assert len(house.stored_rows("conversation_turns")) == 2
+        assert [QUESTION in row for row in house.stored_rows("feedback")] == [True] * 2

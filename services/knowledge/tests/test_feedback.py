@@ -46,14 +46,33 @@ async def test_an_answer_quotes_its_source_exactly(asked: House):
         assert citation.passage.text[start:end] == citation.quote
 
 
-async def test_words_are_stored_with_feedback_and_not_before(asked: House):
-    answer = await ask(asked)
-    assert QUESTION not in str([asked.stored_rows(table) for table in ("answers", "feedback")])
-    stored = await rate(asked, answer.name, comment="Which year?")
+async def test_words_are_stored_of_what_did_not_help_where_questions_are_kept(house: House):
+    await house.collection(keep_questions=True)
+    await house.add(TEXT, document_id="leave")
+    answer = await ask(house)
+    assert QUESTION not in str([house.stored_rows(table) for table in ("answers", "feedback")])
+    stored = await rate(house, answer.name, comment="Which year?")
     assert stored.name.startswith("feedback/")
     assert (stored.answer, stored.comment) == (answer.name, "Which year?")
-    (row,) = asked.stored_rows("feedback")
+    (row,) = house.stored_rows("feedback")
     assert {QUESTION, answer.text, "Which year?", "NOT_HELPFUL"} <= set(row)
+
+
+async def test_no_words_are_stored_unless_the_collection_says_so(asked: House):
+    answer = await ask(asked)
+    await rate(asked, answer.name)
+    (row,) = asked.stored_rows("feedback")
+    assert "NOT_HELPFUL" in row
+    assert not {QUESTION, answer.text} & set(row)
+
+
+async def test_no_words_are_stored_of_what_helped(house: House):
+    await house.collection(keep_questions=True)
+    await house.add(TEXT)
+    answer = await ask(house)
+    await rate(house, answer.name, rating=knowledge_service_pb2.Feedback.HELPFUL)
+    (row,) = house.stored_rows("feedback")
+    assert not {QUESTION, answer.text} & set(row)
 
 
 async def test_feedback_is_given_by_who_asked(asked: House):
@@ -89,7 +108,7 @@ async def test_deleting_a_document_removes_the_answers_that_cite_it(asked: House
 async def test_words_are_forgotten_after_an_hour(tmp_path):
     clock = FixedClock()
     async with open_house(tmp_path, clock=clock) as house:
-        await house.collection()
+        await house.collection(keep_questions=True)
         await house.add(TEXT)
         answer = await ask(house)
         clock.advance(3601)

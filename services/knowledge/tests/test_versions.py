@@ -209,6 +209,9 @@ def _downgrade(database: Path) -> None:
             connection.execute(f"DROP TABLE {table}")
         for column in ("content_hash", "text_kept"):
             connection.execute(f"ALTER TABLE revisions DROP COLUMN {column}")
-        connection.execute("ALTER TABLE collections DROP COLUMN versions_kept")
+        connection.execute("DROP INDEX ix_evaluation_results_regressed_from")
+        connection.execute("ALTER TABLE evaluation_results DROP COLUMN regressed_from")
+        for column in ("versions_kept", "keep_questions"):
+            connection.execute(f"ALTER TABLE collections DROP COLUMN {column}")
         connection.execute("UPDATE schema_version_knowledge SET version_num = '0004'")
         connection.commit()

@@ -238,7 +238,7 @@ class RunningWorld:
             "CreateCollection",
             pb.CreateCollectionRequest(
                 collection_id="handbook",
-                collection=knowledge_pb2.Collection(display_name="Handbook"),
+                collection=knowledge_pb2.Collection(display_name="Handbook", keep_questions=True),
             ),
         )
         await self.add(documents)

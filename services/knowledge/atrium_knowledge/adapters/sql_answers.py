@@ -86,10 +86,18 @@ class SqlAnswers:
         )
 
     async def save_feedback(self, feedback: Feedback) -> None:
-        """Add what somebody thinks of an answer, with its words unless a source has gone."""
+        """Add what somebody thinks of an answer.
+
+        With its words where the collection keeps them and no source has gone.
+        """
         try:
             async with self._database.write() as session:
-                exchange = feedback.exchange if await _sources_stand(session, feedback) else None
+                exchange = feedback.exchange
+                if exchange is not None and not (
+                    await _keeps_questions(session, feedback)
+                    and await _sources_stand(session, feedback)
+                ):
+                    exchange = None
                 await session.execute(
                     sa.insert(tables.feedback).values(
                         tenant=feedback.tenant,
@@ -123,6 +131,18 @@ class SqlAnswers:
                     _ANSWERS.c.create_time < before, _ANSWERS.c.has_feedback.is_(False)
                 )
             )
+
+
+async def _keeps_questions(session: AsyncSession, feedback: Feedback) -> bool:
+    """Say whether the collection keeps words now; until the end of the transaction it does."""
+    collections = tables.collections
+    query = (
+        sa.select(collections.c.keep_questions)
+        .join(_ANSWERS, _ANSWERS.c.collection_uid == collections.c.uid)
+        .where(_ANSWERS.c.tenant == feedback.tenant, _ANSWERS.c.id == feedback.answer_id)
+        .with_for_update(read=True, of=collections)
+    )
+    return bool(await session.scalar(query))
 
 
 async def _sources_stand(session: AsyncSession, feedback: Feedback) -> bool:

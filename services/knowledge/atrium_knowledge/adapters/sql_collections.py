@@ -58,6 +58,7 @@ class SqlCollections:
                         revision=collection.revision,
                         topics=[_topic_to_json(topic) for topic in collection.restricted_topics],
                         versions_kept=collection.versions_kept,
+                        keep_questions=collection.keep_questions,
                         encoder="",
                         dimensions=0,
                         actor=actor,
@@ -99,6 +100,7 @@ class SqlCollections:
         display_name: str | None,
         topics: tuple[RestrictedTopic, ...] | None,
         versions_kept: int | None,
+        keep_questions: bool | None,
         actor: str,
         on_behalf_of: str | None,
     ) -> tuple[Collection, Sequence[Purge]]:
@@ -117,6 +119,10 @@ class SqlCollections:
             if versions_kept is not None:
                 values["versions_kept"] = versions_kept
                 purges = await drop_old_texts(session, before.uid, versions_kept)
+            if keep_questions is not None:
+                values["keep_questions"] = keep_questions
+            if keep_questions is False:
+                await session.execute(_forget_words(before.uid))
             await session.execute(
                 sa.update(_COLLECTIONS).where(_COLLECTIONS.c.uid == before.uid).values(**values)
             )
@@ -336,6 +342,18 @@ async def _replace_topics(session: AsyncSession, uid: str, vectors: TopicVectors
         )
 
 
+def _forget_words(collection_uid: str) -> sa.Update:
+    feedback, answers = tables.feedback, tables.answers
+    of_collection = sa.select(answers.c.tenant, answers.c.id).where(
+        answers.c.collection_uid == collection_uid
+    )
+    return (
+        sa.update(feedback)
+        .where(sa.tuple_(feedback.c.tenant, feedback.c.answer_id).in_(of_collection))
+        .values(question=None, answer=None)
+    )
+
+
 def _to_collection(row: sa.Row[Any]) -> Collection:
     return Collection(
         tenant=row.tenant,
@@ -346,6 +364,7 @@ def _to_collection(row: sa.Row[Any]) -> Collection:
         revision=row.revision,
         restricted_topics=tuple(_topic_from_json(topic) for topic in row.topics),
         versions_kept=row.versions_kept,
+        keep_questions=row.keep_questions,
         space=space_of(row),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from google.protobuf.message import Message
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_knowledge.adapters import tables
 from atrium_knowledge.domain.answers import Decision, Rating
@@ -19,10 +20,12 @@ from atrium_knowledge.domain.errors import (
 )
 from atrium_knowledge.domain.evaluations import (
     BadCase,
+    BadCasePlace,
     EvaluationCase,
     EvaluationResult,
     EvaluationRun,
     QuestionSet,
+    Regression,
     RunState,
     Verdict,
 )
@@ -229,6 +232,8 @@ class SqlEvaluations:
             )
             if ended.one_or_none() is None or state is RunState.CANCELLED:
                 return
+            if state is RunState.DONE:
+                await _note_regressions(session, run)
             name = self._operations.name(run.id)
             if error is not None:
                 await self._operations.fail(name, error, session=session)
@@ -252,37 +257,176 @@ class SqlEvaluations:
             rows = (await session.execute(query)).all()
         return {hashed: (int(right), total) for hashed, right, total in rows}
 
-    async def bad_cases(self, collection_uid: str, after: str, limit: int) -> Sequence[BadCase]:
-        """Return the answers that did not help whose feedback ids follow ``after``."""
-        query = (
-            sa.select(
-                _FEEDBACK.c.id,
-                _ANSWERS.c.decision,
-                _FEEDBACK.c.question_hash,
-                _ANSWERS.c.passages,
-                _FEEDBACK.c.create_time,
-            )
-            .join(_ANSWERS)
-            .where(
-                _ANSWERS.c.collection_uid == collection_uid,
-                _FEEDBACK.c.rating == Rating.NOT_HELPFUL,
-                _FEEDBACK.c.id > after,
-            )
-            .order_by(_FEEDBACK.c.id)
-            .limit(limit)
+    async def bad_cases(
+        self, collection_uid: str, after: BadCasePlace, limit: int
+    ) -> Sequence[BadCase]:
+        """Return the bad cases behind a place, without any words."""
+        feedback, regressions = _of_feedback(collection_uid, after), _regressed(collection_uid)
+        async with self._database.read() as session:
+            found = await _rows(session, feedback, regressions, after, limit)
+        return [_to_bad_case(row) for row in found]
+
+    async def bad_cases_in_words(
+        self, collection_uid: str, after: BadCasePlace, limit: int
+    ) -> Sequence[tuple[BadCase, EvaluationCase | None]]:
+        """Return the bad cases behind a place, each with what was asked, as whom."""
+        feedback = _of_feedback(collection_uid, after).add_columns(
+            _FEEDBACK.c.question, _FEEDBACK.c.subject
         )
         async with self._database.read() as session:
-            rows = (await session.execute(query)).all()
-        return [
-            BadCase(
-                feedback_id=row.id,
-                decision=Decision(row.decision),
-                question_hash=row.question_hash or "",
-                passages=tuple(row.passages),
-                create_time=row.create_time,
+            found = await _rows(session, feedback, _regressed(collection_uid), after, limit)
+            named = {(row.tenant, row.set_id) for row in found if _is_regression(row)}
+            query = sa.select(_SETS.c.id, _SETS.c.cases).where(
+                sa.tuple_(_SETS.c.tenant, _SETS.c.id).in_(sorted(named))
             )
-            for row in rows
-        ]
+            sets = {row.id: row.cases for row in await session.execute(query)} if named else {}
+        return [(_to_bad_case(row), _words(row, sets)) for row in found]
+
+
+def _of_feedback(collection_uid: str, after: BadCasePlace) -> sa.Select[Any]:
+    return (
+        sa.select(
+            _FEEDBACK.c.id.label("feedback_id"),
+            _ANSWERS.c.decision,
+            _FEEDBACK.c.question_hash,
+            _ANSWERS.c.passages,
+            _FEEDBACK.c.create_time,
+            _ANSWERS.c.create_time.label("answer_time"),
+        )
+        .join(_ANSWERS)
+        .where(
+            _ANSWERS.c.collection_uid == collection_uid,
+            _FEEDBACK.c.rating == Rating.NOT_HELPFUL,
+            _FEEDBACK.c.id > after.feedback_id,
+        )
+        .order_by(_FEEDBACK.c.id)
+    )
+
+
+def _regressed(collection_uid: str) -> sa.Select[Any]:
+    earlier = _RESULTS.alias("earlier")
+    return (
+        sa.select(
+            _RESULTS.c.tenant,
+            _RESULTS.c.run_id,
+            _RESULTS.c.number,
+            _RESULTS.c.result,
+            _RESULTS.c.regressed_from,
+            earlier.c.result.label("before"),
+            _RUNS.c.set_id,
+            _RUNS.c.create_time,
+        )
+        .select_from(_RESULTS)
+        .join(_RUNS, sa.and_(_RUNS.c.tenant == _RESULTS.c.tenant, _RUNS.c.id == _RESULTS.c.run_id))
+        .join(_SETS, sa.and_(_SETS.c.tenant == _RUNS.c.tenant, _SETS.c.id == _RUNS.c.set_id))
+        .join(
+            earlier,
+            sa.and_(
+                earlier.c.tenant == _RESULTS.c.tenant,
+                earlier.c.run_id == _RESULTS.c.regressed_from,
+                earlier.c.number == _RESULTS.c.number,
+            ),
+        )
+        .where(_SETS.c.collection_uid == collection_uid)
+        .order_by(_RESULTS.c.run_id, _RESULTS.c.number)
+    )
+
+
+async def _rows(
+    session: AsyncSession,
+    feedback: sa.Select[Any],
+    regressions: sa.Select[Any],
+    after: BadCasePlace,
+    limit: int,
+) -> list[sa.Row[Any]]:
+    found: list[sa.Row[Any]] = []
+    if after.run_id:
+        regressions = regressions.where(
+            sa.tuple_(_RESULTS.c.run_id, _RESULTS.c.number)
+            > sa.tuple_(sa.literal(after.run_id), sa.literal(after.number))
+        )
+    else:
+        found += (await session.execute(feedback.limit(limit))).all()
+    if len(found) < limit:
+        found += (await session.execute(regressions.limit(limit - len(found)))).all()
+    return found
+
+
+async def _note_regressions(session: AsyncSession, run: EvaluationRun) -> None:
+    of_set = sa.select(_RUNS.c.id).where(
+        _RUNS.c.tenant == run.tenant, _RUNS.c.set_id == run.set_id, _RUNS.c.id != run.id
+    )
+    before = await session.scalar(of_set.where(_RUNS.c.id == run.baseline))
+    if before is None:
+        newest = of_set.where(
+            _RUNS.c.state == RunState.DONE,
+            _RUNS.c.mode == run.mode,
+            _RUNS.c.create_time <= run.create_time,
+        ).order_by(_RUNS.c.create_time.desc(), _RUNS.c.id.desc())
+        before = await session.scalar(newest.limit(1))
+    if before is None:
+        return
+    query = sa.select(_RESULTS.c.run_id, _RESULTS.c.number, _RESULTS.c.result).where(
+        _RESULTS.c.tenant == run.tenant, _RESULTS.c.run_id.in_((run.id, before))
+    )
+    results: dict[str, dict[int, EvaluationResult]] = {run.id: {}, before: {}}
+    for row in await session.execute(query):
+        results[row.run_id][row.number] = _to_result(row)
+    regressed = [
+        number
+        for number, result in results[run.id].items()
+        if number in results[before] and result.regressed(results[before][number])
+    ]
+    if regressed:
+        await session.execute(
+            sa.update(_RESULTS)
+            .where(
+                _RESULTS.c.tenant == run.tenant,
+                _RESULTS.c.run_id == run.id,
+                _RESULTS.c.number.in_(regressed),
+            )
+            .values(regressed_from=before)
+        )
+
+
+def _is_regression(row: sa.Row[Any]) -> bool:
+    return "regressed_from" in row._fields
+
+
+def _to_bad_case(row: sa.Row[Any]) -> BadCase:
+    if not _is_regression(row):
+        return BadCase(
+            feedback_id=row.feedback_id,
+            decision=Decision(row.decision),
+            question_hash=row.question_hash or "",
+            passages=tuple(row.passages),
+            create_time=row.create_time,
+            answer_time=row.answer_time,
+        )
+    return BadCase(
+        feedback_id="",
+        decision=Decision(row.result["decision"]),
+        question_hash=row.result["question_hash"],
+        passages=tuple(row.result["passages"] or ()),
+        create_time=row.create_time,
+        answer_time=row.create_time,
+        regression=Regression(
+            set_id=row.set_id,
+            number=row.number,
+            run_id=row.run_id,
+            baseline_id=row.regressed_from,
+            baseline_decision=Decision(row.before["decision"]),
+            baseline_passages=tuple(row.before.get("passages") or ()),
+        ),
+    )
+
+
+def _words(
+    row: sa.Row[Any], sets: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> EvaluationCase | None:
+    if _is_regression(row):
+        return _to_case(sets[row.set_id][row.number - 1])
+    return EvaluationCase(question=row.question, as_user=row.subject) if row.question else None
 
 
 def _runs() -> sa.Select[Any]:
@@ -336,4 +480,6 @@ def _to_result(row: Any) -> EvaluationResult:
         values[field] = Verdict(values[field]) if values[field] else None
     values["decision"] = Decision(values["decision"]) if values["decision"] else None
     values["forbidden_shown"] = tuple(values["forbidden_shown"])
+    passages = values.get("passages")
+    values["passages"] = None if passages is None else tuple(passages)
     return EvaluationResult(number=row.number, **values)

@@ -24,6 +24,8 @@ collections = sa.Table(
     sa.Column("topics", sa.JSON, nullable=False),
     # How many superseded versions of a document keep their text.
     sa.Column("versions_kept", sa.Integer, nullable=False),
+    # Whether words are stored with feedback on what did not help.
+    sa.Column("keep_questions", sa.Boolean, nullable=False),
     sa.Column("encoder", sa.String(200), nullable=False),
     sa.Column("dimensions", sa.Integer, nullable=False),
     # Who last changed it: the topics are encoded on their account.
@@ -311,7 +313,7 @@ feedback = sa.Table(
     sa.Column("subject", sa.String(140), nullable=False),
     sa.Column("rating", sa.String(16), nullable=False),
     sa.Column("comment", sa.Text, nullable=False),
-    # Only where they were still known: what a bad case is made of.
+    # Only of what did not help, where the collection keeps questions and they were still known.
     sa.Column("question", sa.Text),
     sa.Column("answer", sa.Text),
     # What the same questions share; only where the question was still known.
@@ -360,6 +362,8 @@ evaluation_results = sa.Table(
     sa.Column("run_id", sa.String(64), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("result", sa.JSON, nullable=False),
+    # The earlier run of the set from which it is a regression; null: it is none.
+    sa.Column("regressed_from", sa.String(64), index=True),
     sa.ForeignKeyConstraint(
         ["tenant", "run_id"], ["evaluation_runs.tenant", "evaluation_runs.id"], ondelete="CASCADE"
     ),

@@ -27,8 +27,9 @@ class _Recent:
 class RecentAnswers:
     """Stores answers; holds what was said in memory for an hour. Implements ``ports.AnswerLog``.
 
-    So the words of a question reach the disk only when somebody gives feedback on its answer, and
-    feedback that comes later, or to another replica, is stored without them.
+    So the words of a question reach the disk only when somebody says that its answer did not help,
+    and the collection keeps questions; feedback that comes later, or to another replica, is stored
+    without them.
     """
 
     def __init__(self, answers: AnswerStore, clock: Clock) -> None:

@@ -41,6 +41,8 @@ class CreateCollection:
         display_name: str,
         topics: Sequence[RestrictedTopic],
         versions_kept: int | None = None,
+        *,
+        keep_questions: bool = False,
     ) -> Collection:
         """Make a collection of the caller's tenant.
 
@@ -50,6 +52,7 @@ class CreateCollection:
             display_name: Its name for people.
             topics: Its restricted topics.
             versions_kept: Superseded versions of a document that keep their text; ``None``: 10.
+            keep_questions: Whether the words of questions that were answered badly are stored.
 
         Raises:
             CollectionExists: The id is taken.
@@ -63,6 +66,7 @@ class CreateCollection:
             create_time=self._clock.now(),
             restricted_topics=tuple(topics),
             versions_kept=DEFAULT_VERSIONS_KEPT if versions_kept is None else versions_kept,
+            keep_questions=keep_questions,
         )
         async with self._audit.call(principal, "CreateCollection", collection.name):
             check_topics(collection.restricted_topics)

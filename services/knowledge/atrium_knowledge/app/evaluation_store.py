@@ -7,6 +7,8 @@ from typing import Protocol
 
 from atrium_knowledge.domain.evaluations import (
     BadCase,
+    BadCasePlace,
+    EvaluationCase,
     EvaluationResult,
     EvaluationRun,
     QuestionSet,
@@ -86,13 +88,30 @@ class EvaluationStore(Protocol):
     async def end_run(
         self, run: EvaluationRun, state: RunState, error: AtriumError | None = None
     ) -> None:
-        """End a run and its operation; one that has ended stays as it is."""
+        """End a run and its operation; one that has ended stays as it is.
+
+        When it is done, results that an earlier run of the set had otherwise are noted: the
+        baseline, or the newest run that was done before in the same mode.
+        """
         ...
 
     async def feedback(self, tenant: str, hashes: Sequence[str]) -> Mapping[str, tuple[int, int]]:
         """Return how often answers to questions with these hashes helped, and feedback in all."""
         ...
 
-    async def bad_cases(self, collection_uid: str, after: str, limit: int) -> Sequence[BadCase]:
-        """Return the answers that did not help whose feedback ids follow ``after``."""
+    async def bad_cases(
+        self, collection_uid: str, after: BadCasePlace, limit: int
+    ) -> Sequence[BadCase]:
+        """Return the bad cases behind a place, without any words."""
+        ...
+
+    async def bad_cases_in_words(
+        self, collection_uid: str, after: BadCasePlace, limit: int
+    ) -> Sequence[tuple[BadCase, EvaluationCase | None]]:
+        """Return the bad cases behind a place, each with what was asked, as whom.
+
+        Returns:
+            Of a regression the case of its set, of feedback the question and who asked it; ``None``
+            where the words are not kept.
+        """
         ...

@@ -15,7 +15,10 @@ from atrium_shared.principal import Principal
 
 
 class GiveFeedback:
-    """The use case. With the feedback, the question and the answer are stored as well."""
+    """The use case.
+
+    Of an answer that did not help the words are stored too, where the collection keeps questions.
+    """
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class GiveFeedback:
                 subject=principal.subject,
                 rating=rating,
                 comment=comment,
-                exchange=exchange,
+                exchange=exchange if rating is Rating.NOT_HELPFUL else None,
                 create_time=self._clock.now(),
                 question_hash=hashed,
             )

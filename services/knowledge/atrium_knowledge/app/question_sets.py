@@ -177,11 +177,16 @@ class QuestionSets:
             try:
                 await act_for(self._delegation, principal.tenant, principal.subject, user)
             except AtriumError as error:
-                if error.reason not in _ABSENT:
+                if not is_nobody(error):
                     raise
                 unknown_users.add(user)
         if unknown_users or unknown_roles:
             raise SubjectsUnknown(unknown_users, unknown_roles)
+
+
+def is_nobody(error: AtriumError) -> bool:
+    """Say whether :func:`act_for` failed since there is no such user, or none who may sign in."""
+    return error.reason in _ABSENT
 
 
 async def act_for(delegation: Delegation, tenant: str, runner: str, user: str) -> Principal:

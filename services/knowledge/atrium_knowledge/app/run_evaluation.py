@@ -253,6 +253,7 @@ class RunEvaluation:
                 latency_seconds=round(seconds, 4),
                 error_reason=error_reason,
                 question_hash=question_hash(run.collection_uid, case.question),
+                passages=reply.passages if reply is not None else (),
             ),
         )
 
@@ -286,6 +287,7 @@ class RunEvaluation:
             answer.text,
             tuple(shown),
             tuple((one.passage.document, one.passage.section_path) for one in answer.citations),
+            tuple(dict.fromkeys(one.passage.name for one in answer.citations)),
         )
 
 

@@ -95,10 +95,11 @@ class CollectionStore(Protocol):
         display_name: str | None,
         topics: tuple[RestrictedTopic, ...] | None,
         versions_kept: int | None,
+        keep_questions: bool | None,
         actor: str,
         on_behalf_of: str | None,
     ) -> tuple[Collection, Sequence[Purge]]:
-        """Change what is not ``None``.
+        """Change what is not ``None``. Without ``keep_questions`` no words are left of feedback.
 
         Returns:
             The collection, and what is left to do for texts that are not kept any more.
@@ -464,7 +465,7 @@ class AnswerStore(Protocol):
         ...
 
     async def save_feedback(self, feedback: Feedback) -> None:
-        """Add what somebody thinks of an answer.
+        """Add what somebody thinks of an answer; its words only where the collection keeps them.
 
         Raises:
             AnswerNotFound: The answer is gone.

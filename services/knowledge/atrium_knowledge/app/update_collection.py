@@ -1,4 +1,4 @@
-"""Change a collection's display name, restricted topics or number of versions kept."""
+"""Change a collection's display name, restricted topics, or what it keeps."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from atrium_shared.principal import Principal
 _DISPLAY_NAME: Final = "display_name"
 _TOPICS: Final = "restricted_topics"
 _VERSIONS_KEPT: Final = "versions_kept"
+_KEEP_QUESTIONS: Final = "keep_questions"
 
 
 class UpdateCollection:
@@ -48,6 +49,7 @@ class UpdateCollection:
         display_name: str,
         topics: Sequence[RestrictedTopic],
         versions_kept: int | None = None,
+        keep_questions: bool | None = None,
         fields: Sequence[str],
     ) -> Collection:
         """Change the named fields, and return the collection.
@@ -60,6 +62,8 @@ class UpdateCollection:
             topics: New value.
             versions_kept: New value; texts over the number are gone when the call returns. When it
                 is not given but named, the default.
+            keep_questions: New value; when it is false, words that were stored are gone when the
+                call returns. When it is not given but named, false.
             fields: Which values to take; empty: all that are given.
 
         Raises:
@@ -70,13 +74,17 @@ class UpdateCollection:
         """
         async with self._audit.call(principal, "UpdateCollection", name):
             for field in fields:
-                if field not in (_DISPLAY_NAME, _TOPICS, _VERSIONS_KEPT):
+                if field not in (_DISPLAY_NAME, _TOPICS, _VERSIONS_KEPT, _KEEP_QUESTIONS):
                     raise UpdateMaskUnknown(field)
             chosen = set(fields) or {_DISPLAY_NAME, _TOPICS}
             if _VERSIONS_KEPT in chosen and versions_kept is None:
                 versions_kept = DEFAULT_VERSIONS_KEPT
             elif fields and _VERSIONS_KEPT not in chosen:
                 versions_kept = None
+            if _KEEP_QUESTIONS in chosen:
+                keep_questions = bool(keep_questions)
+            elif fields:
+                keep_questions = None
             check_topics(topics)
             updated, purges = await self._collections.update(
                 principal.tenant,
@@ -85,6 +93,7 @@ class UpdateCollection:
                 display_name=display_name if _DISPLAY_NAME in chosen else None,
                 topics=tuple(topics) if _TOPICS in chosen else None,
                 versions_kept=versions_kept,
+                keep_questions=keep_questions,
                 actor=principal.actor,
                 on_behalf_of=principal.on_behalf_of,
             )

@@ -28,7 +28,7 @@ class Rating(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecord:
-    """An answer that was given. Its question and text are not stored unless feedback comes."""
+    """An answer that was given. Its question and text are not part of it."""
 
     tenant: str
     id: str
@@ -52,7 +52,7 @@ class AnswerRecord:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question and its answer in words: kept in memory for a while, stored with feedback only."""
+    """A question and its answer in words: kept in memory for a while, stored of bad cases only."""
 
     question: str
     answer: str
@@ -69,7 +69,7 @@ class Feedback:
     rating: Rating
     comment: str
     exchange: Exchange | None
-    """Question and answer, when they were still known; what a bad case is made of."""
+    """Question and answer of a bad case, when they were still known."""
     create_time: datetime
     """UTC."""
     question_hash: str = ""

@@ -54,6 +54,8 @@ class Collection:
     restricted_topics: tuple[RestrictedTopic, ...] = ()
     versions_kept: int = DEFAULT_VERSIONS_KEPT
     """Superseded versions of each document that keep their file and text."""
+    keep_questions: bool = False
+    """Whether the words of a question and its answer are stored when the answer did not help."""
     space: VectorSpace | None = None
     """Of the vectors that the index holds; ``None`` while it holds none."""
 

@@ -324,6 +324,20 @@ class SubjectsUnknown(Invalid):
         )
 
 
+class RoleHeldByNobody(Invalid):
+    """Questions are to be asked for a role that no user holds."""
+
+    reason = "ROLE_HELD_BY_NOBODY"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"No user holds the role {role!r}, so nobody could ask for it. Name a role that "
+            "somebody holds, or none.",
+            field="role",
+            role=role,
+        )
+
+
 class EvaluationRunNotFound(NotFound):
     """No such run in the caller's tenant."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from atrium_knowledge.domain.errors import (
     QuestionSetLineInvalid,
     QuestionSetTooLarge,
 )
+from atrium_knowledge.domain.names import passage_name
 
 MAX_CASES: Final = 1000
 MAX_SET_BYTES: Final = 4 * 1024 * 1024
@@ -119,22 +121,45 @@ class EvaluationResult:
     latency_seconds: float
     error_reason: str
     question_hash: str
+    passages: tuple[str, ...] | None = None
+    """Names of those that were cited; ``None`` of runs from before they were noted."""
+
+    @property
+    def verdicts(self) -> tuple[Verdict | None, Verdict | None, Verdict | None]:
+        """On decision, facts and citations."""
+        return self.decision_verdict, self.fact_verdict, self.citation_verdict
 
     def differs(self, other: EvaluationResult) -> bool:
         """Say whether the same question went another way."""
         return (
-            self.decision,
-            self.decision_verdict,
-            self.fact_verdict,
-            self.citation_verdict,
-            self.forbidden_shown,
-        ) != (
-            other.decision,
-            other.decision_verdict,
-            other.fact_verdict,
-            other.citation_verdict,
-            other.forbidden_shown,
+            self.decision is not other.decision
+            or self.verdicts != other.verdicts
+            or self.forbidden_shown != other.forbidden_shown
+            or self._cites_otherwise(other)
         )
+
+    def regressed(self, before: EvaluationResult) -> bool:
+        """Say whether the answer is another than before, and not just a better one.
+
+        Better is what turned right and in nothing wrong. A question that could not be asked has no
+        answer to compare.
+        """
+        if self.error_reason or before.error_reason:
+            return False
+        turns = [
+            now
+            for now, then in zip(self.verdicts, before.verdicts, strict=True)
+            if None not in (now, then) and now is not then
+        ]
+        worse = Verdict.WRONG in turns or bool({*self.forbidden_shown} - {*before.forbidden_shown})
+        better = Verdict.RIGHT in turns
+        other = self.decision is not before.decision or self._cites_otherwise(before)
+        return worse or (other and not better)
+
+    def _cites_otherwise(self, other: EvaluationResult) -> bool:
+        if self.passages is None or other.passages is None:
+            return False
+        return _documents(self.passages) != _documents(other.passages)
 
 
 class RunState(StrEnum):
@@ -318,6 +343,8 @@ class Reply:
     """Everything else that its reader saw: passages, quotes."""
     cited: tuple[tuple[str, tuple[str, ...]], ...]
     """Document and headings of each citation."""
+    passages: tuple[str, ...]
+    """Names of those that are cited, each once."""
 
 
 def judge(
@@ -397,31 +424,97 @@ def _folded(text: str) -> str:
     return "".join(tokens.fold(text).split())
 
 
+def _documents(passages: Iterable[str]) -> set[str]:
+    return {passage_name(name).document_name for name in passages}
+
+
 class BadCaseReason(StrEnum):
     """Why an answer is a bad case."""
 
     NOT_HELPFUL = "NOT_HELPFUL"
     REFUSAL_DISPUTED = "REFUSAL_DISPUTED"
     NOTHING_FOUND = "NOTHING_FOUND"
+    REGRESSION = "REGRESSION"
+
+
+@dataclass(frozen=True, slots=True)
+class Regression:
+    """Two runs of one set that answered a question otherwise."""
+
+    set_id: str
+    number: int
+    """Place of the question in the set, from 1."""
+    run_id: str
+    baseline_id: str
+    """The earlier run."""
+    baseline_decision: Decision
+    baseline_passages: tuple[str, ...]
+    """Names of those that the earlier answer cites."""
 
 
 @dataclass(frozen=True, slots=True)
 class BadCase:
-    """An answer that did not help. It holds no words."""
+    """An answer that did not help, or is another than before. It holds no words."""
 
     feedback_id: str
+    """Empty of a regression."""
     decision: Decision
     question_hash: str
     """Empty where the question was no longer known."""
     passages: tuple[str, ...]
     """Names of those that the answer cites."""
     create_time: datetime
-    """UTC."""
+    """Of the feedback, or of the run; UTC."""
+    answer_time: datetime
+    """When it was answered, of a regression when its run was begun; UTC."""
+    regression: Regression | None = None
 
     @property
     def reason(self) -> BadCaseReason:
         """Why it is one."""
-        return _REASONS[self.decision]
+        return _REASONS[self.decision] if self.regression is None else BadCaseReason.REGRESSION
+
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """Names of all passages that it speaks of."""
+        if self.regression is None:
+            return self.passages
+        return (*self.passages, *self.regression.baseline_passages)
+
+    @property
+    def place(self) -> BadCasePlace:
+        """Where it stands among those of its collection."""
+        if self.regression is None:
+            return BadCasePlace(feedback_id=self.feedback_id)
+        return BadCasePlace(run_id=self.regression.run_id, number=self.regression.number)
+
+
+@dataclass(frozen=True, slots=True)
+class BadCasePlace:
+    """A place in the bad cases of a collection: first those of feedback, then regressions."""
+
+    feedback_id: str = ""
+    """Last feedback before; empty with an empty run: the beginning."""
+    run_id: str = ""
+    """Run of the last regression before; empty: among those of feedback."""
+    number: int = 0
+    """Number of the last regression before."""
+
+    def __str__(self) -> str:
+        return f"{self.run_id}/{self.number}" if self.run_id else self.feedback_id
+
+    @classmethod
+    def parse(cls, text: str) -> BadCasePlace:
+        """Return the place that ``str`` made ``text`` of.
+
+        Raises:
+            ValueError: It is of none.
+        """
+        match = re.fullmatch(r"(?:([A-Za-z0-9_-]{1,64})/([0-9]{1,9})|([A-Za-z0-9_-]{0,64}))", text)
+        if match is None:
+            raise ValueError("It is no place of a bad case.")
+        run_id, number, feedback_id = match.groups()
+        return cls(feedback_id or "", run_id or "", int(number or 0))
 
 
 _REASONS: Final = {

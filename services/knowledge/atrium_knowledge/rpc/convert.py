@@ -86,6 +86,7 @@ def collection_to_proto(collection: Collection) -> knowledge_pb2.Collection:
         create_time=timestamp(collection.create_time),
         etag=collection.etag,
         versions_kept=collection.versions_kept,
+        keep_questions=collection.keep_questions,
     )
 
 
@@ -107,6 +108,11 @@ def statistics_to_proto(
 def versions_kept_from_proto(collection: knowledge_pb2.Collection) -> int | None:
     """Return how many superseded versions keep their text, where it is said."""
     return collection.versions_kept if collection.HasField("versions_kept") else None
+
+
+def keep_questions_from_proto(collection: knowledge_pb2.Collection) -> bool | None:
+    """Return whether words of bad cases are kept, where it is said."""
+    return collection.keep_questions if collection.HasField("keep_questions") else None
 
 
 def topics_from_proto(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import asdict
 from typing import Final
 
 from atrium.knowledge.v1 import evaluation_service_pb2, knowledge_pb2
+from atrium_knowledge.app.export_bad_cases import ExportSummary
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.evaluations import (
     BadCase,
@@ -14,6 +16,7 @@ from atrium_knowledge.domain.evaluations import (
     EvaluationResult,
     EvaluationRun,
     QuestionSet,
+    Regression,
     RoleReport,
     RunState,
     Verdict,
@@ -37,19 +40,42 @@ _REASONS: Final = {
     BadCaseReason.NOT_HELPFUL: evaluation_service_pb2.BadCase.NOT_HELPFUL,
     BadCaseReason.REFUSAL_DISPUTED: evaluation_service_pb2.BadCase.REFUSAL_DISPUTED,
     BadCaseReason.NOTHING_FOUND: evaluation_service_pb2.BadCase.NOTHING_FOUND,
+    BadCaseReason.REGRESSION: evaluation_service_pb2.BadCase.REGRESSION,
 }
 
 
 def bad_case_to_proto(bad_case: BadCase) -> evaluation_service_pb2.BadCase:
-    """Convert an answer that did not help."""
+    """Convert an answer that did not help, or is another than before."""
     return evaluation_service_pb2.BadCase(
-        feedback=f"feedback/{bad_case.feedback_id}",
+        feedback=f"feedback/{bad_case.feedback_id}" if bad_case.feedback_id else "",
         reason=_REASONS[bad_case.reason],
         decision=DECISIONS[bad_case.decision],
         question_hash=bad_case.question_hash,
         passages=bad_case.passages,
         create_time=timestamp(bad_case.create_time),
+        regression=_regression_to_proto(bad_case.regression) if bad_case.regression else None,
     )
+
+
+def _regression_to_proto(regression: Regression) -> evaluation_service_pb2.BadCase.Regression:
+    return evaluation_service_pb2.BadCase.Regression(
+        question_set=f"questionSets/{regression.set_id}",
+        number=regression.number,
+        run=f"evaluationRuns/{regression.run_id}",
+        baseline=f"evaluationRuns/{regression.baseline_id}",
+        baseline_decision=DECISIONS[regression.baseline_decision],
+        baseline_passages=regression.baseline_passages,
+    )
+
+
+def export_part_to_proto(
+    part: bytes | ExportSummary,
+) -> evaluation_service_pb2.ExportBadCasesResponse:
+    """Convert a part of an export."""
+    if isinstance(part, bytes):
+        return evaluation_service_pb2.ExportBadCasesResponse(chunk=part)
+    summary = evaluation_service_pb2.ExportBadCasesResponse.Summary(**asdict(part))
+    return evaluation_service_pb2.ExportBadCasesResponse(summary=summary)
 
 
 def cases_from_proto(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from atrium.knowledge.v1 import evaluation_service_pb2, evaluation_service_pb2_grpc
+from atrium_knowledge.app.export_bad_cases import ExportBadCases
 from atrium_knowledge.app.list_bad_cases import ListBadCases
 from atrium_knowledge.app.question_sets import QuestionSets
 from atrium_knowledge.app.run_evaluation import RunEvaluation
@@ -20,10 +22,17 @@ from atrium_shared.rpc.operations_servicer import operation_to_proto
 class EvaluationServicer(evaluation_service_pb2_grpc.EvaluationServiceServicer):
     """Implements ``atrium.knowledge.v1.EvaluationService``."""
 
-    def __init__(self, sets: QuestionSets, runs: RunEvaluation, bad_cases: ListBadCases) -> None:
+    def __init__(
+        self,
+        sets: QuestionSets,
+        runs: RunEvaluation,
+        bad_cases: ListBadCases,
+        export_bad_cases: ExportBadCases,
+    ) -> None:
         self._sets = sets
         self._runs = runs
         self._bad_cases = bad_cases
+        self._export_bad_cases = export_bad_cases
 
     async def CreateQuestionSet(
         self,
@@ -118,3 +127,13 @@ class EvaluationServicer(evaluation_service_pb2_grpc.EvaluationServiceServicer):
         return evaluation_service_pb2.ListBadCasesResponse(
             bad_cases=map(convert_evaluations.bad_case_to_proto, page), next_page_token=next_token
         )
+
+    async def ExportBadCases(
+        self,
+        request: evaluation_service_pb2.ExportBadCasesRequest,
+        context: Context,
+    ) -> AsyncIterator[evaluation_service_pb2.ExportBadCasesResponse]:
+        parts = self._export_bad_cases(principal(context), request.parent, request.role)
+        async with aclosing(parts):
+            async for part in parts:
+                yield convert_evaluations.export_part_to_proto(part)

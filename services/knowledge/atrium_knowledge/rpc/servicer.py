@@ -86,6 +86,7 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             request.collection.display_name,
             convert.topics_from_proto(request.collection.restricted_topics),
             convert.versions_kept_from_proto(request.collection),
+            keep_questions=request.collection.keep_questions,
         )
         return convert.collection_to_proto(made)
 
@@ -122,6 +123,7 @@ class KnowledgeServicer(knowledge_service_pb2_grpc.KnowledgeServiceServicer):
             display_name=collection.display_name,
             topics=convert.topics_from_proto(collection.restricted_topics),
             versions_kept=convert.versions_kept_from_proto(collection),
+            keep_questions=convert.keep_questions_from_proto(collection),
             fields=list(request.update_mask.paths),
         )
         return convert.collection_to_proto(updated)

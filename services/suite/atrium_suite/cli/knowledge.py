@@ -15,6 +15,7 @@ from rich.text import Text
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_client import AtriumClient
+from atrium_suite.cli.bad_cases import bad_cases, keep_questions
 from atrium_suite.cli.calls import (
     DEFAULT_TARGET,
     AsJson,
@@ -48,6 +49,8 @@ from atrium_suite.terminal.uploads import (
 app = typer.Typer(no_args_is_help=True, help="Collections of documents, and questions over them.")
 
 app.command()(evaluate)
+app.command()(bad_cases)
+app.command()(keep_questions)
 
 CollectionId = Annotated[str, typer.Argument(metavar="COLLECTION", help="Such as handbook.")]
 DocumentId = Annotated[str, typer.Argument(metavar="DOCUMENT", help="As `list` shows it.")]
@@ -79,6 +82,12 @@ def create(
     topics: Annotated[
         Path | None, typer.Option(help="YAML list of restricted topics, as the API has them.")
     ] = None,
+    questions: Annotated[
+        bool,
+        typer.Option(
+            "--keep-questions", help="Keep the words of questions that are answered badly."
+        ),
+    ] = False,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
     as_json: AsJson = False,
@@ -87,7 +96,9 @@ def create(
 
     async def work() -> None:
         wanted = knowledge_pb2.Collection(
-            display_name=name or collection, restricted_topics=_read_topics(topics)
+            display_name=name or collection,
+            restricted_topics=_read_topics(topics),
+            keep_questions=questions,
         )
         async with connect(target, key) as client:
             made = await client.knowledge.CreateCollection(
