@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc.aio
 
+from atrium_shared.rpc.early_end import stream_until_ended
+
 
 class _WithMetadata:
     def __init__(self, metadata: Sequence[tuple[str, str]]) -> None:
@@ -41,7 +43,9 @@ class _StreamUnary(_WithMetadata, grpc.aio.StreamUnaryClientInterceptor):
     async def intercept_stream_unary(
         self, continuation: Any, client_call_details: Any, request_iterator: Any
     ) -> Any:
-        return await continuation(self._details(client_call_details), request_iterator)
+        return await stream_until_ended(
+            continuation, self._details(client_call_details), request_iterator
+        )
 
 
 class _StreamStream(_WithMetadata, grpc.aio.StreamStreamClientInterceptor):

@@ -11,6 +11,7 @@ import grpc
 
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.context import traceparent
+from atrium_shared.rpc.early_end import stream_until_ended
 from atrium_shared.rpc.status import RemoteError, raise_from_rpc
 
 if TYPE_CHECKING:
@@ -183,7 +184,9 @@ class _AddToStreamUnary(_Adding, grpc.aio.StreamUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request_iterator: AsyncIterable[Any] | Iterable[Any],
     ) -> Any:
-        return await continuation(self._added(client_call_details), request_iterator)
+        return await stream_until_ended(
+            continuation, self._added(client_call_details), request_iterator
+        )
 
 
 class _AddToStreamStream(_Adding, grpc.aio.StreamStreamClientInterceptor):
