@@ -108,6 +108,11 @@ class Jobs:
     async def start(self) -> None:
         """Open the system database and run what a crash interrupted."""
         self._loop = asyncio.get_running_loop()
+        # A logger that has a handler keeps it: DBOS would otherwise write past our log, to what is
+        # standard error just now.
+        library = logging.getLogger("dbos")
+        if not library.handlers:
+            library.addHandler(logging.NullHandler())
         config = DBOSConfig(
             name=self._name,
             system_database_url=self._url,

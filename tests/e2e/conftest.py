@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-import structlog
 
 from atrium_suite.demo.handbook import Handbook
 
@@ -19,18 +18,6 @@ class Filled:
     handbook: Handbook
     admin_key: str
     portal_key: str
-
-
-@pytest.fixture(scope="session", autouse=True)
-def logs() -> Iterator[None]:
-    """Send the suite's log to pytest, not into what a command prints."""
-    structlog.configure(
-        processors=[structlog.stdlib.render_to_log_kwargs],
-        wrapper_class=structlog.stdlib.BoundLogger,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
-    yield
-    structlog.reset_defaults()
 
 
 # One process runs one suite at a time (durable jobs have one instance a process), so a suite ends

@@ -1,33 +1,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.__main__ import main
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.testing import TEST_SECRET
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """Undo ``configure_logging``: its handler writes to a stream that ends with the test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 async def test_the_process_serves_alone_and_drains(tmp_path: Path) -> None:

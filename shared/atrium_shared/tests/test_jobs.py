@@ -1,4 +1,6 @@
 import asyncio
+import json
+import logging
 import subprocess
 import sys
 import textwrap
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from atrium_shared.jobs import JobCancelled, Jobs, MemoryJobs
+from atrium_shared.telemetry import configure_logging
 
 # A process that dies inside a step the first time it is run.
 WORKER = """
@@ -165,3 +168,15 @@ async def test_jobs_in_memory_run_once_per_id_and_can_be_cancelled():
     with pytest.raises(JobCancelled):
         await jobs.wait("b")
     await jobs.close()
+
+
+async def test_what_the_library_tells_goes_where_all_logs_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    configure_logging(json=True)
+    jobs = Jobs(f"sqlite:///{tmp_path}/jobs.db", executor_id="test", name="test-jobs")
+    await jobs.start()
+    logging.getLogger("dbos").error("the disk is full")
+    await jobs.close()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert ("dbos", "the disk is full") in [(line["logger"], line["event"]) for line in lines]
