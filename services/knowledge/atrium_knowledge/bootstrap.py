@@ -96,7 +96,7 @@ from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def build(
         patience: How long ingestion waits for what is away.
     """
     clock, ids = clock or SystemClock(), ids or RandomIds()
-    database = Database(settings.database_url, migrations=_MIGRATIONS, name="knowledge")
+    database = Database(settings.database_url, migrations=MIGRATIONS, name="knowledge")
     operations = OperationStore(database, "knowledge", clock=clock)
     blobs = BlobStore(settings.blob_url)
     index = index or QdrantEdgeIndex(
