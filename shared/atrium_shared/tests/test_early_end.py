@@ -46,7 +46,7 @@ async def target() -> AsyncIterator[str]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"
-    await server.stop(None)
+    await server.stop(1)
 
 
 @pytest.fixture(params=WAYS)
