@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -22,6 +23,7 @@ from atrium_admin.bootstrap import AdminApp, build
 from atrium_shared.testing import FixedClock, make_principal, running_server
 
 from .house import House, settings_for
+from .scim import client_for
 
 POSTGRES = os.environ.get("ADMIN_TEST_DATABASE_URL", "")
 
@@ -90,3 +92,10 @@ async def house(
     async with running(database_url, clock) as house:
         house.key = await found(house.app) if POSTGRES else key
         yield house
+
+
+@pytest.fixture
+async def scim(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """The SCIM endpoints, with the administrator's key."""
+    async with client_for(house, house.key) as client:
+        yield client

@@ -3,73 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from atrium.admin.v1 import admin_service_pb2 as pb
 
 from .house import House
-
-USER = "urn:ietf:params:scim:schemas:core:2.0:User"
-GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
-PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
-
-
-def client_for(house: House, key: str | None) -> httpx.AsyncClient:
-    app = Starlette(routes=[Mount("/scim", house.app.scim)])
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://atrium/scim/v2",
-        headers={} if key is None else {"authorization": f"Bearer {key}"},
-    )
-
-
-@pytest.fixture
-async def scim(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_for(house, house.key) as client:
-        yield client
-
-
-def failed(response: httpx.Response, status: int, scim_type: str, words: str) -> None:
-    body = response.json()
-    assert (response.status_code, body["status"]) == (status, str(status))
-    assert body["schemas"] == [ERROR]
-    assert body.get("scimType", "") == scim_type
-    assert words in body["detail"]
-    assert "\n" not in body["detail"]
-    assert response.headers["content-type"].startswith("application/scim+json")
-
-
-async def make_user(scim: httpx.AsyncClient, sent: str, **fields: Any) -> dict[str, Any]:
-    response = await scim.post("/Users", json={"schemas": [USER], "userName": sent, **fields})
-    assert response.status_code == 201, response.text
-    return dict(response.json())
-
-
-async def make_group(scim: httpx.AsyncClient, name: str, *members: str) -> dict[str, Any]:
-    body = {
-        "schemas": [GROUP],
-        "displayName": name,
-        "members": [{"value": member} for member in members],
-    }
-    response = await scim.post("/Groups", json=body)
-    assert response.status_code == 201, response.text
-    return dict(response.json())
-
-
-async def patch(scim: httpx.AsyncClient, path: str, *operations: Any) -> httpx.Response:
-    return await scim.patch(path, json={"schemas": [PATCH], "Operations": list(operations)})
-
-
-def members(group: dict[str, Any]) -> list[str]:
-    return [member["value"] for member in group.get("members", [])]
+from .scim import ENTERPRISE, GROUP, USER, client_for, failed, make_group, make_user, members, patch
 
 
 async def test_a_user_is_made_as_a_directory_sends_it(
@@ -118,51 +60,6 @@ async def test_a_user_name_is_taken_once_whatever_its_case(scim: httpx.AsyncClie
     failed(await scim.post("/Users", json=body), 409, "uniqueness", "EXTERNAL_ID_TAKEN")
     body = {"schemas": [USER], "userName": "admin"}
     failed(await scim.post("/Users", json=body), 409, "uniqueness", "USER_EXISTS")
-
-
-async def test_users_are_found_by_what_directories_ask_for(scim: httpx.AsyncClient) -> None:
-    await make_user(scim, "lin", externalId="00u1")
-    await make_user(scim, "kim", externalId="00u2")
-    for text in ('userName eq "LIN"', 'externalId eq "00u1"', f'{USER}:userName eq "lin"'):
-        found = (await scim.get("/Users", params={"filter": text})).json()
-        assert found["totalResults"] == 1
-        assert [user["id"] for user in found["Resources"]] == ["lin"]
-    none = (await scim.get("/Users", params={"filter": 'externalId eq "00U1"'})).json()
-    assert (none["totalResults"], none.get("Resources", [])) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("userName eq", "invalid syntax"),
-        ('userName eq "a" and externalId eq "b"', "SCIM_FILTER_UNSUPPORTED"),
-        ('userName co "a"', "SCIM_FILTER_UNSUPPORTED"),
-        ('nonsense eq "a"', "SCIM_FILTER_UNSUPPORTED"),
-        ("active eq true", "SCIM_FILTER_UNSUPPORTED"),
-        ("((((", "invalid syntax"),
-    ],
-)
-async def test_a_filter_that_cannot_be_followed_is_told_so(
-    scim: httpx.AsyncClient, text: str, words: str
-) -> None:
-    failed(await scim.get("/Users", params={"filter": text}), 400, "invalidFilter", words)
-
-
-async def test_lists_come_in_pages(scim: httpx.AsyncClient) -> None:
-    for name in ("a", "b", "c"):
-        await make_user(scim, name)
-    seen: list[str] = []
-    for start in (1, 3):
-        page = (await scim.get("/Users", params={"startIndex": start, "count": 2})).json()
-        assert (page["totalResults"], page["startIndex"], page["itemsPerPage"]) == (4, start, 2)
-        seen += [user["id"] for user in page["Resources"]]
-    assert seen == ["a", "admin", "b", "c"]
-    for params in ({"count": -1}, {"count": 0}):
-        assert (await scim.get("/Users", params=params)).json()["itemsPerPage"] == 0
-    odd = (await scim.get("/Users", params={"startIndex": -5, "count": "x"})).json()
-    assert (odd["startIndex"], odd["itemsPerPage"]) == (1, 4)
-    past = (await scim.get("/Users", params={"startIndex": 10**8})).json()
-    assert past["itemsPerPage"] == 0
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atrium_admin.adapters.sql_directory_filters import Attribute, DirectoryFilters
 from atrium_admin.adapters.sql_ids import fit, portions
 from atrium_admin.adapters.tables import group_members, group_roles, groups
 from atrium_admin.app.ports import Slice
-from atrium_admin.domain.users import Group
+from atrium_admin.domain.directory_filters import Condition, Order
+from atrium_admin.domain.users import Group, text_key
+
+
+def _any_member(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(
+        group_members.c.tenant_id == groups.c.tenant_id,
+        group_members.c.group_id == groups.c.id,
+        condition,
+    )
+
+
+_FILTERS = DirectoryFilters(
+    {
+        "id": Attribute(groups.c.id),
+        "display_name": Attribute(groups.c.display_name_key, text_key),
+        "external_id": Attribute(groups.c.external_id),
+        "create_time": Attribute(groups.c.create_time),
+        "member": Attribute(group_members.c.user_id),
+    },
+    _any_member,
+)
 
 
 class SqlGroups:
@@ -50,21 +72,22 @@ class SqlGroups:
         return Slice(await self._load(rows[:count]), len(rows) > count)
 
     async def find(
-        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+        self,
+        tenant: str,
+        condition: Condition,
+        order: Order,
+        offset: int,
+        limit: int,
+        *,
+        members: bool = True,
     ) -> tuple[int, list[Group]]:
-        """Count the groups whose attribute has a value, and return part of them by id."""
-        name = groups.c.display_name
-        conditions = {
-            "": (),
-            "id": (groups.c.id == value,),
-            # SQLite knows the lower case of ASCII alone; equal is equal beyond it.
-            "display_name": (or_(name == value, func.lower(name) == value.lower()),),
-            "external_id": (groups.c.external_id == value,),
-        }[attribute]
-        query = select(groups).where(groups.c.tenant_id == tenant, *conditions)
+        """Count the groups of whom a condition holds, and return part of them in an order."""
+        query = select(groups).where(groups.c.tenant_id == tenant, _FILTERS.where(condition))
         total = await self._session.scalar(select(func.count()).select_from(query.subquery()))
-        rows = await self._session.execute(query.order_by(groups.c.id).offset(offset).limit(limit))
-        return total or 0, await self._load(rows.all())
+        rows = await self._session.execute(
+            query.order_by(*_FILTERS.order_by(order)).offset(offset).limit(limit)
+        )
+        return total or 0, await self._load(rows.all(), members=members)
 
     async def add(self, tenant: str, group: Group) -> None:
         """Store a new group."""
@@ -72,9 +95,8 @@ class SqlGroups:
             insert(groups).values(
                 tenant_id=tenant,
                 id=group.id,
-                display_name=group.display_name,
                 create_time=group.create_time,
-                external_id=group.external_id,
+                **_texts(group),
             )
         )
         await self._add_members(tenant, group.id, group.members)
@@ -85,7 +107,7 @@ class SqlGroups:
         await self._session.execute(
             update(groups)
             .where(groups.c.tenant_id == tenant, groups.c.id == group.id)
-            .values(display_name=group.display_name, external_id=group.external_id)
+            .values(**_texts(group))
         )
         ours = (group_members.c.tenant_id == tenant, group_members.c.group_id == group.id)
         before = set(await self._session.scalars(select(group_members.c.user_id).where(*ours)))
@@ -131,17 +153,20 @@ class SqlGroups:
         if rows:
             await self._session.execute(insert(group_roles), rows)
 
-    async def _load(self, rows: Sequence[Row[tuple[object, ...]]]) -> list[Group]:
+    async def _load(
+        self, rows: Sequence[Row[tuple[object, ...]]], *, members: bool = True
+    ) -> list[Group]:
         if not rows:
             return []
         tenant = rows[0].tenant_id
-        members: dict[str, list[str]] = {row.id: [] for row in rows}
-        for group, user in await self._session.execute(
-            select(group_members.c.group_id, group_members.c.user_id).where(
-                group_members.c.tenant_id == tenant, group_members.c.group_id.in_(members)
-            )
-        ):
-            members[group].append(user)
+        inside: dict[str, list[str]] = {row.id: [] for row in rows}
+        if members:
+            for group, user in await self._session.execute(
+                select(group_members.c.group_id, group_members.c.user_id).where(
+                    group_members.c.tenant_id == tenant, group_members.c.group_id.in_(inside)
+                )
+            ):
+                inside[group].append(user)
         roles: dict[str, list[str]] = {row.id: [] for row in rows}
         for group, role in await self._session.execute(
             select(group_roles.c.group_id, group_roles.c.role_id).where(
@@ -153,10 +178,18 @@ class SqlGroups:
             Group(
                 id=row.id,
                 display_name=row.display_name,
-                members=tuple(sorted(members[row.id])),
+                members=tuple(sorted(inside[row.id])),
                 roles=tuple(sorted(roles[row.id])),
                 create_time=row.create_time,
                 external_id=row.external_id,
             )
             for row in rows
         ]
+
+
+def _texts(group: Group) -> dict[str, str]:
+    return {
+        "display_name": group.display_name,
+        "display_name_key": text_key(group.display_name),
+        "external_id": group.external_id,
+    }

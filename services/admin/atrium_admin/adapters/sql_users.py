@@ -7,10 +7,24 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import ColumnElement, Row, delete, func, insert, literal, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atrium_admin.adapters.sql_directory_filters import Attribute, DirectoryFilters
 from atrium_admin.adapters.sql_ids import first_unknown
 from atrium_admin.adapters.tables import group_members, user_roles, users
 from atrium_admin.app.ports import Slice
-from atrium_admin.domain.users import Memberships, User, UserKind, user_name_key
+from atrium_admin.domain.directory_filters import Condition, Order
+from atrium_admin.domain.users import Memberships, User, UserKind, text_key
+
+_FILTERS = DirectoryFilters(
+    {
+        "id": Attribute(users.c.id),
+        "user_name": Attribute(users.c.user_name_key, text_key),
+        "display_name": Attribute(users.c.display_name_key, text_key),
+        "email": Attribute(users.c.email_key, text_key),
+        "external_id": Attribute(users.c.external_id),
+        "disabled": Attribute(users.c.disabled),
+        "create_time": Attribute(users.c.create_time),
+    }
+)
 
 
 class SqlUsers:
@@ -26,7 +40,7 @@ class SqlUsers:
     async def by_user_name(self, tenant: str, user_name: str) -> User | None:
         """Return the user of this ``user_name``; upper and lower case are alike."""
         return await self._first(
-            users.c.tenant_id == tenant, users.c.user_name_key == user_name_key(user_name)
+            users.c.tenant_id == tenant, users.c.user_name_key == text_key(user_name)
         )
 
     async def by_external_id(self, tenant: str, external_id: str) -> User | None:
@@ -45,18 +59,14 @@ class SqlUsers:
         return Slice(await self._load(rows[:limit]), len(rows) > limit)
 
     async def find(
-        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+        self, tenant: str, condition: Condition, order: Order, offset: int, limit: int
     ) -> tuple[int, list[User]]:
-        """Count the users whose attribute has a value, and return part of them by id."""
-        conditions = {
-            "": (),
-            "id": (users.c.id == value,),
-            "user_name": (users.c.user_name_key == user_name_key(value),),
-            "external_id": (users.c.external_id == value,),
-        }[attribute]
-        query = select(users).where(users.c.tenant_id == tenant, *conditions)
+        """Count the users of whom a condition holds, and return part of them in an order."""
+        query = select(users).where(users.c.tenant_id == tenant, _FILTERS.where(condition))
         total = await self._session.scalar(select(func.count()).select_from(query.subquery()))
-        rows = await self._session.execute(query.order_by(users.c.id).offset(offset).limit(limit))
+        rows = await self._session.execute(
+            query.order_by(*_FILTERS.order_by(order)).offset(offset).limit(limit)
+        )
         return total or 0, await self._load(rows.all())
 
     async def unknown(self, tenant: str, ids: Sequence[str]) -> str | None:
@@ -76,12 +86,10 @@ class SqlUsers:
             insert(users).values(
                 tenant_id=tenant,
                 id=user.id,
-                display_name=user.display_name,
                 kind=user.kind.value,
-                email=user.email,
                 disabled=user.disabled,
                 create_time=user.create_time,
-                **_names(user),
+                **_texts(user),
             )
         )
         await self._add_roles(tenant, user.id, user.roles)
@@ -91,12 +99,7 @@ class SqlUsers:
         await self._session.execute(
             update(users)
             .where(users.c.tenant_id == tenant, users.c.id == user.id)
-            .values(
-                display_name=user.display_name,
-                email=user.email,
-                disabled=user.disabled,
-                **_names(user),
-            )
+            .values(disabled=user.disabled, **_texts(user))
         )
         await self._session.execute(
             delete(user_roles).where(
@@ -171,10 +174,14 @@ class SqlUsers:
         ]
 
 
-def _names(user: User) -> dict[str, str]:
+def _texts(user: User) -> dict[str, str]:
     user_name = user.user_name or user.id
     return {
         "user_name": user_name,
-        "user_name_key": user_name_key(user_name),
+        "user_name_key": text_key(user_name),
+        "display_name": user.display_name,
+        "display_name_key": text_key(user.display_name),
+        "email": user.email,
+        "email_key": text_key(user.email),
         "external_id": user.external_id,
     }

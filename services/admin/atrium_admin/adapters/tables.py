@@ -55,13 +55,16 @@ users = Table(
     Column("disabled", Boolean, nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("user_name", String(256), nullable=False),
-    # The same in the form in which it is compared.
+    # The same texts in the form in which they are compared.
     Column("user_name_key", String(1024), nullable=False),
+    Column("display_name_key", String(1024), nullable=False),
+    Column("email_key", String(1024), nullable=False),
     Column("external_id", String(256), nullable=False),
     # Uniqueness is seen to under the tenant's lock: installations from before these columns may
     # hold ids that differ in case alone.
     Index("users_by_user_name", "tenant_id", "user_name_key"),
     Index("users_by_external_id", "tenant_id", "external_id"),
+    Index("users_by_email", "tenant_id", "email_key"),
 )
 
 groups = Table(
@@ -72,7 +75,10 @@ groups = Table(
     Column("display_name", String(200), nullable=False),
     Column("create_time", UtcDateTime, nullable=False),
     Column("external_id", String(256), nullable=False),
+    # The display name in the form in which it is compared.
+    Column("display_name_key", String(1024), nullable=False),
     Index("groups_by_external_id", "tenant_id", "external_id"),
+    Index("groups_by_display_name", "tenant_id", "display_name_key"),
 )
 
 roles = Table(

@@ -1,4 +1,4 @@
-"""Finding users and groups as outside directories look for them: by one attribute, by place."""
+"""Finding users and groups as outside directories look for them: by conditions, by place."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from typing import Generic, TypeVar
 
 from atrium_admin.app.audit_trail import AuditTrail
 from atrium_admin.app.ports import Storage
+from atrium_admin.domain.directory_filters import ALWAYS, BY_ID, Condition, Order
 from atrium_admin.domain.users import Group, User
 from atrium_shared.principal import Principal
 
 T = TypeVar("T")
-
-USER_ATTRIBUTES = ("id", "user_name", "external_id")
-"""By what users are found."""
-
-GROUP_ATTRIBUTES = ("id", "display_name", "external_id")
-"""By what groups are found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +32,18 @@ class Query:
     """What is looked for.
 
     Attributes:
-        attribute: One of :data:`USER_ATTRIBUTES` or :data:`GROUP_ATTRIBUTES`; "" for all.
-        value: What it must equal; user names and display names whatever their case.
-        offset: How many to leave out at the start, in the order of ids.
+        condition: What must hold of it.
+        order: In which order.
+        offset: How many to leave out at the start.
         limit: Most to return.
+        members: Whether to return the members of groups.
     """
 
-    attribute: str = ""
-    value: str = ""
+    condition: Condition = ALWAYS
+    order: Order = BY_ID
     offset: int = 0
     limit: int = 100
+    members: bool = True
 
 
 class FindUsers:
@@ -57,11 +54,11 @@ class FindUsers:
         self._trail = trail
 
     async def __call__(self, principal: Principal, query: Query) -> Found[User]:
-        """Return users of the caller's tenant, in the order of their ids."""
+        """Return users of the caller's tenant of whom the condition holds."""
         async with self._trail.read(principal, "admin.ListUsers", "users/-"):
             async with self._storage.read() as uow:
                 total, items = await uow.users.find(
-                    principal.tenant, query.attribute, query.value, query.offset, query.limit
+                    principal.tenant, query.condition, query.order, query.offset, query.limit
                 )
             return Found(total, items)
 
@@ -74,10 +71,15 @@ class FindGroups:
         self._trail = trail
 
     async def __call__(self, principal: Principal, query: Query) -> Found[Group]:
-        """Return groups of the caller's tenant, in the order of their ids."""
+        """Return groups of the caller's tenant of whom the condition holds."""
         async with self._trail.read(principal, "admin.ListGroups", "groups/-"):
             async with self._storage.read() as uow:
                 total, items = await uow.groups.find(
-                    principal.tenant, query.attribute, query.value, query.offset, query.limit
+                    principal.tenant,
+                    query.condition,
+                    query.order,
+                    query.offset,
+                    query.limit,
+                    members=query.members,
                 )
             return Found(total, items)

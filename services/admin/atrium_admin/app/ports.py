@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from atrium_admin.domain.administration import Administration
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.audit import AuditEvent, AuditHead, AuditLine, Decision
+from atrium_admin.domain.directory_filters import Condition, Order
 from atrium_admin.domain.identity_providers import IdentityProvider
 from atrium_admin.domain.identity_tokens import Header
 from atrium_admin.domain.past_policy import PastPolicy, PolicyVersion
@@ -96,14 +97,16 @@ class Users(Protocol):
         ...
 
     async def find(
-        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+        self, tenant: str, condition: Condition, order: Order, offset: int, limit: int
     ) -> tuple[int, list[User]]:
-        """Count the users whose attribute has a value, and return part of them by id.
+        """Count the users of whom a condition holds, and return part of them in an order.
 
         Args:
             tenant: Whose users.
-            attribute: ``id``, ``user_name`` or ``external_id``; "" for all users.
-            value: The value; of user names in any case.
+            condition: On ``id``, ``user_name``, ``display_name``, ``email``, ``external_id``,
+                ``disabled`` and ``create_time``; of user names, display names and mail addresses
+                upper and lower case are alike.
+            order: By one of them.
             offset: How many to leave out at the start.
             limit: Most to return.
         """
@@ -164,16 +167,25 @@ class Groups(Protocol):
         ...
 
     async def find(
-        self, tenant: str, attribute: str, value: str, offset: int, limit: int
+        self,
+        tenant: str,
+        condition: Condition,
+        order: Order,
+        offset: int,
+        limit: int,
+        *,
+        members: bool = True,
     ) -> tuple[int, list[Group]]:
-        """Count the groups whose attribute has a value, and return part of them by id.
+        """Count the groups of whom a condition holds, and return part of them in an order.
 
         Args:
             tenant: Whose groups.
-            attribute: ``id``, ``display_name`` or ``external_id``; "" for all groups.
-            value: The value; of display names in any case.
+            condition: On ``id``, ``display_name``, ``external_id``, ``create_time`` and on
+                members; of display names upper and lower case are alike.
+            order: By one of them, members apart.
             offset: How many to leave out at the start.
             limit: Most to return.
+            members: Whether to return their members too; there may be very many.
         """
         ...
 

@@ -66,9 +66,9 @@ class UserDraft:
     external_id: str = ""
 
 
-def user_name_key(user_name: str) -> str:
-    """Return the form in which user names are compared: upper and lower case are alike."""
-    return normalize("NFC", normalize("NFC", user_name).casefold())
+def text_key(text: str) -> str:
+    """Return the form in which names are compared: upper and lower case are alike."""
+    return normalize("NFC", normalize("NFC", text).casefold())
 
 
 @dataclass(frozen=True, slots=True)

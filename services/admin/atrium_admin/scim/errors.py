@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pydantic import ValidationError
 from scim2_models import Error, SCIMException
 
@@ -19,6 +17,7 @@ from atrium_shared.errors import (
     Unavailable,
 )
 
+_MOST_ECHO = 100
 _UNIQUE = (ExternalIdTaken, GroupExists, UserExists, UserNameTaken)
 _STATUS = (
     (NotFound, 404),
@@ -65,10 +64,49 @@ class FilterUnsupported(Invalid):
 
     reason = "SCIM_FILTER_UNSUPPORTED"
 
-    def __init__(self, attributes: Sequence[str]) -> None:
+    def __init__(self, asked: str, expected: str) -> None:
+        super().__init__(f"Nothing is found by {asked[:_MOST_ECHO]!r}: {expected}.")
+
+
+class FilterTooLong(Invalid):
+    """The filter is longer than any directory writes."""
+
+    reason = "SCIM_FILTER_TOO_LONG"
+
+    def __init__(self, characters: int, limit: int) -> None:
         super().__init__(
-            f"Filters compare one attribute with a text by 'eq'; the attributes are: "
-            f"{', '.join(attributes)}."
+            f"The filter has {characters:,} characters; at most {limit:,} are read. Ask for less "
+            f"at once."
+        )
+
+
+class SortUnsupported(Invalid):
+    """Nothing is sorted this way."""
+
+    reason = "SCIM_SORT_UNSUPPORTED"
+
+    def __init__(self, parameter: str, expected: str) -> None:
+        super().__init__(f"{parameter!r} must be {expected}.")
+
+
+class ParameterMalformed(Invalid):
+    """A parameter of a list request is no whole number."""
+
+    reason = "SCIM_PARAMETER_MALFORMED"
+
+    def __init__(self, parameter: str) -> None:
+        super().__init__(f"{parameter!r} must be a whole number.")
+
+
+class PathTooLong(Invalid):
+    """A path of a patch is longer than any directory writes."""
+
+    reason = "SCIM_PATH_TOO_LONG"
+
+    def __init__(self, characters: int, limit: int) -> None:
+        super().__init__(
+            f"A path of the patch has {characters:,} characters; at most {limit:,} are read. Send "
+            f"several operations."
         )
 
 
@@ -95,8 +133,10 @@ def error_body(error: AtriumError | SCIMException | ValidationError) -> tuple[in
     elif isinstance(error, NotFound) and error.field is not None:
         # It is not what the URL names that is missing, but something that the body refers to.
         status, kind = 400, "invalidValue"
-    elif isinstance(error, FilterUnsupported):
+    elif isinstance(error, FilterUnsupported | FilterTooLong):
         kind = "invalidFilter"
+    elif isinstance(error, PathTooLong):
+        kind = "invalidPath"
     elif isinstance(error, BodyMalformed):
         kind = "invalidSyntax"
     elif isinstance(error, Invalid):

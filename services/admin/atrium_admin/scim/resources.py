@@ -155,7 +155,7 @@ def service_provider_config() -> ServiceProviderConfig:
         bulk=Bulk(supported=False, max_operations=0, max_payload_size=0),
         filter=Filter(supported=True, max_results=MOST_RESULTS),
         change_password=ChangePassword(supported=False),
-        sort=Sort(supported=False),
+        sort=Sort(supported=True),
         etag=ETag(supported=False),
         authentication_schemes=[
             AuthenticationScheme(
