@@ -24,7 +24,10 @@ class Filled:
 # with the module that uses it.
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
-    running = RunningSuite(tmp_path_factory.mktemp("suite") / "state")
+    with pytest.MonkeyPatch.context() as environment:
+        # The issuer of the tests speaks plain http on this machine.
+        environment.setenv("ADMIN_OIDC_LOOPBACK_HTTP", "true")
+        running = RunningSuite(tmp_path_factory.mktemp("suite") / "state")
     try:
         admin_key = running.bootstrap()
         handbook, portal_key = running.fill(admin_key)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
+import jwt
 import pytest
 
-from atrium.admin.v1 import admin_pb2, admin_service_pb2
+from atrium.admin.v1 import admin_pb2, admin_service_pb2, directory_service_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium_admin.adapters import httpx_key_sets
 from atrium_client import AtriumCallError, AtriumClient, readable_errors
+from atrium_shared.testing_issuer import AUDIENCE, TestIssuer, running_issuer
 from atrium_suite.bootstrap import build
 from atrium_suite.demo.facts import mentions
 from atrium_suite.demo.steps import COLLECTION, ask_as
@@ -188,6 +192,129 @@ async def test_who_may_not_act_for_others_may_not_ask_for_them(filled: Filled) -
     async with filled.running.client(made.secret, "lin.hr") as anna:
         denied = await refusal_of(lambda: list_documents(anna))
     assert denied.reason == "IMPERSONATION_DENIED"
+
+
+@pytest.fixture
+async def issuer(filled: Filled) -> AsyncIterator[TestIssuer]:
+    """An issuer that the tenant trusts; its groups hr and berlin hold roles of the handbook."""
+    name = "identityProviders/okta"
+    async with running_issuer() as issuer, filled.running.client(filled.admin_key) as admin:
+        await admin.directory.CreateIdentityProvider(
+            directory_service_pb2.CreateIdentityProviderRequest(
+                identity_provider_id="okta",
+                identity_provider={
+                    "issuer": issuer.url,
+                    "audiences": [AUDIENCE],
+                    "provision_users": True,
+                    "groups_claim": "groups",
+                    "group_mappings": [
+                        {"claim_value": "hr", "roles": ["roles/hr-partner"]},
+                        {"claim_value": "berlin", "roles": ["roles/employee-germany"]},
+                    ],
+                },
+            )
+        )
+        try:
+            yield issuer
+        finally:
+            await admin.directory.DeleteIdentityProvider(
+                directory_service_pb2.DeleteIdentityProviderRequest(name=name)
+            )
+
+
+async def ask(filled: Filled, credential: str, question: str) -> knowledge_pb2.Answer:
+    async with filled.running.client(credential) as client:
+        return await client.answer(COLLECTION, question)
+
+
+PAY_QUESTION = "What is the salary range of grade P5?"
+LEAVE_QUESTION = "How many days of annual leave?"
+
+
+async def test_a_token_of_the_issuer_is_answered_from_what_its_groups_may_read(
+    filled: Filled, issuer: TestIssuer
+) -> None:
+    now = datetime.now(UTC)
+    mira = issuer.token(now, sub="mira", name="Mira", groups=["hr", "climbing"])
+    jonas = issuer.token(now, sub="jonas", groups=["berlin"])
+    guest = issuer.token(now, sub="guest", groups=[])
+
+    pay = await ask(filled, mira, PAY_QUESTION)
+    assert pay.decision == Answer.ANSWERED
+    assert pay.citations
+    for token in (jonas, guest):
+        refused = await ask(filled, token, PAY_QUESTION)
+        assert (refused.decision, refused.restricted_topic) == (Answer.REFUSED, "pay")
+        assert not refused.citations
+    leave = await ask(filled, jonas, LEAVE_QUESTION)
+    assert leave.decision == Answer.ANSWERED
+    cited = {each.passage.document.rpartition("/")[2] for each in leave.citations}
+    assert "leave-germany" in cited
+    assert "leave-china" not in cited
+    documents = {}
+    for subject, token in (("mira", mira), ("jonas", jonas), ("guest", guest)):
+        async with filled.running.client(token) as client:
+            listed = (await list_documents(client)).documents
+        documents[subject] = {each.name.rpartition("/")[2] for each in listed}
+    assert documents["guest"] < documents["jonas"] < documents["mira"]
+    assert "pay-bands" in documents["mira"] - documents["jonas"]
+
+    # Who leaves the group at the issuer has lost its documents with the next token.
+    left = issuer.token(now + timedelta(seconds=1), sub="mira", groups=["berlin"])
+    assert (await ask(filled, left, PAY_QUESTION)).decision == Answer.REFUSED
+    assert (await ask(filled, mira, PAY_QUESTION)).decision == Answer.REFUSED
+
+
+async def test_a_token_is_verified_by_the_keys_that_the_issuer_has_now(
+    filled: Filled, issuer: TestIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the new key would be fetched ten seconds later.
+    monkeypatch.setattr(httpx_key_sets, "SECONDS_BETWEEN_FETCHES", 0.0)
+    now = datetime.now(UTC)
+    assert (
+        await ask(filled, issuer.token(now, sub="rosa", groups=["hr"]), PAY_QUESTION)
+    ).decision == Answer.ANSWERED
+    fetched = issuer.requests.count("/jwks")
+    withheld = issuer.token(now, sub="anton", groups=["hr"])
+    issuer.add_key("k2", "RS256")
+    issuer.remove_key("k1")
+    rotated = issuer.token(now, kid="k2", sub="rosa", groups=["hr"])
+    assert (await ask(filled, rotated, PAY_QUESTION)).decision == Answer.ANSWERED
+    assert issuer.requests.count("/jwks") == fetched + 1
+    error = await refusal_of(lambda: ask(filled, withheld, PAY_QUESTION))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_KEY_UNKNOWN")
+
+
+async def test_a_token_that_is_not_good_opens_nothing_and_makes_nobody(
+    filled: Filled, issuer: TestIssuer
+) -> None:
+    now = datetime.now(UTC)
+    claims = {"sub": "mallory", "groups": ["hr"]}
+    good = jwt.decode(issuer.token(now, **claims), options={"verify_signature": False})
+    forger = TestIssuer()
+    forger.url = issuer.url
+    forger.add_key("k1")
+    forger.add_key("k7")
+    stranger = TestIssuer()
+    stranger.url = "https://login.elsewhere.example"
+    stranger.add_key("k1")
+    earlier = now - timedelta(hours=2)
+    tokens = {
+        "TOKEN_AUDIENCE_WRONG": issuer.token(now, aud="another-product", **claims),
+        "TOKEN_ALGORITHM_REFUSED": jwt.encode(good, None, algorithm="none"),
+        "TOKEN_EXPIRED": issuer.token(earlier, **claims),
+        "TOKEN_NOT_YET_VALID": issuer.token(now + timedelta(hours=1), **claims),
+        "TOKEN_KEY_UNKNOWN": forger.token(now, kid="k7", **claims),
+        "TOKEN_INVALID": forger.token(now, **claims),
+        "TOKEN_CLAIM_INVALID": issuer.token(now, sub="mallory"),
+        "ISSUER_UNKNOWN": stranger.token(now, **claims),
+    }
+    for reason, token in tokens.items():
+        error = await refusal_of(lambda token=token: ask(filled, token, PAY_QUESTION))
+        assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, reason)
+    async with filled.running.client(filled.admin_key) as admin:
+        users = (await admin.admin.ListUsers(admin_service_pb2.ListUsersRequest())).users
+    assert "users/mallory" not in {each.name for each in users}
 
 
 async def test_readiness_health_and_metrics_are_served_over_http(filled: Filled) -> None:
