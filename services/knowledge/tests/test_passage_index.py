@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,6 +89,21 @@ async def test_classes_that_are_not_permitted_are_as_if_absent(index: PassageInd
     assert await index.find_keywords("c", {7: 1.0}, view(), DEPTH) == []
 
 
+async def test_vectors_of_other_classes_change_nothing_however_small_a_part_is_left(
+    index: PassageIndex,
+):
+    numbers = np.random.default_rng(7)
+    query = unit(numbers)
+    mine = [point(n, {}, revision=1 + n % 2, vector=unit(numbers)) for n in range(1, 21)]
+    await index.upsert("c", mine, SPACE)
+    seen = view(1, hidden=(2,))
+    before = await index.find_vectors("c", query, SPACE, seen, DEPTH)
+    assert len(before) == 10
+    others = [point(n, {}, access_class=2, vector=query) for n in range(100, 600)]
+    await index.upsert("c", others, SPACE)
+    assert await index.find_vectors("c", query, SPACE, seen, DEPTH) == before
+
+
 async def test_hidden_revisions_are_as_if_absent(index: PassageIndex):
     await index.upsert("c", [point(1, {7: 1.0}), point(2, {8: 1.0})], None)
     before = await index.find_keywords("c", {7: 1.0, 8: 1.0}, view(1), DEPTH)
@@ -169,7 +185,7 @@ async def test_the_real_index_agrees_with_the_plain_one(tmp_path: Path):
         point(
             n,
             {chance.randrange(60): chance.uniform(0.5, 2.0) for _ in range(8)},
-            access_class=chance.randrange(1, 6),
+            access_class=chance.randrange(1, 21),
             revision=n // 20,
             vector=unit(numbers),
         )
@@ -180,7 +196,7 @@ async def test_the_real_index_agrees_with_the_plain_one(tmp_path: Path):
             await index.upsert("c", points[start : start + 64], SPACE)
     for _ in range(40):
         seen = view(
-            *chance.sample(range(1, 6), chance.randrange(1, 6)),
+            *chance.sample(range(1, 21), chance.choice([1, 2, 3, 10, 20])),
             hidden=tuple(chance.sample(range(20), chance.randrange(0, 4))),
         )
         terms = {chance.randrange(60): float(chance.randrange(1, 3)) for _ in range(5)}
@@ -213,6 +229,20 @@ async def test_what_was_flushed_is_there_after_a_restart(tmp_path: Path):
     await second.close()
 
 
+async def test_each_flush_brings_what_was_written_since_the_last_one_to_the_disk(tmp_path: Path):
+    index = QdrantEdgeIndex(tmp_path / "index")
+    for number in (1, 2):
+        await index.upsert("c", [point(number, {7: 1.0})], None)
+        await index.flush("c")
+    # What a machine that stops at this moment may lose is the log of writes.
+    shutil.copytree(tmp_path / "index", tmp_path / "left")
+    shutil.rmtree(tmp_path / "left" / "c" / "wal")
+    left = QdrantEdgeIndex(tmp_path / "left")
+    assert points_of(await left.find_keywords("c", {7: 1.0}, view(1), DEPTH)) == [1, 2]
+    await left.close()
+    await index.close()
+
+
 async def test_more_collections_than_may_be_open_are_served_in_turn(tmp_path: Path):
     index = QdrantEdgeIndex(tmp_path, max_open=2, threads=2)
     shards = [f"c{n}" for n in range(6)]
@@ -237,10 +267,11 @@ async def test_a_second_process_is_told_that_the_folder_is_in_use(tmp_path: Path
 
 
 async def test_a_shard_that_a_crash_left_half_made_is_made_anew(tmp_path: Path):
-    (tmp_path / "c.new" / "segments").mkdir(parents=True)
-    (tmp_path / "c.new" / "segments" / "rubbish").write_text("cut off")
-    index = QdrantEdgeIndex(tmp_path)
+    folder = tmp_path / "index"
+    (folder / "c.new" / "segments").mkdir(parents=True)
+    (folder / "c.new" / "segments" / "rubbish").write_text("cut off")
+    index = QdrantEdgeIndex(folder)
     await index.upsert("c", [point(1, {7: 1.0})], None)
     assert points_of(await index.find_keywords("c", {7: 1.0}, view(1), DEPTH)) == [1]
-    assert folders_in(tmp_path) == ["c"]
+    assert folders_in(folder) == ["c"]
     await index.close()
