@@ -56,7 +56,7 @@ eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]
 
 .PHONY: bench
 bench: $(DEV) ## Measure cost: BENCH=ingest
-	@test -n "$(BENCH)" || { echo "Say which: make bench BENCH=NAME, with NAME one of: $$(cd tests/bench && ls *.py | sed 's/[.]py//' | xargs)"; exit 2; }
+	@test -n "$(BENCH)" || { echo "Say which: make bench BENCH=NAME, with NAME one of: $$(cd tests/bench && ls *.py | grep -v ^test_ | sed 's/[.]py//' | xargs)"; exit 2; }
 	@$(BIN)/python -m tests.bench.$(BENCH) $(ARGS)
 
 .PHONY: check

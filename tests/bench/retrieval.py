@@ -6,8 +6,8 @@ query's vector given, through the adapter that the service uses, at the depth th
 is against exact search by numpy over the permitted passages. The baseline is post-filtering: search
 without a filter, drop what is forbidden, and search wider until ten remain.
 
-The machine may be busy, so the processor's time of a search is printed beside its time on the
-clock. The index is kept in var/bench and made once for each size.
+The machine may be busy, so its load is printed, and beside a search's time on the clock the
+processor's. The index is kept in var/bench and made once for each size.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import os
 import shutil
 import time
 from collections import Counter
@@ -31,18 +32,25 @@ from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
 from atrium_knowledge.app.ports import IndexPoint, View
 from atrium_knowledge.app.search_passages import LEG_DEPTH
 from atrium_knowledge.domain.collections import VectorSpace
+from atrium_knowledge.domain.fusion import Scored
 from atrium_knowledge.domain.keywords import passage_vector
 from tests.figures import ROOT, Figures
 
 DIMENSIONS, CLUSTERS, CLASSES = 384, 400, 1000
 VOCABULARY, TERMS, QUERY_TERMS = 60_000, 40, 6
 VISIBLE = (0.001, 0.01, 0.05, 0.5)
-"""Shares of the passages that the asker may read."""
+"""Shares of the passages that the asker may read. Each class holds as many as any other."""
+LEGS = ("dense", "keywords", "dense_hiding", "keywords_hiding")
+"""`_hiding`: while documents are being ingested or replaced, so that some revisions are hidden."""
+LIVE, UNDER_WAY = 1, 2
+"""Revisions. The second one is hidden by the `_hiding` legs."""
+UNDER_WAY_EVERY = 50
+"""One passage in so many belongs to the second revision."""
 TOP = 10
 SPACE = VectorSpace("bench", DIMENSIONS)
 SHARD = "bench"
 AIM_MS = {0.001: 10, 0.01: 10, 0.05: 10, 0.5: 30}
-_VERSION = 1
+_VERSION = 3
 """Of the made-up passages; another number makes the index anew."""
 _BATCH = 2000
 _FIRST_POINT = 1 << 20
@@ -60,6 +68,8 @@ class Corpus:
     """Weights by term id."""
     classes: NDArray[np.int64]
     """Access class of each passage, from 1."""
+    revisions: NDArray[np.int64]
+    """Revision of each passage, `LIVE` or `UNDER_WAY`."""
 
     @classmethod
     def made_up(cls, passages: int) -> Corpus:
@@ -74,7 +84,15 @@ class Corpus:
         odds = 1 / np.arange(1, VOCABULARY + 1)
         drawn = random.choice(VOCABULARY, size=(passages, TERMS), p=odds / odds.sum())
         terms = [passage_vector(Counter(words[n] for n in row)) for row in drawn.tolist()]
-        return cls(vectors, terms, random.integers(1, CLASSES + 1, size=passages))
+        classes = random.permutation(np.arange(passages) % CLASSES) + 1
+        under_way = np.arange(passages) % UNDER_WAY_EVERY == 0
+        return cls(vectors, terms, classes, np.where(under_way, UNDER_WAY, LIVE))
+
+    def readable(self, view: View) -> NDArray[np.bool_]:
+        """Return which passages there are in a view."""
+        hidden = np.isin(self.revisions, list(view.hidden))
+        readable: NDArray[np.bool_] = np.isin(self.classes, list(view.classes)) & ~hidden
+        return readable
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -108,15 +126,23 @@ class Exact:
         return scores
 
     def recall(self, scores: NDArray[np.float64], found: Sequence[int]) -> float:
-        """Return the share of the best that was found; whatever ties with the last counts."""
+        """Return the share of the best that was found; any that tie with the last fill its place.
+
+        Args:
+            scores: Of each of the rows.
+            found: Rows, best first. One that is not among the rows counts as wrong.
+        """
         possible = int(np.count_nonzero(scores > 0)) if scores.min(initial=0) >= 0 else len(scores)
         best = min(TOP, possible)
         if best == 0:
             return 1.0
-        last = np.partition(scores, -best)[-best] - 1e-5 * max(1.0, abs(float(scores.max())))
-        places = np.searchsorted(self._rows, np.asarray(found[:TOP], dtype=np.int64))
-        right = int(np.count_nonzero(scores[places] >= last))
-        return min(right, best) / best
+        last = np.partition(scores, -best)[-best]
+        margin = 1e-5 * max(1.0, abs(float(scores.max())))
+        better, tied = scores > last + margin, np.abs(scores - last) <= margin
+        right = np.isin(self._rows, found[:TOP])
+        places = best - np.count_nonzero(better)
+        filled = min(np.count_nonzero(tied & right), places)
+        return float(np.count_nonzero(better & right) + filled) / best
 
 
 @dataclass
@@ -140,9 +166,9 @@ async def timed(times: Times, search: Awaitable[T]) -> T:
     return found
 
 
-async def opened(corpus: Corpus) -> tuple[QdrantEdgeIndex, Path]:
-    """Return the index of the corpus, made where it is not there yet."""
-    folder = ROOT / "var" / "bench" / f"retrieval-{_VERSION}-{len(corpus)}"
+async def opened(corpus: Corpus, kept_in: Path) -> tuple[QdrantEdgeIndex, Path]:
+    """Return the index of the corpus and its folder, made where it is not there yet."""
+    folder = kept_in / f"retrieval-{_VERSION}-{len(corpus)}"
     complete = folder / "complete"
     if not complete.exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -153,33 +179,35 @@ async def opened(corpus: Corpus) -> tuple[QdrantEdgeIndex, Path]:
             rows = range(first, min(first + _BATCH, len(corpus)))
             points = [
                 IndexPoint(
-                    _FIRST_POINT + row, 1, int(corpus.classes[row]), corpus.terms[row],
+                    _FIRST_POINT + row,
+                    int(corpus.revisions[row]),
+                    int(corpus.classes[row]),
+                    corpus.terms[row],
                     corpus.vectors[row],
                 )
                 for row in rows
-            ]  # fmt: skip
+            ]
             await index.upsert(SHARD, points, SPACE)
         await index.flush(SHARD)
         await index.close()
         complete.touch()
-        print(f"made the index in {time.perf_counter() - begun:.0f} s: {folder.relative_to(ROOT)}")
+        print(f"made the index in {time.perf_counter() - begun:.0f} s: {folder.name}")
     return QdrantEdgeIndex(folder), folder
 
 
 class PostFiltered:
     """Search without a filter, wider and wider, until enough of what was found is permitted."""
 
-    def __init__(self, shard: EdgeShard, corpus: Corpus) -> None:
+    def __init__(self, shard: EdgeShard) -> None:
         self._shard = shard
-        self._classes = corpus.classes
 
-    def find(self, query: Query, permitted: NDArray[np.bool_]) -> list[int]:
-        """Return the best permitted rows, at most `TOP`; ``permitted`` is by access class."""
+    def find(self, query: Query, readable: NDArray[np.bool_]) -> list[int]:
+        """Return the best readable rows, at most `TOP`; ``readable`` is by row."""
         limit = TOP
         while True:
             request = QueryRequest(limit=limit, query=query, params=SearchParams(exact=True))
             rows = [int(point.id) - _FIRST_POINT for point in self._shard.query(request)]
-            kept = [row for row in rows if permitted[self._classes[row]]]
+            kept = [row for row in rows if readable[row]]
             if len(kept) >= TOP or len(rows) < limit:
                 return kept[:TOP]
             limit *= 4
@@ -189,7 +217,8 @@ class PostFiltered:
 class Asked:
     """Questions of somebody who may read a share of the passages, and what they took."""
 
-    classes: frozenset[int]
+    views: dict[str, View]
+    """By leg."""
     vectors: NDArray[np.float32]
     words: list[list[int]]
     """Term ids of each question."""
@@ -197,10 +226,18 @@ class Asked:
     """By leg."""
 
 
-async def measure(figures: Figures, passages: int, queries: int) -> None:
-    """Measure both legs at each visibility."""
+async def measure(figures: Figures, passages: int, queries: int, kept_in: Path) -> None:
+    """Measure both legs at each visibility.
+
+    Args:
+        figures: Where the figures go.
+        passages: How many there are, at least `CLASSES`.
+        queries: Questions for each leg and visibility.
+        kept_in: Folder of the indexes of such runs.
+    """
     corpus = Corpus.made_up(passages)
-    index, folder = await opened(corpus)
+    index, folder = await opened(corpus, kept_in)
+    figures.add("load", os.getloadavg()[0], "processes", n=os.cpu_count() or 1)
     random = np.random.default_rng(8)
     asked: dict[float, Asked] = {}
     try:
@@ -212,7 +249,8 @@ async def measure(figures: Figures, passages: int, queries: int) -> None:
     try:
         for visible, one in asked.items():
             for leg in one.times:
-                _compare(figures, PostFiltered(shard, corpus), visible, leg, one)
+                readable = corpus.readable(one.views[leg])
+                _compare(figures, PostFiltered(shard), readable, visible, leg, one)
     finally:
         shard.close()
 
@@ -225,8 +263,12 @@ async def _ask(
     queries: int,
     random: np.random.Generator,
 ) -> Asked:
-    classes = random.choice(CLASSES, size=round(visible * CLASSES), replace=False) + 1
-    rows = np.flatnonzero(np.isin(corpus.classes, classes))
+    classes = frozenset(
+        (random.choice(CLASSES, size=round(visible * CLASSES), replace=False) + 1).tolist()
+    )
+    hidden = {leg: frozenset([UNDER_WAY] if leg.endswith("_hiding") else []) for leg in LEGS}
+    views = {leg: View(classes, hidden[leg]) for leg in LEGS}
+    rows = np.flatnonzero(corpus.readable(views["dense"]))
     sources = random.choice(len(corpus), size=queries)
     noise = random.standard_normal((queries, DIMENSIONS), dtype=np.float32)
     vectors = corpus.vectors[sources] + 0.03 * noise
@@ -235,42 +277,54 @@ async def _ask(
         random.permutation(list(corpus.terms[row]))[:QUERY_TERMS].tolist()
         for row in random.choice(rows, size=queries)
     ]
-    asked = Asked(frozenset(classes.tolist()), vectors, words, {})
-    exact, view = Exact(corpus, rows), View(asked.classes, frozenset())
-    for leg in ("dense", "keywords"):
-        asked.times[leg] = Times([], [])
-        recalls = []
-        # The first three warm the caches.
-        for number in (0, 1, 2, *range(queries)):
-            into = asked.times[leg] if len(recalls) >= 3 else Times([], [])
-            if leg == "dense":
-                search = index.find_vectors(SHARD, vectors[number], SPACE, view, LEG_DEPTH)
-                scores = exact.by_vector(vectors[number])
-            else:
-                query = dict.fromkeys(words[number], 1.0)
-                search = index.find_keywords(SHARD, query, view, LEG_DEPTH)
-                scores = exact.by_keywords(words[number])
-            found = await timed(into, search)
-            recalls.append(exact.recall(scores, [one.point - _FIRST_POINT for one in found]))
+    asked = Asked(views, vectors, words, {})
+    found: dict[str, list[list[Scored]]] = {}
+
+    def search(leg: str, number: int) -> Awaitable[list[Scored]]:
+        if leg.startswith("dense"):
+            return index.find_vectors(SHARD, vectors[number], SPACE, views[leg], LEG_DEPTH)
+        query = dict.fromkeys(words[number], 1.0)
+        return index.find_keywords(SHARD, query, views[leg], LEG_DEPTH)
+
+    for leg in LEGS:
+        for number in range(min(3, queries)):
+            await search(leg, number)  # warms the caches
+        times = asked.times[leg] = Times([], [])
+        found[leg] = [await timed(times, search(leg, number)) for number in range(queries)]
+    # Judged only now: numpy's threads go on spinning for a while, and would slow the searches.
+    for leg, hits in found.items():
+        exact = Exact(corpus, np.flatnonzero(corpus.readable(views[leg])))
+        recalls = [
+            exact.recall(
+                exact.by_vector(vectors[number])
+                if leg.startswith("dense")
+                else exact.by_keywords(words[number]),
+                [one.point - _FIRST_POINT for one in hits[number]],
+            )
+            for number in range(queries)
+        ]
         name, recall = f"{leg}.{visible:.1%}.recall_at_10", float(np.mean(recalls))
-        figures.add(name, recall, "share", n=len(recalls), target=1.0)
+        figures.add(name, recall, "share", n=queries, target=1.0)
     return asked
 
 
 def _compare(
-    figures: Figures, post_filtered: PostFiltered, visible: float, leg: str, asked: Asked
+    figures: Figures,
+    post_filtered: PostFiltered,
+    readable: NDArray[np.bool_],
+    visible: float,
+    leg: str,
+    asked: Asked,
 ) -> None:
-    permitted = np.zeros(CLASSES + 1, dtype=bool)
-    permitted[list(asked.classes)] = True
     baseline = []
     for number in range(min(len(asked.words), 20)):
-        if leg == "dense":
+        if leg.startswith("dense"):
             query = Query.Nearest(asked.vectors[number].tolist(), using=_dense_name())
         else:
             terms = sorted(asked.words[number])
             query = Query.Nearest(SparseVector(terms, [1.0] * len(terms)), using="keywords")
         begun = time.perf_counter()
-        post_filtered.find(query, permitted)
+        post_filtered.find(query, readable)
         baseline.append((time.perf_counter() - begun) * 1000)
     taken = asked.times[leg]
     name, n = f"{leg}.{visible:.1%}", len(taken.clock)
@@ -279,7 +333,8 @@ def _compare(
         f"{name}.p95_ms", taken.at(0.95), "ms", n=n, target=AIM_MS[visible], at_most=True,
         baseline=float(np.quantile(baseline, 0.95)),
     )  # fmt: skip
-    figures.add(f"{name}.processor_ms", float(np.median(taken.processor)), "ms", n=n)
+    figures.add(f"{name}.processor_p50_ms", float(np.median(taken.processor)), "ms", n=n)
+    figures.add(f"{name}.processor_p95_ms", float(np.quantile(taken.processor, 0.95)), "ms", n=n)
     figures.add(
         f"{name}.times_post_filtering", taken.at(0.5) / float(np.median(baseline)), "ratio", n=n
     )
@@ -296,7 +351,10 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=100)
     chosen = parser.parse_args()
-    asyncio.run(measure(Figures("bench", "retrieval"), chosen.passages, chosen.queries))
+    if chosen.passages < CLASSES or chosen.queries < 1:
+        parser.error(f"At least {CLASSES} passages (one a class) and one query are needed.")
+    kept_in = ROOT / "var" / "bench"
+    asyncio.run(measure(Figures("bench", "retrieval"), chosen.passages, chosen.queries, kept_in))
 
 
 if __name__ == "__main__":
