@@ -8,6 +8,7 @@ import pytest
 from atrium_knowledge.domain.answering.extraction import (
     Extraction,
     Extractor,
+    Vectors,
 )
 from atrium_knowledge.domain.answering.questions import AnswerType, expectation_of, names_in
 from atrium_knowledge.domain.passages import Hit, Passage
@@ -46,7 +47,7 @@ TRAVEL = hit(
 
 
 def answer(question: str, *hits: Hit) -> Extraction:
-    return EXTRACTOR.extract(EXTRACTOR.prepare(question, hits).weighed_by_words(), "en")
+    return EXTRACTOR.extract(EXTRACTOR.prepare(question, hits).weigh(), "en")
 
 
 def test_the_sentence_that_answers_is_quoted_word_for_word_with_its_offsets() -> None:
@@ -127,7 +128,7 @@ def test_vectors_move_the_choice() -> None:
     texts = prepared.texts_to_embed()
     vectors = np.eye(len(texts), 4, dtype=np.float32)
     for i in range(len(texts)):
-        found = EXTRACTOR.extract(prepared.weighed_by_vectors(vectors[i], vectors), "en")
+        found = EXTRACTOR.extract(prepared.weigh(Vectors(vectors[i], vectors)), "en")
         best = max(found.quotes, key=lambda quote: quote.score)
         assert texts[i].endswith(best.text)
 
@@ -138,12 +139,13 @@ def test_a_reader_moves_the_choice_and_decides_whether_it_answers() -> None:
     (passage,) = prepared.passages_to_read()
     assert passage.heading == "Handbook > Things"
     units = [passage.text[start:end] for start, end in passage.segments]
-    nothing = EXTRACTOR.extract(prepared.weighed_by_reader([[-9.0] * len(units)]), "en")
+    alike = Vectors(np.full(4, 0.5, np.float32), np.full((len(units), 4), 0.5, np.float32))
+    nothing = EXTRACTOR.extract(prepared.weigh(alike, [[-9.0] * len(units)]), "en")
     assert not nothing.answered
     for i, unit in enumerate(units):
         log_odds = [-9.0] * len(units)
         log_odds[i] = 9.0
-        found = EXTRACTOR.extract(prepared.weighed_by_reader([log_odds]), "en")
+        found = EXTRACTOR.extract(prepared.weigh(alike, [log_odds]), "en")
         assert found.answerable > nothing.answerable + 0.3
         assert max(found.quotes, key=lambda quote: quote.score).text == unit
 

@@ -77,7 +77,7 @@ HANDBOOK_ANSWERING = 8.0
 POSITIVE_WEIGHT = 2.0
 """A question wrongly called unanswerable is worse than one wrongly answered."""
 LEFT_OUT: dict[Signal, frozenset[str]] = {
-    "with_reader": frozenset({"cosine", "cosine_rank", "fits_and_cosine"}),
+    "with_reader": frozenset(),
     "with_encoder": frozenset({"reading", "reading_rank", "fits_and_reading"}),
     "without_encoder": frozenset(
         {
@@ -465,9 +465,9 @@ def with_reader(example: Example, reader: Reader) -> Example:
     old = example.evidence
     question = old.asked.question.text
     prepared = Prepared(question, old.hits, shipped_weights("without_encoder"))
-    readings = reader(question, prepared.passages_to_read())
-    evidence = prepared.weighed_by_reader([row.tolist() for row in readings])
-    assert len(evidence.candidates) == len(old.candidates)
+    readings = [row.tolist() for row in reader(question, prepared.passages_to_read())]
+    log_odds = prepared.log_odds(old.candidates, readings)
+    evidence = Evidence(old.asked, old.hits, old.candidates, old.cosines, log_odds)
     return replace(example, evidence=evidence)
 
 

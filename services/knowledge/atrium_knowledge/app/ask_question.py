@@ -33,6 +33,7 @@ from atrium_knowledge.domain.answering.extraction import (
     Extractor,
     Prepared,
     Quote,
+    Vectors,
 )
 from atrium_knowledge.domain.answering.prompting import (
     MAX_ANSWER_TOKENS,
@@ -169,7 +170,7 @@ class AskQuestion:
         search: Finds permitted passages.
         topics: Restricted topics of a collection.
         embedder: Makes vectors of sentences.
-        reader: Says which topics a question is about.
+        reader: Says which topics a question is about, and which sentences answer it.
         generator: Writes.
         answers: Keeps what feedback needs.
         audit: Records how each question was decided.
@@ -308,24 +309,22 @@ class AskQuestion:
         found: SearchOutcome,
         draft: _Draft,
     ) -> Evidence:
-        """Weigh what may answer by vectors, without an encoder by words.
-
-        Not by the reader that ships: it is better on the development questions, and yet answers
-        questions of the demo from passages that have nothing to do with them (ADR 0007).
-        """
+        """Weigh what may answer by all there is: reader, vectors, words."""
         texts = await asyncio.to_thread(prepared.texts_to_embed)
-        if found.query_vector is not None and texts:
-            try:
-                embedding = await self._embedder.embed(principal, texts, "passage")
-            except AtriumError as error:
-                if not is_absence(error):
-                    raise
-            else:
-                draft.usage += Usage(encoder_tokens=embedding.tokens)
-                return await asyncio.to_thread(
-                    prepared.weighed_by_vectors, found.query_vector, embedding.vectors
-                )
-        return await asyncio.to_thread(prepared.weighed_by_words)
+        if found.query_vector is None or not texts:
+            return await asyncio.to_thread(prepared.weigh)
+        try:
+            embedding = await self._embedder.embed(principal, texts, "passage")
+        except AtriumError as error:
+            if not is_absence(error):
+                raise
+            return await asyncio.to_thread(prepared.weigh)
+        read = await self._reader.of_passages(
+            principal, prepared.asked.question.text, prepared.passages_to_read()
+        )
+        draft.usage += Usage(encoder_tokens=embedding.tokens + (read.tokens if read else 0))
+        vectors = Vectors(found.query_vector, embedding.vectors)
+        return await asyncio.to_thread(prepared.weigh, vectors, read.log_odds if read else None)
 
     def _quote(self, extraction: Extraction, draft: _Draft, language: Language) -> Delta:
         """Answer in the words of the sources."""

@@ -28,11 +28,11 @@ from atrium_knowledge.domain.lexicon import Slot, lexicon
 # Fitted by services/knowledge/training/fit_topics.py, which prints how each fares on organisations
 # that it was not fitted on. Weights of bias, (reading,) best and mean-of-three similarity, words,
 # side.
-_READER_WEIGHTS: Final = (-7.10, 2.54, 6.36, 5.33, 2.82, 4.15)
-_READER_WORD_WEIGHTS: Final = (-3.47, 3.18, 7.46)
+_READER_WEIGHTS: Final = (-8.31, 1.63, 6.84, 5.47, 3.61, 3.83)
+_READER_WORD_WEIGHTS: Final = (-4.78, 2.02, 8.72)
 _WEIGHTS: Final = (-7.47, 6.97, 5.66, 1.32, 5.49)
 _WORD_WEIGHTS: Final = (-3.42, 6.17)
-_READER_THRESHOLD: Final = 0.4
+_READER_THRESHOLD: Final = 0.5
 _THRESHOLD: Final = 0.4
 _WORD_THRESHOLD: Final = 0.35
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10

@@ -3,7 +3,7 @@
 Two logistic models with a few weights each (``weights.json``, made by
 ``tests/eval/demo_answers/train.py``, described in ``MODEL_CARD.md``): one ranks the
 sentences, rows and list items, the other says how likely the best of them answers. There is a pair
-for use with a reader, one for use with an encoder alone and one for use without either.
+for use with encoder and reader, one for use with an encoder alone and one for use without either.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Signal = Literal["with_reader", "with_encoder", "without_encoder"]
 """What the weights were trained to go by."""
 
 ANSWERABLE_THRESHOLDS: Final[dict[Signal, float]] = {
-    "with_reader": 0.45,
+    "with_reader": 0.4,
     "with_encoder": 0.45,
     "without_encoder": 0.55,
 }
@@ -135,6 +135,16 @@ class PassageToRead:
     """Code points of each unit in ``text``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What an encoder makes of a question and of what may answer it."""
+
+    question: NDArray[np.float32]
+    """(dimensions,)"""
+    texts: NDArray[np.float32]
+    """(texts, dimensions)"""
+
+
 class Prepared:
     """A question and the units of its passages, ready to be weighed.
 
@@ -159,7 +169,7 @@ class Prepared:
         return self._likely
 
     def texts_to_embed(self) -> list[str]:
-        """Return what is to be encoded as passages when there is no reader: the candidates."""
+        """Return what is to be encoded as passages: the candidates."""
         return [embedded_text(candidate, self.hits) for candidate in self.candidates]
 
     def passages_to_read(self) -> list[PassageToRead]:
@@ -175,31 +185,31 @@ class Prepared:
             passages.append(PassageToRead(heading(passage), passage.text, segments))
         return passages
 
-    def weighed_by_reader(self, readings: Sequence[Sequence[float]]) -> Evidence:
-        """Return the units of the passages that were read, with their features.
-
-        Args:
-            readings: For each of `passages_to_read` the log-odds of each of its segments.
-        """
-        read = [unit for unit in self._all if unit.hit < len(readings)]
-        log_odds = np.array([value for passage in readings for value in passage])
-        return Evidence(self.asked, self.hits[: len(readings)], read, None, log_odds)
-
-    def weighed_by_vectors(
-        self, query_vector: NDArray[np.float32], text_vectors: NDArray[np.float32]
+    def weigh(
+        self, vectors: Vectors | None = None, readings: Sequence[Sequence[float]] | None = None
     ) -> Evidence:
         """Return the candidates with their features.
 
         Args:
-            query_vector: (dimensions,) of the question.
-            text_vectors: (texts, dimensions) of `texts_to_embed`.
+            vectors: Of the question and of `texts_to_embed`; ``None`` without an encoder.
+            readings: For each of `passages_to_read` the log-odds of each of its segments; ``None``
+                without a reader.
         """
-        cosines = np.asarray(text_vectors, np.float32) @ np.asarray(query_vector, np.float32)
-        return Evidence(self.asked, self.hits, self.candidates, cosines)
+        cosines = None if vectors is None else vectors.texts @ vectors.question
+        log_odds = None if readings is None else self.log_odds(self.candidates, readings)
+        return Evidence(self.asked, self.hits, self.candidates, cosines, log_odds)
 
-    def weighed_by_words(self) -> Evidence:
-        """Return the candidates with the features that need no model."""
-        return Evidence(self.asked, self.hits, self.candidates, None)
+    def log_odds(
+        self, candidates: Sequence[Candidate], readings: Sequence[Sequence[float]]
+    ) -> NDArray[np.float64]:
+        """Return (candidates,): what was read of each, NaN where nothing was."""
+        passages = [iter(passage) for passage in readings]
+        read = {
+            (unit.hit, unit.start): next(passages[unit.hit])
+            for unit in self._all
+            if unit.hit < len(passages)
+        }
+        return np.array([read.get((one.hit, one.start), math.nan) for one in candidates])
 
     def _choose(self) -> list[Candidate]:
         if len(self._all) <= _MOST_CANDIDATES:
@@ -240,7 +250,7 @@ class Extractor:
         """Return the best verbatim answer.
 
         Args:
-            evidence: From one of the ``weighed_by_...`` methods of `Prepared`.
+            evidence: From `Prepared.weigh`.
             language: Of the answer.
         """
         if not evidence.candidates:
@@ -261,9 +271,9 @@ class Extractor:
 
 
 def _signal(evidence: Evidence) -> Signal:
-    if evidence.readings is not None:
-        return "with_reader"
-    return "without_encoder" if evidence.cosines is None else "with_encoder"
+    if evidence.cosines is None:
+        return "without_encoder"
+    return "with_encoder" if evidence.readings is None else "with_reader"
 
 
 def answer_features(evidence: Evidence, scores: NDArray[np.float64]) -> NDArray[np.float64]:
