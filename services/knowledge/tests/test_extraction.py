@@ -10,7 +10,12 @@ from atrium_knowledge.domain.answering.extraction import (
     Extractor,
     Vectors,
 )
-from atrium_knowledge.domain.answering.questions import AnswerType, expectation_of, names_in
+from atrium_knowledge.domain.answering.questions import (
+    AnswerType,
+    expectation_of,
+    names_in,
+    understand,
+)
 from atrium_knowledge.domain.passages import Hit, Passage
 
 EXTRACTOR = Extractor()
@@ -47,7 +52,7 @@ TRAVEL = hit(
 
 
 def answer(question: str, *hits: Hit) -> Extraction:
-    return EXTRACTOR.extract(EXTRACTOR.prepare(question, hits).weigh(), "en")
+    return EXTRACTOR.extract(EXTRACTOR.prepare(understand(question), hits).weigh(), "en")
 
 
 def test_the_sentence_that_answers_is_quoted_word_for_word_with_its_offsets() -> None:
@@ -118,13 +123,13 @@ def test_answers_are_short() -> None:
 
 def test_a_sentence_is_embedded_under_its_heading() -> None:
     question = "How many days of annual leave do I get?"
-    texts = EXTRACTOR.prepare(question, [LEAVE]).texts_to_embed()
+    texts = EXTRACTOR.prepare(understand(question), [LEAVE]).texts_to_embed()
     assert texts[0].startswith("Annual leave: ")
 
 
 def test_vectors_move_the_choice() -> None:
     plain = hit("The first thing holds. The second thing holds.", "Things")
-    prepared = EXTRACTOR.prepare("Which one?", [plain])
+    prepared = EXTRACTOR.prepare(understand("Which one?"), [plain])
     texts = prepared.texts_to_embed()
     vectors = np.eye(len(texts), 4, dtype=np.float32)
     for i in range(len(texts)):
@@ -135,7 +140,7 @@ def test_vectors_move_the_choice() -> None:
 
 def test_a_reader_moves_the_choice_and_decides_whether_it_answers() -> None:
     plain = hit("The first thing holds. The second thing holds. The third one too.", "Things")
-    prepared = EXTRACTOR.prepare("Which one?", [plain])
+    prepared = EXTRACTOR.prepare(understand("Which one?"), [plain])
     (passage,) = prepared.passages_to_read()
     assert passage.heading == "Handbook > Things"
     units = [passage.text[start:end] for start, end in passage.segments]

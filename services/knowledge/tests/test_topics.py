@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.topics import CompiledTopic, TopicMatcher, topic_texts
 
 EXAMPLES = (
@@ -38,7 +39,7 @@ def topic(vectors=None, counter_vectors=None, **changes) -> CompiledTopic:
     ],
 )
 def test_words_alone_tell_a_restricted_question(question):
-    match = TopicMatcher().consider(question, None, [topic()]).match(None)
+    match = TopicMatcher().consider(understand(question), None, [topic()]).match(None)
     assert match is not None
     assert match.topic.id == "pay"
     assert 0 < match.score <= 1
@@ -55,7 +56,7 @@ def test_words_alone_tell_a_restricted_question(question):
     ],
 )
 def test_other_questions_and_counter_examples_are_not_restricted(question):
-    assert TopicMatcher().consider(question, None, [topic()]).match(None) is None
+    assert TopicMatcher().consider(understand(question), None, [topic()]).match(None) is None
 
 
 def axis(*values: float) -> np.ndarray:
@@ -68,8 +69,14 @@ def test_vectors_find_a_paraphrase_that_shares_no_word():
     counters = np.stack([axis(0.2, 0, 1), axis(0.1, 0.2, 1)])
     taught = topic(examples, counters)
     matcher = TopicMatcher()
-    assert matcher.consider("Wieviel Geld?", axis(1, 0.2, 0), [taught]).match(None) is not None
-    assert matcher.consider("Wieviel Geld?", axis(0, -1, 0.1), [taught]).match(None) is None
+    assert (
+        matcher.consider(understand("Wieviel Geld?"), axis(1, 0.2, 0), [taught]).match(None)
+        is not None
+    )
+    assert (
+        matcher.consider(understand("Wieviel Geld?"), axis(0, -1, 0.1), [taught]).match(None)
+        is None
+    )
 
 
 def test_a_question_nearer_to_a_counter_example_is_not_restricted():
@@ -77,7 +84,10 @@ def test_a_question_nearer_to_a_counter_example_is_not_restricted():
     counters = np.stack([axis(0.9, 0.3, 0.5)])
     question = axis(0.9, 0.3, 0.5)
     assert (
-        TopicMatcher().consider("salary", question, [topic(examples, counters)]).match(None) is None
+        TopicMatcher()
+        .consider(understand("salary"), question, [topic(examples, counters)])
+        .match(None)
+        is None
     )
 
 
@@ -88,7 +98,11 @@ def test_the_surest_topic_wins():
         examples=("Will there be layoffs?", "公司会裁员吗？"),
         counter_examples=(),
     )
-    match = TopicMatcher().consider("Will there be layoffs?", None, [topic(), other]).match(None)
+    match = (
+        TopicMatcher()
+        .consider(understand("Will there be layoffs?"), None, [topic(), other])
+        .match(None)
+    )
     assert match is not None
     assert match.topic.id == "layoffs"
 
@@ -96,12 +110,15 @@ def test_the_surest_topic_wins():
 def test_a_topic_without_counter_examples_works_with_vectors():
     examples = np.stack([axis(1, 0.1 * i, 0) for i in range(7)])
     taught = topic(examples, None, counter_examples=())
-    assert TopicMatcher().consider(EXAMPLES[0], axis(1, 0.2, 0), [taught]).match(None) is not None
+    assert (
+        TopicMatcher().consider(understand(EXAMPLES[0]), axis(1, 0.2, 0), [taught]).match(None)
+        is not None
+    )
 
 
 def test_a_reader_finds_a_paraphrase_that_neither_words_nor_vectors_find():
     taught = topic(np.stack([axis(1, 0.1 * i, 0) for i in range(7)]), None, counter_examples=())
-    considered = TopicMatcher().consider("Wieviel Geld?", axis(0.2, 0.5, 1), [taught])
+    considered = TopicMatcher().consider(understand("Wieviel Geld?"), axis(0.2, 0.5, 1), [taught])
     assert considered.topics == [taught]
     assert considered.match(None) is None
     assert considered.match([8.0]) is not None
@@ -118,7 +135,9 @@ def test_a_reader_sees_the_description_with_a_few_examples_at_a_time():
 
 def test_a_reader_is_asked_about_the_likeliest_of_very_many_topics():
     many = [topic(id=f"t{i}", examples=(f"Question {i}?",)) for i in range(40)]
-    considered = TopicMatcher().consider("What is the salary range?", None, [*many, topic()])
+    considered = TopicMatcher().consider(
+        understand("What is the salary range?"), None, [*many, topic()]
+    )
     assert len(considered.topics) == 16
     assert considered.topics[0].id == "pay"
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atrium_knowledge.domain.answering.evidence import scaled_log_odds
+from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.topics import (
     CompiledTopic,
     TopicMatcher,
@@ -78,7 +79,9 @@ def case(
     reader: Reader,
 ) -> Case:
     """Look at a question from all sides."""
-    considered = TopicMatcher().consider(question, encode([question], "query")[0], topics)
+    considered = TopicMatcher().consider(
+        understand(question), encode([question], "query")[0], topics
+    )
     rows = []
     for one, views in considered.viewed:
         log_odds = max(float(row[0]) for row in reader(question, topic_to_read(one)))

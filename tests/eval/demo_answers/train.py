@@ -463,9 +463,9 @@ def written_examples(encode: Encoder) -> list[Example]:
 def with_reader(example: Example, reader: Reader) -> Example:
     """Return an example as the service weighs it when there is a reader."""
     old = example.evidence
-    question = old.asked.question.text
+    question = old.asked.question
     prepared = Prepared(question, old.hits, shipped_weights("without_encoder"))
-    readings = [row.tolist() for row in reader(question, prepared.passages_to_read())]
+    readings = [row.tolist() for row in reader(question.text, prepared.passages_to_read())]
     log_odds = prepared.log_odds(old.candidates, readings)
     evidence = Evidence(old.asked, old.hits, old.candidates, old.cosines, log_odds)
     return replace(example, evidence=evidence)

@@ -42,7 +42,7 @@ from atrium_knowledge.domain.answering.prompting import (
     prompt,
 )
 from atrium_knowledge.domain.answering.quantities import find_quantities, supported_by
-from atrium_knowledge.domain.answering.questions import AnswerType, understand
+from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
 from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
 from atrium_knowledge.domain.collections import Collection
@@ -228,10 +228,11 @@ class AskQuestion:
         try:
             found = await self._search.search(principal, collection, question, _HITS)
             draft = _Draft(usage=Usage(encoder_tokens=found.encoder_tokens))
-            refusing = await self._restricted(principal, collection, question, found, draft)
+            understood = await asyncio.to_thread(understand, question)
+            refusing = await self._restricted(principal, collection, understood, found, draft)
             extraction = None
             if refusing is None:
-                extraction = await self._extract(principal, question, found, spoken, draft)
+                extraction = await self._extract(principal, understood, found, spoken, draft)
         except AtriumError as error:
             await self._record(principal, collection, AuditDecision.FAILED, error.reason)
             raise
@@ -253,7 +254,7 @@ class AskQuestion:
         if mode is AskMode.EXTRACTIVE:
             yield self._quote(extraction, draft, spoken)
         else:
-            writing = self._write(principal, question, extraction, found, draft, mode, spoken)
+            writing = self._write(principal, understood, extraction, found, draft, mode, spoken)
             try:
                 async with aclosing(writing):
                     async for delta in writing:
@@ -267,7 +268,7 @@ class AskQuestion:
         self,
         principal: Principal,
         collection: Collection,
-        question: str,
+        question: Question,
         found: SearchOutcome,
         draft: _Draft,
     ) -> CompiledTopic | None:
@@ -278,7 +279,7 @@ class AskQuestion:
         considered = await asyncio.to_thread(
             self._matcher.consider, question, found.query_vector, topics
         )
-        read = await self._reader.of_topics(principal, question, considered.topics)
+        read = await self._reader.of_topics(principal, question.text, considered.topics)
         log_odds = None
         if read is not None:
             log_odds, tokens = read
@@ -291,7 +292,7 @@ class AskQuestion:
     async def _extract(
         self,
         principal: Principal,
-        question: str,
+        question: Question,
         found: SearchOutcome,
         language: Language,
         draft: _Draft,
@@ -335,7 +336,7 @@ class AskQuestion:
     async def _write(
         self,
         principal: Principal,
-        question: str,
+        question: Question,
         extraction: Extraction,
         found: SearchOutcome,
         draft: _Draft,
@@ -344,8 +345,8 @@ class AskQuestion:
     ) -> AsyncGenerator[Delta, None]:
         """Yield what a model writes as far as the passages support it, else quotes."""
         passages = [hit.passage for hit in draft.hits]
-        verifier = await asyncio.to_thread(SentenceVerifier, question, passages, lexicon())
-        asked = prompt(question, passages, _focus(extraction, draft.hits), language)
+        verifier = await asyncio.to_thread(SentenceVerifier, question.text, passages, lexicon())
+        asked = prompt(question.text, passages, _focus(extraction, draft.hits), language)
         messages = [ChatMessage(Role.SYSTEM, asked.system), ChatMessage(Role.USER, asked.user)]
         sentences = SentenceStream()
         failure: AtriumError | None = None
@@ -499,11 +500,11 @@ def _focus(extraction: Extraction, hits: Sequence[Hit]) -> list[int]:
     return found
 
 
-def _uncovered(question: str, extraction: Extraction, text: str) -> list[Quote]:
+def _uncovered(question: Question, extraction: Extraction, text: str) -> list[Quote]:
     """Return the likely quotes that state what the written text lacks, the likeliest first."""
     ranked = sorted(extraction.quotes, key=lambda quote: -quote.score)
     enough = max(_LIKELY_QUOTE, ranked[0].score * _LIKELY_QUOTE)
-    expectation = understand(question).expectation
+    expectation = question.expectation
     kinds = expectation.kinds
     # A how-to is answered by all of its steps, in their order.
     steps = expectation.type is AnswerType.STEPS

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from atrium_knowledge.domain.answering.evidence import Folded, mentions, scaled_log_odds
 from atrium_knowledge.domain.answering.extraction import PassageToRead
-from atrium_knowledge.domain.answering.questions import understand
+from atrium_knowledge.domain.answering.questions import Question
 from atrium_knowledge.domain.lexicon import Slot, lexicon
 
 # Fitted by services/knowledge/training/fit_topics.py, which prints how each fares on organisations
@@ -232,14 +232,14 @@ class TopicMatcher:
 
     def consider(
         self,
-        question: str,
+        question: Question,
         question_vector: NDArray[np.float32] | None,
         topics: Sequence[CompiledTopic],
     ) -> Considered:
         """Look at a question from all sides but a reader's.
 
         Args:
-            question: As asked.
+            question: From `understand`.
             question_vector: (dimensions,), length 1, in the space of the topics' vectors; ``None``
                 without an encoder.
             topics: Those of the collection.
@@ -248,7 +248,7 @@ class TopicMatcher:
         # Nor does a code such as "P5" or a number tell what it is about.
         slots = [
             slot
-            for slot in lexicon().slots(understand(question).content)
+            for slot in lexicon().slots(question.content)
             if not any(character.isdigit() for character in slot.surface)
         ]
         return Considered([(one, self._views(one, slots, question_vector)) for one in topics])

@@ -28,7 +28,7 @@ from atrium_knowledge.domain.answering.evidence import (
     embedded_text,
     scaled_log_odds,
 )
-from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
+from atrium_knowledge.domain.answering.questions import AnswerType, Question
 from atrium_knowledge.domain.lexicon import lexicon
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.sentences import UnitKind
@@ -149,13 +149,13 @@ class Prepared:
     """A question and the units of its passages, ready to be weighed.
 
     Args:
-        question: As asked.
+        question: From `understand`.
         hits: Permitted passages, best first.
         without_encoder: Weights that choose among very many units.
     """
 
-    def __init__(self, question: str, hits: Sequence[Hit], without_encoder: Weights) -> None:
-        self.asked = Asked(understand(question), lexicon())
+    def __init__(self, question: Question, hits: Sequence[Hit], without_encoder: Weights) -> None:
+        self.asked = Asked(question, lexicon())
         self.hits = tuple(hits)
         self._all = candidates_of(hits)
         self._without_encoder = without_encoder
@@ -237,11 +237,11 @@ class Extractor:
     def __init__(self, weights: Mapping[Signal, Weights] | None = None) -> None:
         self._weights = weights or {name: shipped_weights(name) for name in ANSWERABLE_THRESHOLDS}
 
-    def prepare(self, question: str, hits: Sequence[Hit]) -> Prepared:
+    def prepare(self, question: Question, hits: Sequence[Hit]) -> Prepared:
         """Cut the passages into units.
 
         Args:
-            question: As asked.
+            question: From `understand`.
             hits: Permitted passages, best first.
         """
         return Prepared(question, hits, self._weights["without_encoder"])
