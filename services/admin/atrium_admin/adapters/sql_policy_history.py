@@ -139,26 +139,28 @@ class SqlPolicyHistory:
             ),
         )
 
-    async def forget_before(self, time: datetime) -> int:
-        """Drop what no version in force at ``time`` or later is made of. Returns versions gone."""
-        oldest = (
+    async def outlived(self, time: datetime) -> Sequence[tuple[str, int]]:
+        """Return the tenants with versions older than the one in force at ``time``, and that."""
+        rows = await self._session.execute(
             select(policy_versions.c.tenant_id, func.max(policy_versions.c.version))
             .where(policy_versions.c.time <= time)
             .group_by(policy_versions.c.tenant_id)
+            .having(func.count() > 1)
         )
-        gone = 0
-        for tenant, version in (await self._session.execute(oldest)).all():
-            for past in _PAST:
-                await self._session.execute(
-                    delete(past).where(past.c.tenant_id == tenant, past.c.until_version <= version)
-                )
-            dropped = await self._session.execute(
-                delete(policy_versions).where(
-                    policy_versions.c.tenant_id == tenant, policy_versions.c.version < version
-                )
+        return [(tenant, version) for tenant, version in rows]
+
+    async def forget_before(self, tenant: str, version: int) -> int:
+        """Drop what no version from this one on is made of. Returns versions gone."""
+        for past in _PAST:
+            await self._session.execute(
+                delete(past).where(past.c.tenant_id == tenant, past.c.until_version <= version)
             )
-            gone += int(getattr(dropped, "rowcount", 0))
-        return gone
+        dropped = await self._session.execute(
+            delete(policy_versions).where(
+                policy_versions.c.tenant_id == tenant, policy_versions.c.version < version
+            )
+        )
+        return int(getattr(dropped, "rowcount", 0))
 
     async def rename_user(self, tenant: str, user: str, name: str) -> None:
         """Let the history know a user by another id."""

@@ -446,8 +446,12 @@ class PolicyHistory(Protocol):
         """Return the whole policy of a version."""
         ...
 
-    async def forget_before(self, time: datetime) -> int:
-        """Drop what no version in force at ``time`` or later is made of. Returns versions gone."""
+    async def outlived(self, time: datetime) -> Sequence[tuple[str, int]]:
+        """Return the tenants with versions older than the one in force at ``time``, and that."""
+        ...
+
+    async def forget_before(self, tenant: str, version: int) -> int:
+        """Drop what no version from this one on is made of. Returns versions gone."""
         ...
 
     async def rename_user(self, tenant: str, user: str, name: str) -> None:

@@ -37,8 +37,15 @@ class ForgetOldPolicies:
         if not self._days:
             return
         before = self._clock.now() - timedelta(days=self._days)
-        async with self._storage.write() as uow:
-            gone = await uow.history.forget_before(before)
+        async with self._storage.read() as uow:
+            outlived = await uow.history.outlived(before)
+        gone = 0
+        for tenant, version in outlived:
+            async with self._storage.write() as uow:
+                # Replicas that drop the same rows at once, each in its own order, would wait for
+                # each other until the database ends one.
+                await uow.tenants.lock(tenant)
+                gone += await uow.history.forget_before(tenant, version)
         if gone:
             _log.info("old policies forgotten", versions=gone, days=self._days)
 
