@@ -45,6 +45,10 @@ test-models: $(DEV) ## Run the tests with the real small models
 test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL included
 	@$(BIN)/python -m pytest tests/integration tests/e2e $(ARGS)
 
+.PHONY: test-postgres
+test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of their own
+	@$(BIN)/python -m tests.postgres services/admin services/knowledge tests/integration $(ARGS)
+
 .PHONY: test-faults
 test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full ingestion run)
 	@$(BIN)/python -m pytest tests/faults $(ARGS)

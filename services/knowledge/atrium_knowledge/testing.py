@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -17,7 +17,9 @@ from typing import Any, Final, Literal
 
 import grpc
 import numpy as np
+import sqlalchemy as sa
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from sqlalchemy.engine import make_url
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
 from atrium_documents import BlockKind, DocumentBroken, ParsedDocument, ParseLimits
@@ -49,6 +51,9 @@ from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
+
+POSTGRES: Final = os.environ.get("KNOWLEDGE_TEST_DATABASE_URL", "")
+"""A server, ``postgresql+asyncpg://user@host/name``, on which tests keep records; "": SQLite."""
 
 IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0, poll_seconds=0.01)
 """Waits for nothing."""
@@ -352,11 +357,55 @@ def _grant(label: str) -> AccessGrant:
     return AccessGrant("roles/r", ("roles/r",), permission, permission)
 
 
+def database_url_in(folder: Path) -> str:
+    """Return where the records of a folder are; on PostgreSQL it has a database of its own."""
+    if not POSTGRES:
+        return f"sqlite+aiosqlite:///{folder}/knowledge.db"
+    name = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
+    return make_url(POSTGRES).set(database=f"knowledge_{name}").render_as_string(False)
+
+
+def engine_of(database_url: str) -> sa.Engine:
+    """Return a way past the service to its records. Dispose of it."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return sa.create_engine(url.set(drivername="sqlite"))
+    options = {"options": "-csearch_path=knowledge"}
+    return sa.create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options)
+
+
+def run_sql(database_url: str, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Run a statement on the records as who holds the database can. Returns its rows."""
+    engine = engine_of(database_url)
+    with engine.begin() as connection:
+        result = connection.execute(sa.text(statement), values)
+        rows = [tuple(row) for row in result] if result.returns_rows else []
+    engine.dispose()
+    return rows
+
+
+def _make_database(database_url: str) -> None:
+    """Make the database of a folder unless it is there."""
+    name = make_url(database_url).database
+    if not POSTGRES or not name:
+        return
+    engine = sa.create_engine(
+        make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        found = connection.execute(
+            sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}
+        )
+        if found.first() is None:
+            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    engine.dispose()
+
+
 def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
     """Return settings whose state lies in ``folder``."""
     return KnowledgeSettings(
         **{
-            "database_url": f"sqlite+aiosqlite:///{folder}/knowledge.db",
+            "database_url": database_url_in(folder),
             "jobs_url": f"sqlite:///{folder}/jobs.db",
             "blob_url": f"file://{folder}/files",
             "index_dir": folder / "index",
@@ -441,9 +490,7 @@ class House:
 
     def stored_rows(self, table: str) -> list[Any]:
         """Return the rows of a table."""
-        path = self.settings.database_url.removeprefix("sqlite+aiosqlite:///")
-        with closing(sqlite3.connect(path)) as database:
-            return database.execute(f'SELECT * FROM "{table}"').fetchall()  # noqa: S608 - no input
+        return run_sql(self.settings.database_url, f'SELECT * FROM "{table}"')  # noqa: S608 - no input
 
     async def collection(
         self, collection_id: str = "handbook", **fields: Any
@@ -535,8 +582,9 @@ async def open_house(
     people: Mapping[str, Principal] = PEOPLE,
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """Run the service with fakes, its state in ``folder``; SQLite and Qdrant Edge are real."""
+    """Run the service with fakes, its state in ``folder``; database and Qdrant Edge are real."""
     chosen = settings_in(folder, **settings)
+    await asyncio.to_thread(_make_database, chosen.database_url)
     jobs, audit = MemoryJobs(), MemoryAuditSink()
     embedder, parser = embedder or HashEmbedder(), parser or FakeParser()
     delegation = delegation or FakeDelegation(list(people.values()))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,14 @@ from atrium.knowledge.v1 import (
     knowledge_pb2,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import FakeDelegation, House, error_of, open_house
+from atrium_knowledge.testing import (
+    FakeDelegation,
+    House,
+    database_url_in,
+    error_of,
+    open_house,
+    run_sql,
+)
 from atrium_shared.testing import make_principal
 
 Result = evaluation_service_pb2.EvaluationResult
@@ -377,11 +382,12 @@ async def test_an_interrupted_run_goes_on_where_it_was(house_at, tmp_path: Path)
         stored = await import_set(house, lines(CASES))
         done = await run(house, stored.name)
     # As a kill after two of four questions leaves it.
-    with closing(sqlite3.connect(tmp_path / "knowledge.db")) as database:
-        database.execute("UPDATE evaluation_runs SET state = 'RUNNING'")
-        database.execute("UPDATE operations SET done = 0, response = NULL WHERE id LIKE 'e%'")
-        database.execute("DELETE FROM evaluation_results WHERE number > 2")
-        database.commit()
+    for statement in (
+        "UPDATE evaluation_runs SET state = 'RUNNING'",
+        "UPDATE operations SET done = FALSE, response = NULL WHERE id LIKE 'e%'",
+        "DELETE FROM evaluation_results WHERE number > 2",
+    ):
+        run_sql(database_url_in(tmp_path), statement)
     async with house_at() as house:
         operation = f"operations/knowledge.{done.name.removeprefix('evaluationRuns/')}"
         again = await finished(house, operations_pb2.Operation(name=operation))

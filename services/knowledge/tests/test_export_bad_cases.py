@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,15 @@ from atrium.knowledge.v1 import (
     knowledge_pb2,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import PEOPLE, FakeDelegation, House, error_of, open_house
+from atrium_knowledge.testing import (
+    PEOPLE,
+    FakeDelegation,
+    House,
+    database_url_in,
+    error_of,
+    open_house,
+    run_sql,
+)
 from atrium_shared.principal import Principal
 from atrium_shared.testing import make_principal
 
@@ -316,12 +323,13 @@ async def test_words_of_an_older_schema_go(
         await fill(house)
         await complain(house, "employee", LEAVE_QUESTION)
         assert LEAVE_QUESTION in str(house.stored_rows("feedback"))
-    with closing(sqlite3.connect(tmp_path / "knowledge.db")) as connection:
-        connection.execute("DROP INDEX ix_evaluation_results_regressed_from")
-        connection.execute("ALTER TABLE evaluation_results DROP COLUMN regressed_from")
-        connection.execute("ALTER TABLE collections DROP COLUMN keep_questions")
-        connection.execute("UPDATE schema_version_knowledge SET version_num = '0006'")
-        connection.commit()
+    for statement in (
+        "DROP INDEX ix_evaluation_results_regressed_from",
+        "ALTER TABLE evaluation_results DROP COLUMN regressed_from",
+        "ALTER TABLE collections DROP COLUMN keep_questions",
+        "UPDATE schema_version_knowledge SET version_num = '0006'",
+    ):
+        run_sql(database_url_in(tmp_path), statement)
     async with house_at() as house:
         assert LEAVE_QUESTION not in str(house.stored_rows("feedback"))
         found = await house.as_("admin").GetCollection(

@@ -1,13 +1,12 @@
-import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from atrium_knowledge.adapters.tables import metadata
-from atrium_knowledge.testing import House
+from atrium_knowledge.testing import House, engine_of
 
 
 def differences(url: str) -> list[object]:
-    engine = sa.create_engine(url)
+    engine = engine_of(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection, opts={"version_table": "schema_version_knowledge"}
@@ -19,5 +18,4 @@ def differences(url: str) -> list[object]:
 
 
 async def test_migrations_make_the_tables_that_the_code_uses(house: House):
-    url = house.settings.database_url.replace("sqlite+aiosqlite", "sqlite")
-    assert differences(url) == []
+    assert differences(house.settings.database_url) == []

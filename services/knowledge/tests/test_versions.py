@@ -1,14 +1,13 @@
 import hashlib
-import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, closing
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import grpc
 from google.protobuf import field_mask_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, versions_pb2
-from atrium_knowledge.testing import House, error_of
+from atrium_knowledge.testing import House, database_url_in, error_of, run_sql
 from atrium_shared.clock import FixedClock
 
 TEXT = "# Guide\n\nIntro words.\n\n## Pay\n\nGrade 5 earns 30,000."
@@ -190,7 +189,7 @@ async def test_documents_of_an_older_schema_open_with_their_labels_in_force(
     async with house_at() as house:
         await house.collection()
         await house.add(TEXT, document_id="guide", labels=["staff"])
-    _downgrade(tmp_path / "knowledge.db")
+    _downgrade(database_url_in(tmp_path))
     async with house_at() as house:
         (version,) = await versions_of(house)
         assert (version.content_hash, version.text_kept) == ("", True)
@@ -202,16 +201,14 @@ async def test_documents_of_an_older_schema_open_with_their_labels_in_force(
         assert newest.content_hash
 
 
-def _downgrade(database: Path) -> None:
+def _downgrade(database_url: str) -> None:
     """Bring a database back to the schema before versions had labels in force."""
-    with closing(sqlite3.connect(database)) as connection:
-        for table in ("label_periods", "sync_items", "sync_sources"):
-            connection.execute(f"DROP TABLE {table}")
-        for column in ("content_hash", "text_kept"):
-            connection.execute(f"ALTER TABLE revisions DROP COLUMN {column}")
-        connection.execute("DROP INDEX ix_evaluation_results_regressed_from")
-        connection.execute("ALTER TABLE evaluation_results DROP COLUMN regressed_from")
-        for column in ("versions_kept", "keep_questions"):
-            connection.execute(f"ALTER TABLE collections DROP COLUMN {column}")
-        connection.execute("UPDATE schema_version_knowledge SET version_num = '0004'")
-        connection.commit()
+    for table in ("label_periods", "sync_items", "sync_sources"):
+        run_sql(database_url, f"DROP TABLE {table}")
+    for column in ("content_hash", "text_kept"):
+        run_sql(database_url, f"ALTER TABLE revisions DROP COLUMN {column}")
+    run_sql(database_url, "DROP INDEX ix_evaluation_results_regressed_from")
+    run_sql(database_url, "ALTER TABLE evaluation_results DROP COLUMN regressed_from")
+    for column in ("versions_kept", "keep_questions"):
+        run_sql(database_url, f"ALTER TABLE collections DROP COLUMN {column}")
+    run_sql(database_url, "UPDATE schema_version_knowledge SET version_num = '0004'")
