@@ -47,7 +47,7 @@ test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL includ
 
 .PHONY: test-postgres
 test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of their own
-	@$(BIN)/python -m tests.postgres services/admin services/knowledge tests/integration $(ARGS)
+	@$(BIN)/python -m tests.postgres services/admin services/knowledge tests/integration/*postgres.py $(ARGS)
 
 .PHONY: test-faults
 test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full ingestion run)

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -384,21 +384,41 @@ def run_sql(database_url: str, statement: str, **values: Any) -> list[tuple[Any,
     return rows
 
 
-def _make_database(database_url: str) -> None:
-    """Make the database of a folder unless it is there."""
-    name = make_url(database_url).database
-    if not POSTGRES or not name:
+@contextmanager
+def _server() -> Iterator[sa.Connection]:
+    """Give a connection to the server outside of a transaction; databases are made there."""
+    url = make_url(POSTGRES).set(drivername="postgresql+psycopg")
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def make_database(database_url: str, *, like: str = "template1") -> None:
+    """Make a database on the server of the tests, unless it is there; SQLite makes its own.
+
+    It becomes a copy of the database named ``like``, to which nobody may be connected.
+    """
+    url = make_url(database_url)
+    if not POSTGRES or url.get_backend_name() == "sqlite":
         return
-    engine = sa.create_engine(
-        make_url(POSTGRES).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
+    with _server() as connection:
         found = connection.execute(
-            sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name}
+            sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database}
         )
         if found.first() is None:
-            connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
-    engine.dispose()
+            connection.execute(sa.text(f'CREATE DATABASE "{url.database}" TEMPLATE "{like}"'))
+
+
+def drop_database(database_url: str) -> None:
+    """Drop a database that `make_database` made, and close what is connected to it."""
+    url = make_url(database_url)
+    if not POSTGRES or url.get_backend_name() == "sqlite":
+        return
+    with _server() as connection:
+        connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'))
 
 
 def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
@@ -584,7 +604,7 @@ async def open_house(
 ) -> AsyncIterator[House]:
     """Run the service with fakes, its state in ``folder``; database and Qdrant Edge are real."""
     chosen = settings_in(folder, **settings)
-    await asyncio.to_thread(_make_database, chosen.database_url)
+    await asyncio.to_thread(make_database, chosen.database_url)
     jobs, audit = MemoryJobs(), MemoryAuditSink()
     embedder, parser = embedder or HashEmbedder(), parser or FakeParser()
     delegation = delegation or FakeDelegation(list(people.values()))

@@ -9,38 +9,55 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from atrium_knowledge.bootstrap import MIGRATIONS
-from atrium_knowledge.testing import House, open_house
+from atrium_knowledge.testing import (
+    POSTGRES,
+    House,
+    database_url_in,
+    drop_database,
+    make_database,
+    open_house,
+)
 from atrium_shared.database import Database
 
 MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database without a row, migrated once; tests take copies."""
-    file = tmp_path_factory.mktemp("empty") / "knowledge.db"
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a database without a row, migrated once; tests take copies."""
+    url = database_url_in(tmp_path_factory.mktemp("empty"))
 
     async def make() -> None:
-        database = Database(f"sqlite+aiosqlite:///{file}", migrations=MIGRATIONS, name="knowledge")
+        database = Database(url, migrations=MIGRATIONS, name="knowledge")
         await database.start()
         await database.close()
 
+    make_database(url)
     asyncio.run(make())
-    return file
+    yield url
+    drop_database(url)
 
 
 @pytest.fixture
-def tmp_path(empty_database: Path) -> Iterator[Path]:
+def tmp_path(empty_database: str) -> Iterator[Path]:
     """A folder with an empty database, in memory where the system has some to write to.
 
     Durable writes to disk would be most of the time of a test.
     """
-    folder = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="atrium-", dir=folder) as made:
-        shutil.copy(empty_database, made)
-        yield Path(made)
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    empty = make_url(empty_database).database or ""
+    with tempfile.TemporaryDirectory(prefix="atrium-", dir=memory) as made:
+        folder = Path(made)
+        if POSTGRES:
+            make_database(database_url_in(folder), like=empty)
+        else:
+            shutil.copy(empty, folder)
+        yield folder
+        if POSTGRES:
+            drop_database(database_url_in(folder))
 
 
 @pytest.fixture
