@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from atrium.admin.v1 import admin_pb2
 from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium_admin.adapters import tables
 from atrium_admin.adapters.sql_policies import SqlPolicies
+from atrium_admin.adapters.sql_storage import SqlStorage
 from atrium_admin.bootstrap import MIGRATIONS, build
+from atrium_admin.domain.audit import AuditEvent, Decision
 from atrium_admin.domain.roles import built_in_digest
 from atrium_shared.database import Database, DatabaseUnavailable
 from atrium_shared.testing import FixedClock
@@ -121,4 +124,27 @@ async def test_a_change_that_fails_halfway_leaves_nothing(
     absent = await refused(house.admin().GetUser(pb.GetUserRequest(name="users/lin")))
     assert absent.reason == "USER_NOT_FOUND"
     assert (await house.app.compile_policy("acme", "admin", 0)).policy_version == 1
+    assert (await house.admin().VerifyAuditLog(pb.VerifyAuditLogRequest())).intact
+
+
+async def test_a_change_and_the_writer_of_the_log_do_not_wait_for_each_other(house: House) -> None:
+    database = Database(house.database_url, migrations=MIGRATIONS, name="admin")
+    await database.start()
+    storage = SqlStorage(database)
+    event = AuditEvent(
+        house.clock.now(), "users/admin", "", "admin.GetUser", "users/admin", Decision.ALLOWED
+    )
+
+    async def append() -> None:
+        async with storage.write() as uow:
+            await uow.audit.append("acme", [event])
+
+    async with storage.write() as change:
+        await change.tenants.lock("acme")
+        writing = asyncio.create_task(append())
+        # On PostgreSQL it gets as far as it can; on SQLite it waits for its turn to write.
+        await asyncio.wait([writing], timeout=0.5)
+        await change.audit.append("acme", [event])
+    await writing
+    await database.close()
     assert (await house.admin().VerifyAuditLog(pb.VerifyAuditLogRequest())).intact

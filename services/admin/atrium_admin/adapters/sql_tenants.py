@@ -48,9 +48,11 @@ class SqlTenants:
 
     async def lock(self, tenant: str) -> None:
         """Let no other transaction change this tenant until this one ends."""
-        # SQLite has one writer anyway, and SQLAlchemy leaves FOR UPDATE out there.
+        # SQLite has one writer anyway, and SQLAlchemy leaves FOR UPDATE out there. A stricter lock
+        # would hold up those who refer to the tenant as well, the audit log's writer among them:
+        # it holds the log that this transaction appends to in the end, and both would wait.
         await self._session.execute(
-            select(tenants.c.id).where(tenants.c.id == tenant).with_for_update()
+            select(tenants.c.id).where(tenants.c.id == tenant).with_for_update(key_share=True)
         )
 
     async def bump_policy(self, tenant: str) -> int:
