@@ -54,6 +54,8 @@ async def test_bad_files_fail_by_name_and_a_good_one_after_them_is_read(real_hou
         operation.error.details[0].Unpack(info)
         assert info.reason == reason
         assert operation.error.message
+        # The job goes on after the answer: it removes the file.
+        await real_house.jobs.wait(operation.name.rpartition(".")[2])
     assert real_house.stored_files() == []
     document = await real_house.add(READABLE, filename="leave.pdf")
     assert document.state == knowledge_pb2.Document.READY
