@@ -1,5 +1,6 @@
 """What a crash leaves is put right at the start. Crashes are states of the store, made by hand."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -14,8 +15,9 @@ TEXT = "# Leave\n\nEveryone has 25 days."
 At = Callable[..., AbstractAsyncContextManager[House]]
 
 
-def change(folder: Path, statement: str, **values: Any) -> None:
-    run_sql(database_url_in(folder), statement, **values)
+async def change(folder: Path, statement: str, **values: Any) -> None:
+    # The service may be writing: it ends that only if this leaves it the event loop.
+    await asyncio.to_thread(run_sql, database_url_in(folder), statement, **values)
 
 
 def write(path: Path, text: str) -> None:
@@ -32,7 +34,7 @@ async def test_a_file_that_was_never_acknowledged_is_dropped(house_at: At, tmp_p
         await house.collection()
     for name in ("original", "original#1"):
         write(tmp_path / "files" / "acme" / "c" / f"v-{name}" / name, "half a file")
-        change(
+        await change(
             tmp_path,
             "INSERT INTO uploads VALUES (:uid, :key, 'knowledge', '2030-01-01 00:00:00')",
             uid=f"v-{name}",
@@ -47,7 +49,7 @@ async def test_a_file_that_another_replica_receives_is_left_alone(house_at: At, 
     async with house_at() as house:
         await house.collection()
     write(tmp_path / "files" / "acme" / "c" / "v" / "original", "half a file")
-    change(
+    await change(
         tmp_path,
         "INSERT INTO uploads VALUES ('v', 'acme/c/v', 'peer', '2999-01-01 00:00:00')",
     )
@@ -86,9 +88,9 @@ async def test_a_removal_that_was_begun_is_finished(house_at: At, tmp_path: Path
         await house.collection()
         await house.add(TEXT, document_id="d")
         uid = uid_of_collection(house)
-    change(tmp_path, "INSERT INTO purges VALUES (1, :uid, '[1]', '[]', FALSE)", uid=uid)
-    change(tmp_path, "DELETE FROM revisions")
-    change(tmp_path, "DELETE FROM documents")
+    await change(tmp_path, "INSERT INTO purges VALUES (1, :uid, '[1]', '[]', FALSE)", uid=uid)
+    await change(tmp_path, "DELETE FROM revisions")
+    await change(tmp_path, "DELETE FROM documents")
     async with house_at() as house:
         assert await house.index.revisions(uid) == {}
         assert house.stored_rows("purges") == []
@@ -100,14 +102,14 @@ async def test_a_collection_whose_removal_was_begun_leaves_no_shard(house_at: At
         await house.add(TEXT, document_id="d")
         uid = uid_of_collection(house)
     folders = f'["acme/{uid}"]'
-    change(
+    await change(
         tmp_path,
         "INSERT INTO purges VALUES (1, :uid, '[]', :folders, TRUE)",
         uid=uid,
         folders=folders,
     )
     for table in ("passages", "revisions", "documents", "access_classes", "collections"):
-        change(tmp_path, f"DELETE FROM {table}")
+        await change(tmp_path, f"DELETE FROM {table}")
     async with house_at() as house:
         assert house.stored_files() == []
         assert not (house.settings.index_dir / uid).exists()
@@ -119,7 +121,7 @@ async def test_points_whose_removal_is_pending_are_hidden_meanwhile(house: House
     await house.add(TEXT, document_id="e")
     before = await house.search("days")
     uid = uid_of_collection(house)
-    change(tmp_path, "INSERT INTO purges VALUES (1, :uid, '[2]', '[]', FALSE)", uid=uid)
+    await change(tmp_path, "INSERT INTO purges VALUES (1, :uid, '[2]', '[]', FALSE)", uid=uid)
     during = await house.search("days")
     assert [one.passage.document[-1] for one in before.results] == ["d", "e"]
     assert [one.passage.document[-1] for one in during.results] == ["d"]
@@ -128,7 +130,7 @@ async def test_points_whose_removal_is_pending_are_hidden_meanwhile(house: House
 async def test_points_of_a_version_that_is_not_ready_are_hidden(house: House, tmp_path: Path):
     await house.collection()
     await house.add(TEXT, document_id="d")
-    change(tmp_path, "UPDATE revisions SET state = 'PROCESSING'")
+    await change(tmp_path, "UPDATE revisions SET state = 'PROCESSING'")
     assert (await house.search("days")).results == []
 
 
@@ -144,7 +146,7 @@ async def test_labels_that_the_index_did_not_get_are_applied(house_at: At, tmp_p
         uid = uid_of_collection(house)
         # The state between the records and the index: the points still have the old class.
         await house.index.set_classes(uid, {1 << 20 | 1: 1})
-    change(tmp_path, "UPDATE revisions SET labels_pending = TRUE WHERE seq = 1")
+    await change(tmp_path, "UPDATE revisions SET labels_pending = TRUE WHERE seq = 1")
     async with house_at() as house:
         assert await house.find("days", "employee") == []
         assert len(await house.find("days", "partner")) == 2
