@@ -89,6 +89,8 @@ class Interrogation:
         self._chance = random.Random(world.seed + 1)
         self._allowed_of_answer: dict[str, frozenset[str]] = {}
         """What the asker of an answer was allowed to see, by its name."""
+        self._answers_of: dict[str, list[str]] = {}
+        """Names of the answers to a user."""
         self._cited: dict[str, set[str]] = {}
         self._shown: set[str] = set()
         """Canaries that somebody was rightly shown, or asked about."""
@@ -123,6 +125,7 @@ class Interrogation:
         )
         tally.look("search", asked.search.SerializeToString(), allowed)
         self._watch_answer(asked, allowed, echoed)
+        self._answers_of.setdefault(principal.actor, []).append(asked.answer.name)
         tally.look("prompts", "\n".join(asked.prompts), echoed)
         tally.look("encoder", "\n".join(asked.encoded), echoed)
         tally.look("audit", repr(self._running.house.audit.events), set())
@@ -174,7 +177,9 @@ class Interrogation:
             principal, "ListDocuments", pb.ListDocumentsRequest(parent=PARENT)
         )
         tally.look("lists", listed.SerializeToString(), allowed)
-        answer = chance.choice(sorted(self._allowed_of_answer))
+        # Feedback on an own answer is kept, on another's refused.
+        owned = self._answers_of[principal.actor]
+        answer = chance.choice(chance.choice([owned, sorted(self._allowed_of_answer)]))
         feedback = pb.GiveFeedbackRequest(
             feedback=pb.Feedback(answer=answer, rating=pb.Feedback.NOT_HELPFUL, comment="?")
         )

@@ -14,18 +14,18 @@ from .worlds import Policy, Rule, World, canaries_in
 
 async def small(sabotaged: str = "", worlds: int = 1) -> Tally:
     return await interrogate_all(
-        range(worlds), sabotaged=sabotaged, documents=12, users=8, rounds=2, questions=8
+        range(worlds), sabotaged=sabotaged, documents=10, users=6, rounds=2, questions=5
     )
 
 
 async def test_no_canary_shows_where_it_may_not() -> None:
     tally = await small()
-    assert tally.counts["cases"] == 128
+    assert tally.counts["cases"] == 60
     assert tally.leaks.total() == 0, tally.examples
     assert tally.counts["permitted found"] >= 0.99 * tally.counts["permitted"]
     # Something was there to be leaked and to be found, and every channel was looked at.
     assert tally.counts["permitted"] > 5
-    assert tally.counts["forbidden"] > 20
+    assert tally.counts["forbidden"] > 10
     assert min(tally.looks.values()) > 0
     assert tally.counts["cases over gRPC"] > 0
     assert {"candidates", "prompts", "memory", "logs", "refusals", "stored feedback"} <= set(
@@ -49,8 +49,8 @@ async def test_an_index_that_ignores_who_asks_is_reported_though_the_records_hol
 async def test_replies_equal_those_without_the_hidden_documents_unless_the_filter_is_out(
     sabotaged: str,
 ) -> None:
-    tally = await compare(5, documents=10, users=6, readers=2, questions=6, sabotaged=sabotaged)
-    assert tally.looks["compared replies"] == 12
+    tally = await compare(5, documents=8, users=5, readers=2, questions=5, sabotaged=sabotaged)
+    assert tally.looks["compared replies"] == 10
     assert tally.looks["compared lists"] == 2
     assert (tally.leaks.total() > 0) == bool(sabotaged), tally.examples
 
