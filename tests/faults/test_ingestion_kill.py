@@ -21,7 +21,7 @@ from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
 from atrium_knowledge.testing import upload_requests
 
-KILLS = int(os.environ.get("FAULTS_KILLS", "3"))
+KILLS = int(os.environ.get("FAULTS_KILLS", "2"))
 DOCUMENTS_PER_ROUND = 6
 SECTIONS = 40
 LONGEST_PAUSE_SECONDS = 1.0

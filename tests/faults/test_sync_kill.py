@@ -23,7 +23,7 @@ from .test_ingestion_kill import (
     text_of,
 )
 
-KILLS = int(os.environ.get("FAULTS_KILLS", "3"))
+KILLS = int(os.environ.get("FAULTS_KILLS", "2"))
 ITEMS = 8
 SOURCE = "collections/handbook/sources/wiki"
 Request = sync_pb2.SyncDocumentsRequest
