@@ -170,7 +170,7 @@ class AskQuestion:
         search: Finds permitted passages.
         topics: Restricted topics of a collection.
         embedder: Makes vectors of sentences.
-        reader: Says which topics a question is about, and which sentences answer it.
+        reader: Says which topics a question is about.
         generator: Writes.
         answers: Keeps what feedback needs.
         audit: Records how each question was decided.
@@ -310,7 +310,11 @@ class AskQuestion:
         found: SearchOutcome,
         draft: _Draft,
     ) -> Evidence:
-        """Weigh what may answer by all there is: reader, vectors, words."""
+        """Weigh what may answer by vectors, without an encoder by words.
+
+        Not by the reader that ships: it is better on the development questions and worse on the
+        frozen ones (ADR 0007).
+        """
         texts = await asyncio.to_thread(prepared.texts_to_embed)
         if found.query_vector is None or not texts:
             return await asyncio.to_thread(prepared.weigh)
@@ -320,12 +324,9 @@ class AskQuestion:
             if not is_absence(error):
                 raise
             return await asyncio.to_thread(prepared.weigh)
-        read = await self._reader.of_passages(
-            principal, prepared.asked.question.text, prepared.passages_to_read()
-        )
-        draft.usage += Usage(encoder_tokens=embedding.tokens + (read.tokens if read else 0))
+        draft.usage += Usage(encoder_tokens=embedding.tokens)
         vectors = Vectors(found.query_vector, embedding.vectors)
-        return await asyncio.to_thread(prepared.weigh, vectors, read.log_odds if read else None)
+        return await asyncio.to_thread(prepared.weigh, vectors)
 
     def _quote(self, extraction: Extraction, draft: _Draft, language: Language) -> Delta:
         """Answer in the words of the sources."""
