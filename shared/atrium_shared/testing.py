@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import os
+import tempfile
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import grpc
 
@@ -29,11 +40,25 @@ __all__ = [
     "RunningServer",
     "SequentialIds",
     "make_principal",
+    "memory_folder",
     "running_server",
 ]
 
 TEST_SECRET = b"a secret of thirty-two bytes....."
 """An installation secret for tests."""
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - only folders of random names are made there
+
+
+@contextmanager
+def memory_folder() -> Iterator[Path]:
+    """Give a folder in memory where the system has one to write to.
+
+    Durable writes to disk would be most of the time of a test.
+    """
+    where = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="atrium-", dir=where) as folder:
+        yield Path(folder)
 
 
 def make_principal(

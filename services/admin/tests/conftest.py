@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,12 +20,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from atrium_admin.app.create_tenant import TenantDraft
 from atrium_admin.bootstrap import AdminApp, build
-from atrium_shared.testing import FixedClock, make_principal, running_server
+from atrium_shared.testing import FixedClock, make_principal, memory_folder, running_server
 
 from .house import House, settings_for
 from .scim import client_for
 
-MEMORY = Path("/dev/shm")
 POSTGRES = os.environ.get("ADMIN_TEST_DATABASE_URL", "")
 
 
@@ -38,10 +36,9 @@ async def found(app: AdminApp) -> str:
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """A folder in memory where the system has one: durable writes to disk take their time."""
-    folder = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="atrium-", dir=folder) as made:
-        yield Path(made)
+    """A folder in memory where the system has one."""
+    with memory_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -21,8 +19,7 @@ from atrium_knowledge.testing import (
     open_house,
 )
 from atrium_shared.database import Database
-
-MEMORY = Path("/dev/shm")
+from atrium_shared.testing import memory_folder
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +40,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def tmp_path(empty_database: str) -> Iterator[Path]:
-    """A folder with an empty database, in memory where the system has some to write to.
-
-    Durable writes to disk would be most of the time of a test.
-    """
-    memory = MEMORY if os.access(MEMORY, os.W_OK) else None
+    """A folder with an empty database, in memory where the system has some to write to."""
     empty = make_url(empty_database).database or ""
-    with tempfile.TemporaryDirectory(prefix="atrium-", dir=memory) as made:
-        folder = Path(made)
+    with memory_folder() as folder:
         if POSTGRES:
             make_database(database_url_in(folder), like=empty)
         else:

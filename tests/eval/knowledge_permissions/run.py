@@ -19,12 +19,10 @@ import json
 import multiprocessing
 import os
 import random
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AsyncExitStack, contextmanager
-from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
@@ -33,6 +31,7 @@ from prometheus_client import generate_latest
 from atrium.knowledge.v1 import knowledge_service_pb2 as pb
 from atrium_shared.errors import AtriumError
 from atrium_shared.principal import AllowSet, Principal
+from atrium_shared.testing import memory_folder
 from tests.figures import Figures
 
 from .equality import readable_world, told
@@ -70,7 +69,6 @@ _TABLES_OF_DOCUMENTS = {
     "revisions",
     "sections",
 }
-MEMORY = Path("/dev/shm")
 
 
 class Interrogation:
@@ -245,14 +243,6 @@ def sabotage(how: str) -> Iterator[bool]:
             yield False
     else:
         yield how == "index"
-
-
-@contextmanager
-def memory_folder() -> Iterator[Path]:
-    """Give a folder in memory where the system has one: durable writes are most of the time."""
-    where = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="atrium-", dir=where) as folder:
-        yield Path(folder)
 
 
 async def interrogate(

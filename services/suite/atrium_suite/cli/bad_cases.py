@@ -17,6 +17,7 @@ from atrium_suite.cli.calls import (
     OptionInvalid,
     Target,
     all_pages,
+    collection_name,
     connect,
     run,
 )
@@ -53,7 +54,7 @@ def bad_cases(
         if role and export is None:
             raise OptionInvalid("--role is for --export.")
         async with connect(target, key, as_user) as client:
-            parent = f"collections/{collection.removeprefix('collections/')}"
+            parent = collection_name(collection)
             if export is None:
                 found: list[BadCase] = await all_pages(
                     client.evaluations.ListBadCases,
@@ -100,9 +101,7 @@ def keep_questions(
     async def work() -> None:
         async with connect(target, key) as client:
             wanted = await client.knowledge.GetCollection(
-                knowledge_service_pb2.GetCollectionRequest(
-                    name=f"collections/{collection.removeprefix('collections/')}"
-                )
+                knowledge_service_pb2.GetCollectionRequest(name=collection_name(collection))
             )
             wanted.keep_questions = not off
             changed = await client.knowledge.UpdateCollection(

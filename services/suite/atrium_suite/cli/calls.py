@@ -47,6 +47,7 @@ __all__ = [
     "OptionInvalid",
     "Target",
     "all_pages",
+    "collection_name",
     "connect",
     "report",
     "run",
@@ -95,6 +96,11 @@ def connect(target: str, key: str, as_user: str = "") -> AtriumClient:
     if not key:
         raise KeyMissing
     return AtriumClient(key, target=target, on_behalf_of=as_user or None)
+
+
+def collection_name(collection: str) -> str:
+    """Accept "handbook" for "collections/handbook"."""
+    return f"collections/{collection.removeprefix('collections/')}"
 
 
 async def all_pages(method: Callable[[Any], Awaitable[Any]], request: Any, field: str) -> list[Any]:

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from atrium.knowledge.v1 import evaluation_service_pb2
 from atrium_client import AtriumClient
-from atrium_suite.cli.calls import DEFAULT_TARGET, AsJson, AsUser, Key, Target, connect, run
+from atrium_suite.cli.calls import (
+    DEFAULT_TARGET,
+    AsJson,
+    AsUser,
+    Key,
+    Target,
+    collection_name,
+    connect,
+    run,
+)
 from atrium_suite.terminal.answers import DECISIONS
 from atrium_suite.terminal.output import make_console, print_json, print_rows
 
@@ -35,7 +44,7 @@ def evaluate(
     async def work() -> None:
         data = await asyncio.to_thread(file.read_bytes)
         async with connect(target, key, as_user) as client:
-            name = f"collections/{collection.removeprefix('collections/')}"
+            name = collection_name(collection)
             questions = await client.import_questions(name, data, display_name=file.name)
             done = await _run(client, questions, baseline, quiet=as_json)
         if as_json:

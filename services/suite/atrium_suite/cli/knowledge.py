@@ -24,6 +24,7 @@ from atrium_suite.cli.calls import (
     OptionInvalid,
     Target,
     all_pages,
+    collection_name,
     connect,
     run,
 )
@@ -475,7 +476,7 @@ def _name_of(collection: str, document: str = "") -> str:
     """Accept names as they are shown, and whole resource names."""
     if document.startswith("collections/"):
         return document
-    name = f"collections/{collection.removeprefix('collections/')}"
+    name = collection_name(collection)
     return f"{name}/documents/{document}" if document else name
 
 

@@ -18,6 +18,7 @@ from atrium_suite.cli.calls import (
     Key,
     OptionInvalid,
     Target,
+    collection_name,
     connect,
     run,
 )
@@ -50,7 +51,7 @@ def sync(
         if not folder.is_dir():
             raise OptionInvalid(f"{folder} is no folder.")
         files = read_folder(folder, _read_labels(labels))
-        name = f"collections/{collection.removeprefix('collections/')}/sources/{source}"
+        name = f"{collection_name(collection)}/sources/{source}"
         async with connect(target, key, as_user) as client:
             reply, sent, report = await _run(
                 client, name, files, keep=keep, allow_empty=allow_empty, quiet=as_json
