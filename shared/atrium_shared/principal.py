@@ -216,6 +216,44 @@ def _has(allow_set: AllowSet, grant: Grant) -> bool:
     return any(grant in block.grants for block in allow_set.blocks)
 
 
+class Residency(StrEnum):
+    """Where the texts of a tenant may go."""
+
+    PRIVATE_ONLY = "private_only"
+    """Nothing leaves the installation. Also what holds where nothing is known."""
+    HYBRID = "hybrid"
+    """Texts may leave with personal data replaced; it is put back in the reply."""
+    ANY = "any"
+    """Texts may leave."""
+
+
+class QuotaUnit(StrEnum):
+    """What a quota counts."""
+
+    TOKENS = "tokens"
+    """Read and written, by generators and encoders."""
+    REQUESTS = "requests"
+    """Calls."""
+
+
+class QuotaWindow(StrEnum):
+    """Over which time a quota counts: full minutes, hours, days and months of UTC."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantQuota:
+    """At most ``limit`` of ``unit`` in each ``window``, as the operator allows a tenant."""
+
+    unit: QuotaUnit
+    window: QuotaWindow
+    limit: int
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who calls. It comes from the credential, never from a request field.
@@ -229,6 +267,8 @@ class Principal:
         max_upload_bytes: Largest upload in bytes that the tenant set. 0: the installation's.
         token: Internal token to call further services with, a secret.
         service: Name of the calling service when it acts as itself, else ``None``.
+        residency: Where the tenant's texts may go.
+        quotas: What the operator allows the tenant to use.
     """
 
     tenant: str
@@ -239,6 +279,8 @@ class Principal:
     max_upload_bytes: int = 0
     token: str = field(default="", repr=False)
     service: str | None = None
+    residency: Residency = Residency.PRIVATE_ONLY
+    quotas: tuple[TenantQuota, ...] = ()
 
     @property
     def subject(self) -> str:

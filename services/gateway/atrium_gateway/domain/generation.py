@@ -17,6 +17,7 @@ class Role(StrEnum):
     SYSTEM = "system"
     USER = "user"
     ASSISTANT = "assistant"
+    TOOL = "tool"
 
 
 class FinishReason(StrEnum):
@@ -25,14 +26,95 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     FILTERED = "filtered"
+    TOOL_CALLS = "tool_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may ask the caller to run.
+
+    Attributes:
+        name: As the model writes it.
+        description: What it does, handed on word for word.
+        parameters: JSON schema of its arguments, an object; None for no arguments.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks for a tool.
+
+    Attributes:
+        id: Names the call within the conversation.
+        name: Which tool.
+        arguments: A JSON object as text, as the model wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolMode(StrEnum):
+    """How freely the model chooses tools."""
+
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """Whether and which tools the model should ask for; ``tool`` names the only one allowed."""
+
+    mode: ToolMode = ToolMode.AUTO
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One message of a conversation: who speaks, and the plain text."""
+    """One message of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: Plain text.
+        tool_calls: What the model asked for in this turn; only with ``ASSISTANT``.
+        tool_call_id: The call that this message answers; only with ``TOOL``.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that a reply may rest on."""
+
+    id: str
+    text: str
+
+
+class Grounding(StrEnum):
+    """How closely a reply must keep to its sources."""
+
+    STRICT = "strict"
+    """A sentence that no source supports is dropped."""
+    TOLERANT = "tolerant"
+    """The reply stands as the model wrote it."""
+
+
+class CacheMode(StrEnum):
+    """Whether a reply may come from the cache and go there."""
+
+    OFF = "off"
+    EXACT = "exact"
+    SEMANTIC = "semantic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +128,8 @@ class Prompt:
         response_schema: JSON schema that the reply must follow, or None for free text.
         stop: Strings at which writing stops.
         seed: Seed for sampling, or None for the backend's choice.
+        tools: Tools that the model may ask for.
+        tool_choice: Whether and which.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -54,6 +138,8 @@ class Prompt:
     response_schema: Mapping[str, Any] | None = field(default=None, hash=False)
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +147,16 @@ class Delta:
     """The next characters of a reply."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """The next characters of a tool call; id and name come with its first part only."""
+
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
