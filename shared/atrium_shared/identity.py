@@ -44,7 +44,17 @@ from jwt.algorithms import OKPAlgorithm
 from atrium.admin.v1 import admin_pb2, identity_service_pb2, identity_service_pb2_grpc
 from atrium_shared.clock import Clock, SystemClock
 from atrium_shared.errors import AtriumError, Denied, NotFound, Unauthenticated, Unavailable
-from atrium_shared.principal import AllowSet, Effect, Grant, Principal, RuleBlock
+from atrium_shared.principal import (
+    AllowSet,
+    Effect,
+    Grant,
+    Principal,
+    QuotaUnit,
+    QuotaWindow,
+    Residency,
+    RuleBlock,
+    TenantQuota,
+)
 from atrium_shared.rpc.channel import raise_from_rpc
 
 API_KEY_PREFIX = "atr_"
@@ -122,6 +132,20 @@ class ServiceAssertionInvalid(Unauthenticated):
             f"The service assertion is not valid: {problem}. Services of one installation share "
             "ATRIUM_SECRET, and their clocks agree to a few seconds.",
             problem=problem,
+        )
+
+
+class QuotaUnreadable(Unavailable):
+    """A quota has a unit or a window that this release does not know."""
+
+    reason = "QUOTA_UNREADABLE"
+
+    def __init__(self, unit: int, window: int) -> None:
+        super().__init__(
+            f"A quota of the tenant has unit {unit} and window {window}, which this service cannot "
+            "count. Bring all services to the release of the admin service.",
+            unit=str(unit),
+            window=str(window),
         )
 
 
@@ -780,6 +804,8 @@ class IdentityClient:
             credential=claims["cred"],
             max_upload_bytes=response.max_upload_bytes,
             token=response.token,
+            residency=residency_from_proto(response.residency),
+            quotas=quotas_from_proto(response.quotas),
         )
 
     def _allow_set(self, proto: identity_service_pb2.AllowSet) -> AllowSet:
@@ -1028,3 +1054,60 @@ def _grant_to_proto(grant: Grant) -> admin_pb2.Grant:
         action=grant.action,
         effect=admin_pb2.Grant.DENY if grant.effect is Effect.DENY else admin_pb2.Grant.ALLOW,
     )
+
+
+_RESIDENCIES = {
+    admin_pb2.Tenant.PRIVATE_ONLY: Residency.PRIVATE_ONLY,
+    admin_pb2.Tenant.HYBRID: Residency.HYBRID,
+    admin_pb2.Tenant.ANY: Residency.ANY,
+}
+_RESIDENCY_NUMBERS = {residency: number for number, residency in _RESIDENCIES.items()}
+_QUOTA_UNITS = {
+    admin_pb2.TenantQuota.TOKENS: QuotaUnit.TOKENS,
+    admin_pb2.TenantQuota.REQUESTS: QuotaUnit.REQUESTS,
+}
+_QUOTA_UNIT_NUMBERS = {unit: number for number, unit in _QUOTA_UNITS.items()}
+_QUOTA_WINDOWS = {
+    admin_pb2.TenantQuota.MINUTE: QuotaWindow.MINUTE,
+    admin_pb2.TenantQuota.HOUR: QuotaWindow.HOUR,
+    admin_pb2.TenantQuota.DAY: QuotaWindow.DAY,
+    admin_pb2.TenantQuota.MONTH: QuotaWindow.MONTH,
+}
+_QUOTA_WINDOW_NUMBERS = {window: number for number, window in _QUOTA_WINDOWS.items()}
+
+
+def residency_from_proto(number: admin_pb2.Tenant.Residency.ValueType) -> Residency:
+    """Return where texts may go; nowhere when it is not said, or said by a newer release."""
+    return _RESIDENCIES.get(number, Residency.PRIVATE_ONLY)
+
+
+def residency_to_proto(residency: Residency) -> admin_pb2.Tenant.Residency.ValueType:
+    """Return the number of a residency."""
+    return _RESIDENCY_NUMBERS[residency]
+
+
+def quotas_from_proto(quotas: Iterable[admin_pb2.TenantQuota]) -> tuple[TenantQuota, ...]:
+    """Return the quotas of a message.
+
+    Raises:
+        QuotaUnreadable: One limits what this release cannot count. Leaving it out would lift it.
+    """
+    found = []
+    for quota in quotas:
+        unit, window = _QUOTA_UNITS.get(quota.unit), _QUOTA_WINDOWS.get(quota.window)
+        if unit is None or window is None:
+            raise QuotaUnreadable(quota.unit, quota.window)
+        found.append(TenantQuota(unit, window, quota.limit))
+    return tuple(found)
+
+
+def quotas_to_proto(quotas: Iterable[TenantQuota]) -> list[admin_pb2.TenantQuota]:
+    """Return the messages for quotas."""
+    return [
+        admin_pb2.TenantQuota(
+            unit=_QUOTA_UNIT_NUMBERS[quota.unit],
+            window=_QUOTA_WINDOW_NUMBERS[quota.window],
+            limit=quota.limit,
+        )
+        for quota in quotas
+    ]

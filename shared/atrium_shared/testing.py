@@ -24,7 +24,7 @@ from atrium_shared.audit import AuditEvent, AuditSink, Decision, MemoryAuditSink
 from atrium_shared.clock import FixedClock, SequentialIds
 from atrium_shared.errors import Denied, Unauthenticated
 from atrium_shared.identity import Authenticator, ChangeListener, ServiceIdentity
-from atrium_shared.principal import AllowSet, Grant, Principal
+from atrium_shared.principal import AllowSet, Grant, Principal, Residency, TenantQuota
 from atrium_shared.rpc.channel import metadata_interceptors
 from atrium_shared.rpc.server import RpcLimits, RpcServer, ServiceApp
 
@@ -70,6 +70,8 @@ def make_principal(
     policy_version: int = 1,
     token: str = "",
     max_upload_bytes: int = 0,
+    residency: Residency = Residency.PRIVATE_ONLY,
+    quotas: tuple[TenantQuota, ...] = (),
 ) -> Principal:
     """Return a principal who holds ``permissions`` and may read ``labels``.
 
@@ -82,6 +84,8 @@ def make_principal(
         policy_version: Version of the policy.
         token: Internal token that further services get.
         max_upload_bytes: Largest upload; 0: the installation's default.
+        residency: Where the tenant's texts may go.
+        quotas: What the tenant may use.
     """
     wanted = [permission.rpartition(":") for permission in permissions]
     grants = [Grant(resource, action) for resource, _, action in wanted]
@@ -94,6 +98,8 @@ def make_principal(
         credential="apiKeys/test",
         max_upload_bytes=max_upload_bytes,
         token=token or f"token-of-{actor}",
+        residency=residency,
+        quotas=quotas,
     )
 
 

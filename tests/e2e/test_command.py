@@ -219,6 +219,21 @@ def test_the_audit_log_is_shown_and_verified(atrium: Command) -> None:
     assert "intact" in verified.output
 
 
+def test_a_tenant_is_changed_by_the_operator(atrium: Command) -> None:
+    update = ("admin", "tenant", "update", "acme")
+    made = as_json(atrium(*update, "--residency", "hybrid", "--quota", "tokens/day=1000", "--json"))
+    assert (made["residency"], made["quotas"][0]["limit"]) == ("HYBRID", "1000")
+    listed = atrium("admin", "tenant", "list").output
+    assert "hybrid" in listed
+    assert "tokens/day=1000" in listed
+    again = as_json(atrium(*update, "--residency", "private-only", "--no-quotas", "--json"))
+    assert (again["residency"], again["quotas"]) == ("PRIVATE_ONLY", [])
+    for wrong in (["--quota", "tokens/week=3"], ["--quota", "tokens/day=1", "--no-quotas"], []):
+        refused = atrium(*update, *wrong)
+        assert refused.exit_code == 1
+        assert "OPTION_INVALID" in refused.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "reason"),
     [

@@ -72,6 +72,7 @@ from atrium_admin.app.sign_in import SignIn
 from atrium_admin.app.signing import Signing
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
+from atrium_admin.app.update_tenant import UpdateTenant
 from atrium_admin.app.update_user import UpdateUser
 from atrium_admin.app.upkeep import ForgetOldPolicies, Upkeep
 from atrium_admin.rpc.admin_servicer import AdminServicer, AdminUseCases
@@ -169,6 +170,7 @@ def build(
         AdminUseCases(
             bootstrap=bootstrap,
             create_tenant=CreateTenant(storage, trail, clock, ids),
+            update_tenant=UpdateTenant(changes, trail),
             get_tenant=GetTenant(storage, trail),
             list_tenants=ListTenants(storage, trail),
             create_user=create_user,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +11,7 @@ from atrium_admin.adapters.tables import INSTALLATION_ID, audit_heads, installat
 from atrium_admin.app.ports import Slice
 from atrium_admin.domain.audit import AuditHead
 from atrium_admin.domain.tenants import Tenant
+from atrium_shared.principal import QuotaUnit, QuotaWindow, Residency, TenantQuota
 
 
 class SqlTenants:
@@ -39,11 +42,26 @@ class SqlTenants:
                 max_upload_bytes=tenant.max_upload_bytes,
                 operator=tenant.operator,
                 policy_version=tenant.policy_version,
+                residency=tenant.residency.value,
+                quotas=_quota_rows(tenant.quotas),
             )
         )
         head = AuditHead()
         await self._session.execute(
             insert(audit_heads).values(tenant_id=tenant.id, sequence=head.sequence, hash=head.hash)
+        )
+
+    async def replace(self, tenant: Tenant) -> None:
+        """Store what can be changed of a tenant in place of what was there."""
+        await self._session.execute(
+            update(tenants)
+            .where(tenants.c.id == tenant.id)
+            .values(
+                display_name=tenant.display_name,
+                max_upload_bytes=tenant.max_upload_bytes,
+                residency=tenant.residency.value,
+                quotas=_quota_rows(tenant.quotas),
+            )
         )
 
     async def lock(self, tenant: str) -> None:
@@ -87,6 +105,18 @@ class SqlTenants:
         await self._session.execute(update(installation).values(built_in_roles=digest))
 
 
+def _quota_rows(quotas: tuple[TenantQuota, ...]) -> list[list[Any]]:
+    return [[quota.unit.value, quota.window.value, quota.limit] for quota in quotas]
+
+
+def _residency(stored: str) -> Residency:
+    try:
+        return Residency(stored)
+    except ValueError:
+        # Of a newer release, or damaged: what nobody knows lets nothing out.
+        return Residency.PRIVATE_ONLY
+
+
 def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
     return Tenant(
         id=row.id,
@@ -95,4 +125,9 @@ def _tenant(row: Row[tuple[object, ...]]) -> Tenant:
         max_upload_bytes=row.max_upload_bytes,
         operator=row.operator,
         policy_version=row.policy_version,
+        residency=_residency(row.residency),
+        quotas=tuple(
+            TenantQuota(QuotaUnit(unit), QuotaWindow(window), limit)
+            for unit, window, limit in row.quotas
+        ),
     )

@@ -42,6 +42,9 @@ tenants = Table(
     Column("max_upload_bytes", BigInteger, nullable=False),
     Column("operator", Boolean, nullable=False),
     Column("policy_version", BigInteger, nullable=False),
+    Column("residency", String(16), nullable=False),
+    # A list of [unit, window, limit].
+    Column("quotas", JSON, nullable=False),
 )
 
 users = Table(

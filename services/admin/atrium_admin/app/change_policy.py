@@ -33,12 +33,14 @@ class Change:
         event: Its line in the audit log, written at the end; what comes to light on the way may
             be put into it.
         version: Version of the change, once it is committed; None when nothing needed telling.
+        elsewhere: Lines for the logs of other tenants that have a part in it: their ids and events.
     """
 
     def __init__(self, uow: UnitOfWork, event: AuditEvent) -> None:
         self.uow = uow
         self.event = event
         self.version: int | None = None
+        self.elsewhere: list[tuple[str, AuditEvent]] = []
         self.policy = False
         self.keys = False
         self.users: set[str] = set()
@@ -124,7 +126,10 @@ class Changes:
             yield change
             if change.policy or change.keys:
                 await self._record(tenant, change)
-            await uow.audit.append(tenant, [bounded(change.event)])
+            lines = [(tenant, change.event), *change.elsewhere]
+            # In the order in which the audit log's writer takes them.
+            for owner, line in sorted(lines, key=lambda entry: entry[0]):
+                await uow.audit.append(owner, [bounded(line)])
         if change.policy or change.keys:
             # Before the caller hears of success: what it asks next is answered by the new policy.
             await self._feed.publish()

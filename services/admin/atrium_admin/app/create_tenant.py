@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from atrium_admin.domain.roles import ADMIN_ROLE, BUILT_IN_ROLES
 from atrium_admin.domain.tenants import Tenant
 from atrium_admin.domain.users import User, UserKind
 from atrium_shared.clock import Clock, Ids
-from atrium_shared.principal import Principal
+from atrium_shared.principal import Principal, Residency, TenantQuota
 
 _DEFAULT_ADMIN = "admin"
 
@@ -46,12 +47,34 @@ class TenantDraft:
         display_name: Name for people; "" takes the id.
         max_upload_bytes: Largest upload in bytes; 0 takes the installation's default.
         admin_user: Id of the administrator's user; "" takes ``admin``.
+        residency: Where its texts may go.
+        quotas: What it may use.
     """
 
     id: str
     display_name: str = ""
     max_upload_bytes: int = 0
     admin_user: str = ""
+    residency: Residency = Residency.PRIVATE_ONLY
+    quotas: tuple[TenantQuota, ...] = ()
+
+
+def distinct_quotas(quotas: Iterable[TenantQuota]) -> tuple[TenantQuota, ...]:
+    """Return quotas as they are stored: one for each unit and window.
+
+    Raises:
+        FieldInvalid: Two of them limit the same.
+    """
+    found: dict[tuple[str, str], TenantQuota] = {}
+    for quota in quotas:
+        limited = (quota.unit, quota.window)
+        if limited in found:
+            raise FieldInvalid(
+                "tenant.quotas",
+                f"one limit for each unit and window; {quota.unit} a {quota.window} has two",
+            )
+        found[limited] = quota
+    return tuple(found[limited] for limited in sorted(found))
 
 
 async def found_tenant(
@@ -60,7 +83,7 @@ async def found_tenant(
     """Store a tenant with everything that it needs to be administered.
 
     Raises:
-        FieldInvalid: The administrator's id or the display name is malformed.
+        FieldInvalid: The administrator's id, the display name or a quota is malformed.
         TenantExists: The id is taken.
     """
     admin_id = draft.admin_user or _DEFAULT_ADMIN
@@ -69,7 +92,15 @@ async def found_tenant(
     name = display_text(draft.display_name, field="tenant.display_name", default=draft.id)
     if await uow.tenants.get(draft.id) is not None:
         raise TenantExists(tenant_name(draft.id))
-    tenant = Tenant(draft.id, name, now, draft.max_upload_bytes, operator)
+    tenant = Tenant(
+        draft.id,
+        name,
+        now,
+        draft.max_upload_bytes,
+        operator,
+        residency=draft.residency,
+        quotas=distinct_quotas(draft.quotas),
+    )
     await uow.tenants.add(tenant)
     for built_in in BUILT_IN_ROLES:
         await uow.roles.add(tenant.id, built_in.role(now))
@@ -111,7 +142,7 @@ class CreateTenant:
         Raises:
             NotOperator: The caller's tenant may not.
             TenantExists: The id is taken.
-            FieldInvalid: The administrator's id or the display name is malformed.
+            FieldInvalid: The administrator's id, the display name or a quota is malformed.
         """
         action, resource = "admin.CreateTenant", tenant_name(draft.id)
         async with (

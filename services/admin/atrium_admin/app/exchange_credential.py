@@ -36,6 +36,8 @@ class Exchanged:
             credential=self.identity.credential,
             max_upload_bytes=self.identity.tenant.max_upload_bytes,
             token=self.token,
+            residency=self.identity.tenant.residency,
+            quotas=self.identity.tenant.quotas,
         )
 
 

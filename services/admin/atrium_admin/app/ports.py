@@ -52,6 +52,10 @@ class Tenants(Protocol):
         """Store a new tenant, with an empty audit log."""
         ...
 
+    async def replace(self, tenant: Tenant) -> None:
+        """Store a tenant's names, limits and residency in place of what they were."""
+        ...
+
     async def lock(self, tenant: str) -> None:
         """Let no other transaction change this tenant until this one ends."""
         ...

@@ -55,14 +55,14 @@ class TenantExists(Conflict):
 
 
 class NotOperator(Denied):
-    """Only the operator tenant may make tenants."""
+    """Only the operator tenant may make and change tenants."""
 
     reason = "NOT_OPERATOR"
 
     def __init__(self, tenant: str) -> None:
         super().__init__(
             f"Tenant {tenant!r} is not the operator. Ask the operator of this installation to "
-            "make the tenant.",
+            "make or change the tenant.",
             tenant=tenant,
         )
 

@@ -29,6 +29,7 @@ from atrium_admin.app.revoke import Revoke
 from atrium_admin.app.revoke_api_key import RevokeApiKey
 from atrium_admin.app.update_group import UpdateGroup
 from atrium_admin.app.update_role import UpdateRole
+from atrium_admin.app.update_tenant import UpdateTenant
 from atrium_admin.app.update_user import UpdateUser
 from atrium_admin.rpc import convert
 from atrium_shared.rpc.context import principal
@@ -42,6 +43,7 @@ class AdminUseCases:
 
     bootstrap: BootstrapInstallation
     create_tenant: CreateTenant
+    update_tenant: UpdateTenant
     get_tenant: GetTenant
     list_tenants: ListTenants
     create_user: CreateUser
@@ -85,6 +87,13 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     ) -> admin_service_pb2.CreateTenantResponse:
         founded = await self._do.create_tenant(principal(context), convert.tenant_draft(request))
         return convert.founded_to_proto(founded)
+
+    async def UpdateTenant(
+        self, request: admin_service_pb2.UpdateTenantRequest, context: Context
+    ) -> admin_pb2.Tenant:
+        draft, mask = convert.tenant_changes(request.tenant), request.update_mask.paths
+        tenant = await self._do.update_tenant(principal(context), request.tenant.name, draft, mask)
+        return convert.tenant_to_proto(tenant)
 
     async def GetTenant(
         self, request: admin_service_pb2.GetTenantRequest, context: Context

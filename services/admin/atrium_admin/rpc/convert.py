@@ -32,7 +32,13 @@ from atrium_admin.domain.names import group_name, role_name, tenant_name, user_n
 from atrium_admin.domain.roles import Role, RoleDraft
 from atrium_admin.domain.tenants import Tenant
 from atrium_admin.domain.users import Group, GroupDraft, User, UserDraft, UserKind
-from atrium_shared.identity import allow_set_to_proto
+from atrium_shared.identity import (
+    allow_set_to_proto,
+    quotas_from_proto,
+    quotas_to_proto,
+    residency_from_proto,
+    residency_to_proto,
+)
 from atrium_shared.principal import Effect, Grant
 
 _DECISIONS = {
@@ -100,6 +106,19 @@ def tenant_draft(request: admin_service_pb2.CreateTenantRequest) -> TenantDraft:
         display_name=request.tenant.display_name,
         max_upload_bytes=request.tenant.max_upload_bytes,
         admin_user=request.admin_user_id,
+        residency=residency_from_proto(request.tenant.residency),
+        quotas=quotas_from_proto(request.tenant.quotas),
+    )
+
+
+def tenant_changes(tenant: admin_pb2.Tenant) -> TenantDraft:
+    """Return what a tenant should become."""
+    return TenantDraft(
+        id="",
+        display_name=tenant.display_name,
+        max_upload_bytes=tenant.max_upload_bytes,
+        residency=residency_from_proto(tenant.residency),
+        quotas=quotas_from_proto(tenant.quotas),
     )
 
 
@@ -111,6 +130,8 @@ def tenant_to_proto(tenant: Tenant) -> admin_pb2.Tenant:
         create_time=time_to_proto(tenant.create_time),
         max_upload_bytes=tenant.max_upload_bytes,
         operator=tenant.operator,
+        residency=residency_to_proto(tenant.residency),
+        quotas=quotas_to_proto(tenant.quotas),
     )
 
 
@@ -409,6 +430,8 @@ def exchanged_to_proto(
         on_behalf_of=identity.on_behalf_of or "",
         allow_set=allow_set_to_proto(identity.allow_set),
         max_upload_bytes=identity.tenant.max_upload_bytes,
+        residency=residency_to_proto(identity.tenant.residency),
+        quotas=quotas_to_proto(identity.tenant.quotas),
     )
 
 

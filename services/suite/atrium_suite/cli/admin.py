@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 from rich.text import Text
 
 from atrium.admin.v1 import admin_pb2, admin_service_pb2, admin_service_pb2_grpc
@@ -44,6 +47,33 @@ app.add_typer(key_app, name="key")
 app.add_typer(audit_app, name="audit")
 
 Name = Annotated[str, typer.Option("--name", help="Name for people. Empty: the id.")]
+
+
+class ResidencyName(StrEnum):
+    """Where a tenant's texts may go, as it is typed."""
+
+    PRIVATE_ONLY = "private-only"
+    HYBRID = "hybrid"
+    ANY = "any"
+
+
+ResidencyOption = Annotated[
+    ResidencyName | None,
+    typer.Option(
+        "--residency",
+        help="Where its texts may go: nowhere outside, outside with personal data replaced, "
+        "or anywhere.",
+    ),
+]
+Quotas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--quota",
+        help="Most tokens or requests a minute, hour, day or month, such as tokens/day=1000000; "
+        "repeat. Replaces all that it had.",
+        metavar="UNIT/WINDOW=N",
+    ),
+]
 
 
 @app.command()
@@ -85,6 +115,8 @@ def create_tenant(
     tenant: Annotated[str, typer.Argument(metavar="TENANT")],
     display_name: Name = "",
     admin: Annotated[str, typer.Option(help="Id of its administrator.")] = "admin",
+    residency: ResidencyOption = None,
+    quotas: Quotas = None,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
     as_json: AsJson = False,
@@ -96,7 +128,11 @@ def create_tenant(
             made = await client.admin.CreateTenant(
                 admin_service_pb2.CreateTenantRequest(
                     tenant_id=tenant,
-                    tenant=admin_pb2.Tenant(display_name=display_name or tenant),
+                    tenant=admin_pb2.Tenant(
+                        display_name=display_name or tenant,
+                        residency=_residency(residency),
+                        quotas=map(_quota, quotas or ()),
+                    ),
                     admin_user_id=admin,
                 )
             )
@@ -105,6 +141,52 @@ def create_tenant(
             return
         make_console().print(f"Made {made.tenant.name} with {made.admin.name}.", markup=False)
         _print_secret(made.secret)
+
+    run(work())
+
+
+@tenant_app.command("update")
+def update_tenant(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Its id; - for your own.")],
+    display_name: Annotated[str | None, typer.Option("--name", help="New name.")] = None,
+    max_upload_bytes: Annotated[
+        int | None, typer.Option(help="Largest upload; 0: the installation's default.")
+    ] = None,
+    residency: ResidencyOption = None,
+    quotas: Quotas = None,
+    no_quotas: Annotated[bool, typer.Option("--no-quotas", help="Lift all quotas.")] = False,
+    target: Target = DEFAULT_TARGET,
+    key: Key = "",
+    as_json: AsJson = False,
+) -> None:
+    """Change a tenant (operator tenant only); holds everywhere within a second."""
+
+    async def work() -> None:
+        changed = admin_pb2.Tenant(name=full_name("tenants", tenant))
+        paths = []
+        if display_name is not None:
+            changed.display_name = display_name
+            paths.append("display_name")
+        if max_upload_bytes is not None:
+            changed.max_upload_bytes = max_upload_bytes
+            paths.append("max_upload_bytes")
+        if residency is not None:
+            changed.residency = _residency(residency)
+            paths.append("residency")
+        if quotas and no_quotas:
+            raise OptionInvalid("Give --quota or --no-quotas, not both.")
+        if quotas or no_quotas:
+            changed.quotas.extend(map(_quota, quotas or ()))
+            paths.append("quotas")
+        if not paths:
+            raise OptionInvalid("Nothing to change. `--help` lists what can be.")
+        async with connect(target, key) as client:
+            made = await client.admin.UpdateTenant(
+                admin_service_pb2.UpdateTenantRequest(
+                    tenant=changed, update_mask=FieldMask(paths=paths)
+                )
+            )
+        _show_tenants([made], as_json=as_json, one=True)
 
     run(work())
 
@@ -119,24 +201,60 @@ def list_tenants(target: Target = DEFAULT_TARGET, key: Key = "", as_json: AsJson
             found: list[admin_pb2.Tenant] = await all_pages(
                 client.admin.ListTenants, request, "tenants"
             )
-        if as_json:
-            print_json(found)
-            return
-        print_rows(
-            ("tenant", "name", "made", "operator"),
-            [
-                (
-                    short_name(each.name),
-                    each.display_name,
-                    moment(each.create_time),
-                    "yes" if each.operator else "",
-                )
-                for each in found
-            ],
-            empty="There are no tenants.",
-        )
+        _show_tenants(found, as_json=as_json)
 
     run(work())
+
+
+_QUOTA = re.compile(r"(tokens|requests)/(minute|hour|day|month)=(\d{1,15})")
+
+
+def _quota(text: str) -> admin_pb2.TenantQuota:
+    parts = _QUOTA.fullmatch(text)
+    if parts is None:
+        raise OptionInvalid(
+            "--quota is tokens or requests, a slash, minute, hour, day or month, and the limit, "
+            f"such as tokens/day=1000000; not {text!r}."
+        )
+    unit, window, limit = parts.groups()
+    return admin_pb2.TenantQuota(
+        unit=admin_pb2.TenantQuota.Unit.Value(unit.upper()),
+        window=admin_pb2.TenantQuota.Window.Value(window.upper()),
+        limit=int(limit),
+    )
+
+
+def _quota_words(quota: admin_pb2.TenantQuota) -> str:
+    unit = admin_pb2.TenantQuota.Unit.Name(quota.unit)
+    window = admin_pb2.TenantQuota.Window.Name(quota.window)
+    return f"{unit.lower()}/{window.lower()}={quota.limit}"
+
+
+def _residency(name: ResidencyName | None) -> admin_pb2.Tenant.Residency.ValueType:
+    if name is None:
+        return admin_pb2.Tenant.RESIDENCY_UNSPECIFIED
+    return admin_pb2.Tenant.Residency.Value(name.name)
+
+
+def _show_tenants(found: Sequence[admin_pb2.Tenant], *, as_json: bool, one: bool = False) -> None:
+    if as_json:
+        print_json(found[0] if one else found)
+        return
+    print_rows(
+        ("tenant", "name", "made", "operator", "residency", "quotas"),
+        [
+            (
+                short_name(each.name),
+                each.display_name,
+                moment(each.create_time),
+                "yes" if each.operator else "",
+                ResidencyName[admin_pb2.Tenant.Residency.Name(each.residency)].value,
+                " ".join(map(_quota_words, each.quotas)),
+            )
+            for each in found
+        ],
+        empty="There are no tenants.",
+    )
 
 
 @key_app.command("create")
