@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODELS ?= small
+WORKERS ?= 2
 PACKAGES := protos shared services/admin services/gateway services/knowledge services/suite
 PROTOS := $(shell find protos/atrium -name '*.proto') protos/generate.py
 # pip prints one line for each local mirror that lacks a package; the second -q leaves errors only.
@@ -33,8 +34,8 @@ up: $(SERVE) ## Start every service in one process and keep it running
 	@$(BIN)/atrium up --models $(MODELS)
 
 .PHONY: test
-test: $(DEV) ## Run the tests; needs no pulled model (ARGS="-k name" chooses)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## Run the tests; needs no pulled model (ARGS="-k name" chooses, WORKERS=4 on more cores)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-models
 test-models: $(DEV) ## Run the tests with the real small models
