@@ -10,6 +10,35 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+_SECONDS_TO_STOP = 5
+"""What a client may still read; calls of services are drained before, by their own server."""
+
+
+class AddressTaken(Exception):
+    """The address of the HTTP side cannot be had; the message says which and why."""
+
+
+def listen(address: str, variable: str) -> socket.socket:
+    """Return a socket that listens.
+
+    Args:
+        address: ``"127.0.0.1:7480"``; port 0 takes a free one.
+        variable: What sets it, for the error.
+
+    Raises:
+        AddressTaken: It cannot be had.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, int(port)), family=family)
+    except (OSError, ValueError, OverflowError) as error:
+        raise AddressTaken(
+            f"{variable} is {address!r}, expected HOST:PORT of this machine that no other "
+            f"program listens on ({error})."
+        ) from error
+
 
 class HttpServer:
     """Serves an application on a bound socket, in the running loop.
@@ -20,7 +49,13 @@ class HttpServer:
     """
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_SECONDS_TO_STOP,
+        )
         self._server = _Server(config)
         self._listener = listener
         self._task: asyncio.Task[None] | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import socket
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +16,7 @@ from starlette.routing import Mount
 from atrium_admin.bootstrap import build
 from atrium_admin.settings import AdminSettings
 from atrium_shared.errors import AtriumError
-from atrium_shared.http_server import HttpServer
+from atrium_shared.http_server import AddressTaken, HttpServer, listen
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
@@ -29,6 +28,7 @@ async def serve(settings: AdminSettings) -> None:
 
     Raises:
         ServerMisconfigured: The address cannot be had.
+        AddressTaken: The address of the HTTP side cannot be had.
         AtriumError: The database or its signing key cannot be opened.
     """
     admin = build(settings)
@@ -39,35 +39,11 @@ async def serve(settings: AdminSettings) -> None:
         audit=admin.audit,
         service=ServiceIdentity("admin", secret_bytes(settings.secret)),
     )
-    if not settings.http_address:
-        await serve_until_signal(server)
-        return
-    http = HttpServer(
-        Starlette(routes=[Mount("/scim", admin.scim)]), _listen(settings.http_address)
-    )
-    await http.start()
-    try:
-        await serve_until_signal(server)
-    finally:
-        await http.stop()
-
-
-def _listen(address: str) -> socket.socket:
-    """Return a socket that listens.
-
-    Raises:
-        ServerMisconfigured: The address cannot be had.
-    """
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, int(port)), family=family)
-    except (OSError, ValueError) as error:
-        raise ServerMisconfigured(
-            f"ADMIN_HTTP_ADDRESS is {address!r}, expected HOST:PORT of this machine that no other "
-            f"program listens on ({error})."
-        ) from error
+    http = None
+    if settings.http_address:
+        listener = listen(settings.http_address, "ADMIN_HTTP_ADDRESS")
+        http = HttpServer(Starlette(routes=[Mount("/scim", admin.scim)]), listener)
+    await serve_until_signal(server, http)
 
 
 async def issue_key(settings: AdminSettings, tenant: str, user: str) -> None:
@@ -102,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(issue_key(settings, options.tenant, options.user))
         else:
             asyncio.run(serve(settings))
-    except (SettingsInvalid, ServerMisconfigured, AtriumError) as error:
+    except (SettingsInvalid, ServerMisconfigured, AddressTaken, AtriumError) as error:
         sys.stderr.write(f"The admin service cannot do this.\n{error}\n")
         return 2
     return 0

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
 from atrium_gateway.bootstrap import build
 from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import RemoteAuditSink
+from atrium_shared.http_server import AddressTaken, HttpServer, listen
 from atrium_shared.identity import IdentityClient, ServiceIdentity
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
@@ -21,6 +25,7 @@ async def serve(settings: GatewaySettings) -> None:
     Raises:
         SettingsInvalid: A setting is missing or wrong.
         ServerMisconfigured: The address cannot be had.
+        AddressTaken: The address of the HTTP side cannot be had.
     """
     if settings.secret is None:
         raise SettingsInvalid(
@@ -38,9 +43,14 @@ async def serve(settings: GatewaySettings) -> None:
             audit=audit,
             service=service,
         )
+        http = None
+        if settings.http_address:
+            mounted = [Mount(path, app) for path, app in server.http_apps().items()]
+            listener = listen(settings.http_address, "GATEWAY_HTTP_ADDRESS")
+            http = HttpServer(Starlette(routes=mounted), listener)
         await identity.start()
         try:
-            await serve_until_signal(server)
+            await serve_until_signal(server, http)
         finally:
             await audit.close()
             await identity.close()
@@ -53,7 +63,7 @@ def main() -> int:
         configure_logging(json=settings.log_json)
         configure_tracing("gateway", settings.otlp_endpoint)
         asyncio.run(serve(settings))
-    except (SettingsInvalid, ServerMisconfigured) as error:
+    except (SettingsInvalid, ServerMisconfigured, AddressTaken) as error:
         sys.stderr.write(f"The gateway cannot start.\n{error}\n")
         return 2
     return 0

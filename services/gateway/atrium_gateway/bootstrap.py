@@ -37,6 +37,7 @@ from atrium_gateway.app.classify_texts import ClassifyTexts
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.embed_texts import EmbedTexts
 from atrium_gateway.app.fair_queue import FairQueue
+from atrium_gateway.app.find_tasks import FindTasks
 from atrium_gateway.app.generate_text import GenerateText
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
@@ -50,6 +51,7 @@ from atrium_gateway.domain.errors import RouteModelUnknown
 from atrium_gateway.domain.models import MODEL_PREFIX, Capability, Model, ModelState
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
+from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
 from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer
 from atrium_gateway.settings import GatewaySettings
 from atrium_models import ModelStore
@@ -114,9 +116,10 @@ def build(
     calls = AuditCalls(audit)
     routes = ResolveRoute(operator, routes_store, catalog, clock)
     dispatch = Dispatch(catalog, routes, meter, JsonSchemaCompiler())
+    generate, embed = GenerateText(dispatch, calls), EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
-        GenerateText(dispatch, calls),
-        EmbedTexts(dispatch, calls),
+        generate,
+        embed,
         RerankTexts(dispatch, calls),
         ClassifyTexts(dispatch, calls),
         ReadPassages(dispatch, calls),
@@ -128,6 +131,7 @@ def build(
         DeleteRoute(routes_store, routes, audit),
         ListUsage(usage_store, meter, clock),
     )
+    openai = OpenAIUseCases(generate, embed, FindTasks(routes))
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -165,6 +169,7 @@ def build(
         start=start,
         stop=running.aclose,
         parts=parts_now,
+        http={"/v1": lambda chain: OpenAIEndpoints(openai, chain, clock)},
     )
 
 

@@ -29,6 +29,9 @@ class GatewaySettings(Settings):
     address: str = "127.0.0.1:7401"
     """Where the gateway listens when it runs alone, host:port."""
 
+    http_address: str = ""
+    """Where it serves the OpenAI API over HTTP when it runs alone, host:port. Empty: nowhere."""
+
     database_url: str = "sqlite+aiosqlite:///var/gateway.db"
     """Database of routes and usage: sqlite+aiosqlite:///FILE or postgresql+asyncpg://HOST/NAME."""
 

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelCatalogStub, ModelGatewayStub
 from atrium_gateway.adapters.scripted_backend import ScriptedBackend
@@ -25,6 +28,7 @@ from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import FixedClock
 from atrium_shared.errors import NotFound
+from atrium_shared.identity import Authenticator
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.settings import load_settings
 from atrium_shared.testing import make_principal, running_server
@@ -280,6 +284,8 @@ class ServedGateway:
         audit: What was recorded.
         clock: Stands still until it is advanced.
         target: Where it listens, host:port.
+        http: What it answers over HTTP.
+        authenticator: Whom it knows.
         open_channel: Gives a channel of "acme" or "globex" (administrators of the tenants of
             these names), "guest" (of acme, may nothing), or a channel without a credential.
     """
@@ -290,6 +296,8 @@ class ServedGateway:
     audit: MemoryAuditSink
     clock: FixedClock
     target: str
+    http: ASGIApp
+    authenticator: Authenticator
     open_channel: Callable[..., grpc.aio.Channel]
 
 
@@ -338,7 +346,7 @@ async def serve_gateway(
         token: make_principal(*PERMISSIONS, tenant=tenant) for token, tenant in tenants.items()
     }
     principals["guest"] = make_principal(tenant="acme", actor="users/guest")
-    async with running_server([app], principals) as running:
+    async with running_server([app], principals, audit=audit) as running:
         channel = running.open_channel("acme")
         yield ServedGateway(
             ModelGatewayStub(channel),
@@ -347,6 +355,8 @@ async def serve_gateway(
             audit,
             clock,
             running.target,
+            Starlette(routes=[Mount(*each) for each in running.server.http_apps().items()]),
+            running.authenticator,
             running.open_channel,
         )
 

@@ -89,10 +89,12 @@ class Suite:
             # No method is repeated here: a service of this process that does not answer at once has
             # no network to blame.
             self._channel = await stack.enter_async_context(open_channel(_loopback(self.address)))
-            await self._start_services(secret, stack)
+            server = await self._start_services(secret, stack)
             http = HttpServer(build_http(self.readiness, self._mounted), http_listener)
             await http.start()
             stack.push_async_callback(http.stop)
+            # Before the HTTP side stops listening: it drains the calls that came over it.
+            stack.push_async_callback(server.stop, self._settings.drain_seconds)
             self._serving = True
             self._running = stack.pop_all()
 
@@ -136,7 +138,7 @@ class Suite:
             made = await stub.Bootstrap(request, metadata=self._service.metadata())
         return made.secret
 
-    async def _start_services(self, secret: SecretStr, stack: AsyncExitStack) -> None:
+    async def _start_services(self, secret: SecretStr, stack: AsyncExitStack) -> RpcServer:
         settings, state = self._settings, self._state
         admin = atrium_admin.bootstrap.build(
             load_service_settings(
@@ -181,7 +183,6 @@ class Suite:
             erased_users=AdminErasedUsers(self._channel, self._service),
             reader_directory=AdminReaderDirectory(self._channel),
         )
-        self._mounted = {"/scim": admin.scim}
         self._apps = (admin.service_app, gateway, knowledge)
         await jobs.start()
         stack.push_async_callback(jobs.close)
@@ -193,7 +194,9 @@ class Suite:
             service=self._service,
         )
         await server.start()
-        stack.push_async_callback(server.stop, settings.drain_seconds)
+        stack.push_async_callback(server.stop)  # in case what starts after it does not
+        self._mounted = {"/scim": admin.scim, **server.http_apps()}
+        return server
 
 
 def build(settings: SuiteSettings) -> Suite:

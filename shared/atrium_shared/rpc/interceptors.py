@@ -3,14 +3,15 @@
 The chain is built once for each method when the server starts: it wraps the method's handler, so a
 call pays for no look-up of rules, labels or validators, and gRPC's own interceptor machinery is
 not involved. Requests are parsed inside the chain, so an unknown caller's bytes are never parsed.
+HTTP endpoints of a service stand in the same chain (:meth:`Interceptors.http`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from contextvars import Token
 from typing import Any
 
@@ -50,6 +51,9 @@ from atrium_shared.rpc.status import (
 )
 
 _SECONDS_TO_END_A_STREAM = 1.0
+
+HttpCall = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Principal]]
+"""Surrounds one HTTP request; takes its headers by lower-case name, gives who calls."""
 
 _log = structlog.get_logger(__name__)
 _propagator = TraceContextTextMapPropagator()
@@ -98,7 +102,9 @@ class _Method:
         *,
         validated: bool,
         feed: bool,
+        system: str = "grpc",
     ) -> None:
+        self.system = system
         self.service = service
         self.name = name
         self.path = f"/{service}/{name}"
@@ -299,9 +305,44 @@ class Interceptors:
             self._unary(method, handler.unary_unary), None, serializer
         )
 
+    def http(self, service: str, name: str, permission: str) -> HttpCall:
+        """Return what surrounds the requests of an HTTP endpoint, as it does those of a method.
+
+        Leaving the context with an error counts and logs it; the error goes on to whoever writes
+        the answer. A caller who loses permissions ends the request with the error that says so.
+
+        Args:
+            service: Name in metrics and logs, ``"atrium.gateway.v1.OpenAI"``.
+            name: Name of the endpoint there and in the audit log, ``"ChatCompletions"``.
+            permission: What the caller must hold, ``"gateway.models:use"``.
+        """
+        rule = AccessRule(Access.PERMISSION, permission)
+        method = _Method(service, name, rule, None, validated=False, feed=False, system="http")
+
+        @asynccontextmanager
+        async def surround(headers: Mapping[str, str]) -> AsyncIterator[Principal]:
+            call = self._begin(method, headers)
+            try:
+                self._enlist(call)
+                await self._admit(call, headers)
+                assert call.principal is not None
+                yield call.principal
+                await _end_if_cut(call)
+            except (Exception, asyncio.CancelledError) as error:
+                cause = _cause(call, error)
+                code, _ = self._conclude(call, cause, late=False)
+                self._end(call, code.name)
+                if cause is error:
+                    raise
+                raise cause from error
+            self._end(call, "OK")
+
+        return surround
+
     def _unary(self, method: _Method, behaviour: Callable[..., Awaitable[Any]]) -> Any:
         async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            call, metadata = self._begin(method, context)
+            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            call = self._begin(method, metadata)
             try:
                 await self._admit(call, metadata)
                 response = await behaviour(method.read(raw), context)
@@ -317,7 +358,8 @@ class Interceptors:
         async def serve(
             raw: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
         ) -> Any:
-            call, metadata = self._begin(method, context)
+            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            call = self._begin(method, metadata)
             try:
                 self._enlist(call)
                 await self._admit(call, metadata)
@@ -340,7 +382,8 @@ class Interceptors:
         # A coroutine that writes, not a generator: the servicer's generator then runs and is
         # closed in the task of the call, whatever ends the call.
         async def serve(raw: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            call, metadata = self._begin(method, context)
+            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            call = self._begin(method, metadata)
             try:
                 self._enlist(call)
                 await self._admit(call, metadata)
@@ -366,10 +409,7 @@ class Interceptors:
 
     # Telemetry
 
-    def _begin(
-        self, method: _Method, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> tuple[_Call, dict[str, Any]]:
-        metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+    def _begin(self, method: _Method, metadata: Mapping[str, Any]) -> _Call:
         call = _Call(method, metadata.get("traceparent"))
         tracer = telemetry.tracer()
         if tracer is not None:
@@ -378,7 +418,7 @@ class Interceptors:
         method.in_flight.inc()
         if not method.feed:
             self._running += 1
-        return call, metadata
+        return call
 
     def _end(self, call: _Call, code: str) -> None:
         method = call.method
@@ -404,31 +444,31 @@ class Interceptors:
         error: Exception | asyncio.CancelledError,
     ) -> None:
         """Count the end of a failed call and send its status, unless it has none to send."""
-        status: status_pb2.Status | None = None
-        if isinstance(error, asyncio.CancelledError) and call.cut is not None:
-            assert call.task is not None
-            call.task.uncancel()
-            error = call.cut
-        if isinstance(error, AtriumError):
-            code = status_code(error)
-            status = error_to_status(error, call.trace_id)
-            self._log_failure(call, code, error)
-        elif isinstance(error, asyncio.CancelledError):
-            left = context.time_remaining()
-            late = left is not None and left <= 0
-            code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
-        elif isinstance(error, grpc.aio.AbortError):
+        left = context.time_remaining()
+        cause = _cause(call, error)
+        if isinstance(cause, grpc.aio.AbortError):
             # A servicer of another project (health, reflection) answered by itself.
-            code = _as_code(context.code())
+            code, status = _as_code(context.code()), None
         else:
-            code = grpc.StatusCode.INTERNAL
-            status = internal_status(call.trace_id)
-            if call.span is not None:
-                call.span.set_status(trace.StatusCode.ERROR)
-            self._log_failure(call, code, error)
+            code, status = self._conclude(call, cause, late=left is not None and left <= 0)
         self._end(call, code.name)
         if status is not None:
             await context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+    def _conclude(
+        self, call: _Call, error: Exception | asyncio.CancelledError, *, late: bool
+    ) -> tuple[grpc.StatusCode, status_pb2.Status | None]:
+        """Log why a call failed; return its code, and its status unless nobody waits for one."""
+        if isinstance(error, AtriumError):
+            code = status_code(error)
+            self._log_failure(call, code, error)
+            return code, error_to_status(error, call.trace_id)
+        if isinstance(error, asyncio.CancelledError):
+            return (grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED), None
+        if call.span is not None:
+            call.span.set_status(trace.StatusCode.ERROR)
+        self._log_failure(call, grpc.StatusCode.INTERNAL, error)
+        return grpc.StatusCode.INTERNAL, internal_status(call.trace_id)
 
     def _log_failure(self, call: _Call, code: grpc.StatusCode, error: Exception) -> None:
         fields: dict[str, Any] = {"method": call.method.path, "code": code.name}
@@ -450,7 +490,7 @@ class Interceptors:
 
     # Authenticate and authorise
 
-    async def _admit(self, call: _Call, metadata: dict[str, Any]) -> None:
+    async def _admit(self, call: _Call, metadata: Mapping[str, Any]) -> None:
         method = call.method
         if method.access is Access.ANONYMOUS:
             return
@@ -606,14 +646,25 @@ async def _end_if_cut(call: _Call) -> None:
         raise call.cut
 
 
-def _start_span(tracer: trace.Tracer, call: _Call, metadata: dict[str, Any]) -> None:
+def _cause(
+    call: _Call, error: Exception | asyncio.CancelledError
+) -> Exception | asyncio.CancelledError:
+    """Return why a call failed: what ended it from outside, else ``error``."""
+    if isinstance(error, asyncio.CancelledError) and call.cut is not None:
+        assert call.task is not None
+        call.task.uncancel()
+        return call.cut
+    return error
+
+
+def _start_span(tracer: trace.Tracer, call: _Call, metadata: Mapping[str, Any]) -> None:
     method = call.method
     span = tracer.start_span(
         f"{method.service}/{method.name}",
         context=_propagator.extract(metadata),
         kind=trace.SpanKind.SERVER,
         attributes={
-            "rpc.system.name": "grpc",
+            "rpc.system.name": method.system,
             "rpc.method": f"{method.service}/{method.name}",
         },
     )

@@ -20,6 +20,9 @@ from atrium_shared.rpc.access import AccessRule, access_rules, describe_service
 from atrium_shared.rpc.interceptors import Interceptors
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from atrium_shared.http_server import HttpServer
     from atrium_shared.operations import OperationStore
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +66,8 @@ class ServiceApp:
         operations: Its long-running work, answered by the one Operations service of the process.
         extra_access: Rules of methods whose protos are not ours, by ``"service/method"``.
         parts: Tells how its parts are that come up after :attr:`start`; None: it has none.
+        http: What it answers over HTTP beside: path -> what makes the application, such as
+            ``"/v1"``. Its endpoints stand in the chain that it is given.
     """
 
     name: str
@@ -72,6 +77,7 @@ class ServiceApp:
     operations: OperationStore | None = None
     extra_access: Mapping[str, AccessRule] = field(default_factory=dict)
     parts: Callable[[], Awaitable[Sequence[PartState]]] | None = None
+    http: Mapping[str, Callable[[Interceptors], ASGIApp]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -228,6 +234,15 @@ class RpcServer:
         _log.info("serving", address=self._address, port=port, apps=[a.name for a in self._apps])
         return port
 
+    def http_apps(self) -> dict[str, ASGIApp]:
+        """Return what the apps answer over HTTP, by path, for whoever serves HTTP.
+
+        Calls that come so are drained by :meth:`stop` like the others.
+        """
+        return {
+            path: make(self._interceptors) for app in self._apps for path, make in app.http.items()
+        }
+
     async def stop(self, grace_seconds: float = 30.0) -> None:
         """Drain, then stop the apps in the reverse order of their start.
 
@@ -356,8 +371,15 @@ def _options(limits: RpcLimits) -> list[tuple[str, int]]:
     ]
 
 
-async def serve_until_signal(server: RpcServer, *, grace_seconds: float = 30.0) -> None:
+async def serve_until_signal(
+    server: RpcServer, http: HttpServer | None = None, *, grace_seconds: float = 30.0
+) -> None:
     """Start ``server``, wait for SIGTERM or SIGINT, and drain it. A second signal ends at once.
+
+    Args:
+        server: The server.
+        http: Answers over HTTP from when the server does until it has drained.
+        grace_seconds: How long calls under way may go on.
 
     Raises:
         ServerMisconfigured: See :meth:`RpcServer.start`.
@@ -369,8 +391,12 @@ async def serve_until_signal(server: RpcServer, *, grace_seconds: float = 30.0) 
         loop.add_signal_handler(number, asked.set)
     try:
         await server.start()
+        if http is not None:
+            await http.start()
         await asked.wait()
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
         await server.stop(grace_seconds)
+        if http is not None:
+            await http.stop()

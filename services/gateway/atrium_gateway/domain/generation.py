@@ -180,3 +180,4 @@ class Generated:
     reason: FinishReason
     engine: Engine
     usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()

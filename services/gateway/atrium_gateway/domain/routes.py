@@ -86,6 +86,14 @@ class RouteTable:
         """All routes, by name."""
         return [self._routes[task] for task in sorted(self._routes)]
 
+    def find(self, task: str) -> Route | None:
+        """Return the route of a task or of the longest prefix that has one, or None."""
+        for name in _prefixes(task):
+            route = self._routes.get(name)
+            if route is not None:
+                return route
+        return None
+
     def resolve(
         self,
         task: str,
@@ -125,10 +133,14 @@ class RouteTable:
         return None
 
 
-def _route_names(task: str, capability: Capability) -> Iterator[str]:
+def _prefixes(task: str) -> Iterator[str]:
     name = task
     while name:
         yield name
         name = name.rpartition(".")[0]
+
+
+def _route_names(task: str, capability: Capability) -> Iterator[str]:
+    yield from _prefixes(task)
     yield from _ROUTE_NAMES[capability]
     yield DEFAULT_TASK
