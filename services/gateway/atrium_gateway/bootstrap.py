@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hmac
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from atrium_gateway.adapters.scripted_backend import (
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
 from atrium_gateway.app.audit_calls import AuditCalls
-from atrium_gateway.app.catalog import Catalog, ServedModel
+from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.classify_texts import ClassifyTexts
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.embed_texts import EmbedTexts
@@ -43,12 +44,21 @@ from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
+from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
+from atrium_gateway.app.pass_through import NoBudgets, NoCache, OpenGuard
 from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.resolve_route import ResolveRoute
+from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.errors import RouteModelUnknown
-from atrium_gateway.domain.models import MODEL_PREFIX, Capability, Model, ModelState
+from atrium_gateway.domain.models import (
+    MODEL_PREFIX,
+    Capability,
+    Location,
+    Model,
+    ModelState,
+)
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
@@ -59,11 +69,12 @@ from atrium_shared.audit import AuditSink
 from atrium_shared.clock import Clock, SystemClock
 from atrium_shared.database import Database
 from atrium_shared.rpc.server import PartState, ServiceApp
-from atrium_shared.settings import SettingsInvalid
+from atrium_shared.settings import SettingsInvalid, secret_bytes
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REMOTE_ALIAS = "models/remote"
 _REMOTE_CONCURRENT = 64
+_ATTEMPTS = 3
 _ENCODES = frozenset({Capability.EMBED, Capability.RERANK, Capability.CLASSIFY})
 _GENERATES = frozenset({Capability.GENERATE})
 _READS = frozenset({Capability.READ})
@@ -103,7 +114,7 @@ def build(
     database = Database(settings.database_url, migrations=_MIGRATIONS, name="gateway")
     routes_store, usage_store = SqlRoutes(database), SqlUsage(database)
 
-    parts = _Parts(settings)
+    parts = _Parts(settings, clock)
     parts.add_local(locate or _store(settings))
     parts.add_servers()
     if settings.scripted or scripted is not None:
@@ -115,8 +126,17 @@ def build(
     meter = MeterUsage(usage_store, clock)
     calls = AuditCalls(audit)
     routes = ResolveRoute(operator, routes_store, catalog, clock)
-    dispatch = Dispatch(catalog, routes, meter, JsonSchemaCompiler())
-    generate, embed = GenerateText(dispatch, calls), EmbedTexts(dispatch, calls)
+    dispatch = Dispatch(
+        catalog,
+        routes,
+        meter,
+        JsonSchemaCompiler(),
+        NoBudgets(),
+        OpenGuard(),
+        arms_key=_key(settings, "arms of routes"),
+    )
+    generate = GenerateText(dispatch, calls, NoCache())
+    embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
         generate,
         embed,
@@ -178,10 +198,12 @@ class _Parts:
 
     Args:
         settings: What the operator set.
+        clock: Tells how long a failing server rests.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, clock: Clock) -> None:
         self._settings = settings
+        self._clock = clock
         self.models: list[ServedModel] = []
         self.aliases: dict[str, str] = {}
         self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend] = []
@@ -192,9 +214,9 @@ class _Parts:
     def add_local(self, locate: Locate) -> None:
         """Add the models of the store, those that are switched off included."""
         settings = self._settings
-        for id_ in LOCAL_GENERATORS:
+        for id_, generates in LOCAL_GENERATORS.items():
             tokens = settings.generator_context_tokens
-            model = Model(MODEL_PREFIX + id_, "llama.cpp", _GENERATES, tokens)
+            model = _local(id_, "llama.cpp", _GENERATES, tokens, generates.million_parameters)
             if not self._switched_off(model):
                 generator = LlamaCppBackend(
                     model.name,
@@ -206,27 +228,34 @@ class _Parts:
                 )
                 self.local.append(generator)
                 queue = FairQueue(settings.generator_parallel, settings.queue_capacity)
-                self.models.append(ServedModel(model, generator, generator=generator, queue=queue))
-        for id_, kind in LOCAL_ENCODERS.items():
-            model = Model(MODEL_PREFIX + id_, "onnxruntime", _ENCODES, kind.window_tokens)
+                replica = Replica(self._process(model), generator, generator=generator)
+                self.models.append(ServedModel(model, (replica,), (queue,)))
+        for id_, encodes in LOCAL_ENCODERS.items():
+            model = _local(
+                id_, "onnxruntime", _ENCODES, encodes.window_tokens, encodes.million_parameters
+            )
             if not self._switched_off(model):
                 encoder = OnnxBackend(
                     model.name,
                     _what_to_pull(id_),
                     partial(locate, id_),
                     threads=self.threads,
-                    similarity_scale=kind.similarity_scale,
+                    similarity_scale=encodes.similarity_scale,
                 )
                 self.local.append(encoder)
-                self.models.append(ServedModel(model, encoder, encoder=encoder))
-        for id_, window_tokens in LOCAL_READERS.items():
-            model = Model(MODEL_PREFIX + id_, "onnxruntime", _READS, window_tokens)
+                replica = Replica(self._process(model), encoder, encoder=encoder)
+                self.models.append(ServedModel(model, (replica,)))
+        for id_, reads in LOCAL_READERS.items():
+            model = _local(
+                id_, "onnxruntime", _READS, reads.window_tokens, reads.million_parameters
+            )
             if not self._switched_off(model):
                 reader = OnnxReaderBackend(
                     model.name, _what_to_pull(id_), partial(locate, id_), threads=self.threads
                 )
                 self.local.append(reader)
-                self.models.append(ServedModel(model, reader, reader=reader))
+                replica = Replica(self._process(model), reader, reader=reader)
+                self.models.append(ServedModel(model, (replica,)))
 
     def add_servers(self) -> None:
         """Add the models of LLM_URL and of the servers file."""
@@ -239,10 +268,12 @@ class _Parts:
                 context_tokens=settings.llm_context_tokens,
                 concurrent=_REMOTE_CONCURRENT,
             )
-            self._add_server(settings.llm_base_url, key, [served])
+            self._add_server([settings.llm_base_url], key, settings.llm_location, None, [served])
             self.aliases[_REMOTE_ALIAS] = served.name
         for server in read_servers(settings.servers_file):
-            self._add_server(str(server.url).rstrip("/"), server.api_key(), server.models)
+            self._add_server(
+                server.urls, server.api_key(), server.location, server.concurrent, server.models
+            )
         names = [served.model.name for served in self.models]
         for name in names:
             if names.count(name) > 1:
@@ -251,9 +282,14 @@ class _Parts:
     def add_scripted(self, backend: ScriptedBackend) -> None:
         """Add the scripted model."""
         capabilities = _GENERATES | _ENCODES | _READS
-        model = Model(SCRIPTED_MODEL, "scripted", capabilities, CONTEXT_TOKENS)
+        model = Model(
+            SCRIPTED_MODEL, "scripted", capabilities, CONTEXT_TOKENS, location=Location.RESIDENT
+        )
         queue = FairQueue(_REMOTE_CONCURRENT, self._settings.queue_capacity)
-        self.models.append(ServedModel(model, backend, backend, backend, backend, queue))
+        replica = Replica(
+            self._process(model), backend, generator=backend, encoder=backend, reader=backend
+        )
+        self.models.append(ServedModel(model, (replica,), (queue,)))
 
     def _switched_off(self, model: Model) -> bool:
         """Add a model that is not to run as one that says so; False when it is to run."""
@@ -265,24 +301,63 @@ class _Parts:
             f"{_what_to_pull(model.id)}` and set GATEWAY_MODELS to include it"
         )
         absent = AbsentBackend(model.name, why)
-        self.models.append(ServedModel(model, absent, absent, absent, absent, switched_off=True))
+        replica = Replica(
+            self._process(model), absent, generator=absent, encoder=absent, reader=absent
+        )
+        self.models.append(ServedModel(model, (replica,), switched_off=True))
         return True
 
-    def _add_server(self, url: str, api_key: str | None, models: Iterable[ServedByServer]) -> None:
-        server = OpenAIServer(lambda: url, api_key)
-        self.servers.append(server)
-        for served in models:
-            self.models.append(self._served(served, server))
+    def _process(self, model: Model) -> Upstream:
+        return Upstream(model.id, self._clock)
 
-    def _served(self, served: ServedByServer, server: OpenAIServer) -> ServedModel:
-        queue = FairQueue(served.concurrent, self._settings.queue_capacity)
-        encodes = served.capability is Capability.EMBED
-        model = Model(
-            served.name, "openai", _ENCODES if encodes else _GENERATES, served.context_tokens
-        )
-        if encodes:
-            encoder = OpenAIEncoder(
+    def _add_server(
+        self,
+        urls: Sequence[str],
+        api_key: str | None,
+        location: Location,
+        concurrent: int | None,
+        models: Iterable[ServedByServer],
+    ) -> None:
+        # With other replicas to turn to, a busy one is not asked twice.
+        attempts = 1 if len(urls) > 1 else _ATTEMPTS
+        replicas = [
+            (Upstream(url, self._clock), OpenAIServer(url, api_key, attempts=attempts))
+            for url in urls
+        ]
+        self.servers.extend(server for _, server in replicas)
+        capacity = self._settings.queue_capacity
+        shared = (FairQueue(concurrent * len(urls), capacity),) if concurrent else ()
+        for served in models:
+            queue = FairQueue(served.concurrent, capacity)
+            model = Model(
                 served.name,
+                "openai",
+                _ENCODES if served.capability is Capability.EMBED else _GENERATES,
+                served.context_tokens,
+                tier=served.tier,
+                million_parameters=served.million_parameters,
+                price=served.price.price() if served.price is not None else None,
+                location=location,
+                version=served.version,
+            )
+            self.models.append(
+                ServedModel(
+                    model,
+                    tuple(
+                        self._replica(model, served, upstream, server)
+                        for upstream, server in replicas
+                    ),
+                    (queue, *shared),
+                )
+            )
+
+    def _replica(
+        self, model: Model, served: ServedByServer, upstream: Upstream, server: OpenAIServer
+    ) -> Replica:
+        outside = model.location is Location.OUTSIDE
+        if served.capability is Capability.EMBED:
+            encoder = OpenAIEncoder(
+                model.name,
                 served.upstream_model,
                 server,
                 context_tokens=served.context_tokens,
@@ -292,15 +367,42 @@ class _Parts:
                 },
                 similarity_scale=SimilarityScale(served.unrelated_cosine, served.same_cosine),
             )
-            return ServedModel(model, encoder, encoder=encoder, queue=queue)
+            guarded = OutsideEncoder(model.name, encoder) if outside else encoder
+            return Replica(upstream, encoder, encoder=guarded)
         generator = OpenAIGenerator(
-            served.name,
+            model.name,
             served.upstream_model,
             server,
             context_tokens=served.context_tokens,
             idle_seconds=self._settings.idle_seconds,
         )
-        return ServedModel(model, generator, generator=generator, queue=queue)
+        if outside:
+            return Replica(upstream, generator, OutsideGenerator(model.name, generator))
+        return Replica(upstream, generator, generator)
+
+
+def _local(
+    id_: str,
+    backend: str,
+    capabilities: frozenset[Capability],
+    context_tokens: int,
+    million_parameters: int,
+) -> Model:
+    return Model(
+        MODEL_PREFIX + id_,
+        backend,
+        capabilities,
+        context_tokens,
+        million_parameters=million_parameters,
+        location=Location.RESIDENT,
+    )
+
+
+def _key(settings: GatewaySettings, purpose: str) -> bytes:
+    """Return a key of 32 bytes for one purpose, the same in every replica of the installation."""
+    if settings.secret is None:  # only in tests: a gateway alone and the suite have one
+        return bytes(32)
+    return hmac.digest(secret_bytes(settings.secret), f"gateway: {purpose}".encode(), "sha256")
 
 
 def _what_to_pull(id_: str) -> str:

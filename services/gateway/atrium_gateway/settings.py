@@ -16,6 +16,7 @@ from atrium_gateway.adapters.local_models import (
     LOCAL_READERS,
     SMALL,
 )
+from atrium_gateway.domain.models import Location
 from atrium_shared.settings import InstallationSecret, Settings
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
@@ -81,6 +82,9 @@ class GatewaySettings(Settings):
 
     llm_context_tokens: Annotated[int, Field(ge=0, validation_alias="LLM_CONTEXT_TOKENS")] = 0
     """Prompt plus reply of LLM_MODEL, in tokens. 0: not known, the server decides."""
+
+    llm_location: Annotated[Location, Field(validation_alias="LLM_LOCATION")] = Location.OUTSIDE
+    """Where LLM_URL is: `resident` inside of the installation, `outside` when texts leave it."""
 
     admin_target: Annotated[str, Field(validation_alias="ATRIUM_ADMIN_TARGET")] = "127.0.0.1:7407"
     """The admin service, host:port; asked who calls when the gateway runs alone."""

@@ -174,7 +174,8 @@ async def test_a_tenants_route_replaces_its_own_and_hides_the_operators(
     changed = route("default", "scripted", timeout_seconds=5, max_tokens=7)
     await served.catalog.UpdateRoute(update(changed))
     default, embed, _ = await routes_of(served.catalog)
-    changed.origin = TENANT
+    changed.origin, changed.grounding = TENANT, gateway_pb2.TOLERANT
+    changed.cache = gateway_pb2.CACHE_OFF
     assert default == changed
     assert embed.origin == FILE
     await served.catalog.DeleteRoute(delete("routes/default"))

@@ -18,6 +18,7 @@ from atrium_shared.clock import FixedClock
 from atrium_shared.errors import Unavailable
 from atrium_shared.testing import make_principal
 
+CALLER = Caller(make_principal(), "t")
 KEY = UsageKey("acme", date(2030, 1, 2), "t", "models/m")
 
 
@@ -50,8 +51,8 @@ async def test_many_counts_become_few_writes_within_a_second() -> None:
     meter = MeterUsage(store, FixedClock(), interval_seconds=0.02)
     await meter.start()
     for _ in range(1000):
-        meter.answered("acme", "t", "models/m", Usage(1, 2))
-    meter.failed("acme", "t", "models/m")
+        meter.answered(CALLER, "models/m", Usage(1, 2))
+    meter.failed(CALLER, "models/m")
     await eventually(lambda: store.sums)
     assert store.sums == {KEY: UsageCount(1000, 1, Usage(1000, 2000))}
     assert store.writes == 1
@@ -64,9 +65,9 @@ async def test_what_could_not_be_stored_is_stored_later_once() -> None:
     store.failures = [Unavailable("down"), RuntimeError("down")]
     meter = MeterUsage(store, FixedClock(), interval_seconds=0.01)
     await meter.start()
-    meter.answered("acme", "t", "models/m", Usage(1))
+    meter.answered(CALLER, "models/m", Usage(1))
     await eventually(lambda: not store.failures)
-    meter.answered("acme", "t", "models/m", Usage(1))
+    meter.answered(CALLER, "models/m", Usage(1))
     await eventually(lambda: store.sums)
     await meter.stop()
     assert store.sums == {KEY: UsageCount(2, 0, Usage(2))}
@@ -76,7 +77,7 @@ async def test_stopping_stores_what_is_left() -> None:
     store = FakeUsage()
     meter = MeterUsage(store, FixedClock(), interval_seconds=60)
     await meter.start()
-    meter.answered("acme", "t", "models/m", Usage(1))
+    meter.answered(CALLER, "models/m", Usage(1))
     await meter.stop()
     assert store.sums == {KEY: UsageCount(1, 0, Usage(1))}
 
@@ -85,11 +86,11 @@ async def test_one_who_gives_up_on_a_flush_does_not_break_it() -> None:
     store = FakeUsage()
     store.may_write.clear()
     meter = MeterUsage(store, FixedClock(), interval_seconds=60)
-    meter.answered("acme", "t", "models/m", Usage(1))
+    meter.answered(CALLER, "models/m", Usage(1))
     flush = asyncio.ensure_future(meter.flush())
     await asyncio.sleep(0.01)
     flush.cancel()
-    meter.answered("acme", "t", "models/m", Usage(1))
+    meter.answered(CALLER, "models/m", Usage(1))
     store.may_write.set()
     await meter.stop()
     assert store.sums == {KEY: UsageCount(2, 0, Usage(2))}

@@ -88,10 +88,16 @@ def test_the_routes_that_ship_are_read() -> None:
         ("- a", "holds no mapping"),
         ("", "holds no mapping"),
         ("routes: {Default: [{model: models/x}]}", "routes.Default"),
-        ("routes: {default: []}", "routes.default: "),
-        ("routes: {default: [{model: x}]}", "routes.default.0.model"),
-        ("routes: {default: [{model: models/x, timeout: 3}]}", "routes.default.0.timeout"),
-        ("routes: {default: [{model: models/x, max_tokens: 0}]}", "routes.default.0.max_tokens"),
+        ("routes: {default: []}", "routes.default.candidates: "),
+        ("routes: {default: [{model: x}]}", "routes.default.candidates.0.model"),
+        (
+            "routes: {default: [{model: models/x, timeout: 3}]}",
+            "routes.default.candidates.0.timeout",
+        ),
+        (
+            "routes: {default: [{model: models/x, max_tokens: 0}]}",
+            "routes.default.candidates.0.max_tokens",
+        ),
         ("paths: {}", "paths"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -14,10 +15,12 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
-from atrium_gateway.domain.models import Capability
+from atrium_gateway.domain.generation import CacheMode, Grounding
+from atrium_gateway.domain.models import Capability, Location, Price, Tier
 from atrium_gateway.domain.routes import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TIMEOUT_SECONDS,
@@ -45,10 +48,56 @@ class _CandidateEntry(_Strict):
     timeout_seconds: float = Field(DEFAULT_TIMEOUT_SECONDS, gt=0, le=3600)
     max_tokens: int = Field(DEFAULT_MAX_TOKENS, ge=1, le=131_072)
     optional: bool = False
+    weight: int = Field(0, ge=0, le=10_000)
+
+
+class _RouteEntry(_Strict):
+    candidates: Annotated[list[_CandidateEntry], Field(min_length=1, max_length=16)]
+    grounding: Grounding = Grounding.TOLERANT
+    cache: CacheMode = CacheMode.OFF
+
+    @model_validator(mode="before")
+    @classmethod
+    def _candidates_alone(cls, value: object) -> object:
+        return {"candidates": value} if isinstance(value, list) else value
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, value: object) -> object:
+        return CacheMode.OFF if value is False else value  # YAML reads a bare `off` as false
 
 
 class _RoutesFile(_Strict):
-    routes: dict[Task, Annotated[list[_CandidateEntry], Field(min_length=1, max_length=16)]]
+    routes: dict[Task, _RouteEntry]
+
+
+PricePart = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=9)]
+
+
+class PriceEntry(_Strict):
+    """What a million tokens cost.
+
+    Attributes:
+        currency: ISO 4217 code.
+        prompt: Read by a generator.
+        completion: Written by it.
+        encoder: Read by an encoder.
+    """
+
+    currency: Annotated[str, StringConstraints(pattern="^[A-Z]{3}$")]
+    prompt: PricePart = Decimal(0)
+    completion: PricePart = Decimal(0)
+    encoder: PricePart = Decimal(0)
+
+    @field_validator("prompt", "completion", "encoder", mode="before")
+    @classmethod
+    def _as_written(cls, value: object) -> object:
+        # YAML reads 0.8 as a binary fraction; its shortest form is what the operator wrote.
+        return repr(value) if isinstance(value, float) else value
+
+    def price(self) -> Price:
+        """Return it as the domain knows it."""
+        return Price(self.currency, self.prompt, self.completion, self.encoder)
 
 
 class ServedByServer(_Strict):
@@ -59,7 +108,11 @@ class ServedByServer(_Strict):
         upstream_model: Its name at the server.
         capability: ``generate`` or ``embed``.
         context_tokens: Its context or window; 0: not known.
-        concurrent: Calls that run at once.
+        concurrent: Calls that run at once, on all replicas together.
+        tier: How special it is.
+        million_parameters: Its size. 0: not known.
+        price: What it costs; None: nothing is charged for.
+        version: Of the model; say another when its weights change. Empty: not known.
         query_prefix: What an encoder wants before a question.
         passage_prefix: What an encoder wants before a passage.
         unrelated_cosine: Cosine that an encoder gives to unrelated texts.
@@ -71,6 +124,10 @@ class ServedByServer(_Strict):
     capability: Capability = Capability.GENERATE
     context_tokens: int = Field(0, ge=0)
     concurrent: int = Field(64, ge=1)
+    tier: Tier = Tier.GENERAL
+    million_parameters: Annotated[int, Field(ge=0)] = 0
+    price: PriceEntry | None = None
+    version: Annotated[str, Field(max_length=128)] = ""
     query_prefix: str = ""
     passage_prefix: str = ""
     unrelated_cosine: float = PLAIN_SCALE.unrelated
@@ -86,17 +143,38 @@ class ServedByServer(_Strict):
 
 
 class ServerEntry(_Strict):
-    """An OpenAI-compatible server.
+    """An OpenAI-compatible server, or several that serve the same.
 
     Attributes:
         url: Base URL, with ``/v1`` where the server wants it.
+        replicas: Base URLs of several servers that serve the same, in place of ``url``.
         api_key_file: File with the key, such as a mounted secret; None sends none.
+        location: Whether it stands inside of the installation; ``outside`` when nothing is said.
+        concurrent: Calls that each replica works on at once, all models together; None: no limit
+            but those of the models.
         models: What it serves.
     """
 
-    url: AnyHttpUrl
+    url: AnyHttpUrl | None = None
+    replicas: Annotated[list[AnyHttpUrl], Field(max_length=256)] = []
     api_key_file: Path | None = None
+    location: Location = Location.OUTSIDE
+    concurrent: int | None = Field(None, ge=1)
     models: Annotated[list[ServedByServer], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _one_kind_of_url(self) -> ServerEntry:
+        if (self.url is None) == (not self.replicas):
+            raise ValueError("expected either url or replicas")
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError("replicas: expected different URLs")
+        return self
+
+    @property
+    def urls(self) -> list[str]:
+        """Base URLs of all replicas."""
+        urls = self.replicas if self.url is None else [self.url]
+        return [str(url).rstrip("/") for url in urls]
 
     def api_key(self) -> str | None:
         """Return the key.
@@ -118,6 +196,14 @@ class ServerEntry(_Strict):
 class _ServersFile(_Strict):
     servers: list[ServerEntry]
 
+    @model_validator(mode="after")
+    def _one_currency(self) -> _ServersFile:
+        prices = [model.price for server in self.servers for model in server.models]
+        currencies = sorted({price.currency for price in prices if price is not None})
+        if len(currencies) > 1:
+            raise ValueError(f"price: expected one currency, not {' and '.join(currencies)}")
+        return self
+
 
 def read_routes(path: Path | None) -> tuple[Route, ...]:
     """Return the operator's routes.
@@ -132,10 +218,12 @@ def read_routes(path: Path | None) -> tuple[Route, ...]:
     return tuple(
         Route(
             task,
-            tuple(Candidate(**candidate.model_dump()) for candidate in candidates),
+            tuple(Candidate(**candidate.model_dump()) for candidate in entry.candidates),
             RouteOrigin.FILE,
+            entry.grounding,
+            entry.cache,
         )
-        for task, candidates in entries.items()
+        for task, entry in entries.items()
     )
 
 

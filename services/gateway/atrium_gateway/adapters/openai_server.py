@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -28,7 +29,6 @@ _CONNECT_SECONDS = 5.0
 _WRITE_SECONDS = 30.0
 _PROBE_SECONDS = 3.0
 _KEEP_STATUS_SECONDS = 10.0
-_ATTEMPTS = 3
 _MOST_ERROR_BYTES = 64 * 1024
 # Busy or on its way up: the same request may well succeed in a moment. A plain 500 is more often
 # the request's own doing, and the next candidate serves it better than the same server again.
@@ -80,15 +80,25 @@ class OpenAIServer:
     """Sends requests to one server and keeps its connections open.
 
     Args:
-        address: Returns the base URL, such as ``http://vllm:8000/v1``; may raise ModelUnavailable.
+        address: The base URL, such as ``http://vllm:8000/v1``, or what returns it; that may raise
+            ModelUnavailable.
         api_key: Sent as bearer token; None sends none.
         clock: Tells the age of what is known about the server.
+        attempts: How often a busy server is asked before a reply begins.
     """
 
     def __init__(
-        self, address: Callable[[], str], api_key: str | None, clock: Clock | None = None
+        self,
+        address: str | Callable[[], str],
+        api_key: str | None,
+        clock: Clock | None = None,
+        *,
+        attempts: int = 3,
     ) -> None:
-        self._address = address
+        self._address: Callable[[], str] = (
+            partial(str, address) if isinstance(address, str) else address
+        )
+        self._attempts = attempts
         self._clock = clock or SystemClock()
         headers = {"accept-encoding": "identity", "user-agent": "atrium-gateway"}
         if api_key:
@@ -114,7 +124,7 @@ class OpenAIServer:
     ) -> AsyncIterator[httpx.Response]:
         """Send a request and give the response, its body still to be read.
 
-        What fails before a response begins is tried again, up to three times in all, with growing
+        What fails before a response begins is tried again, ``attempts`` times in all, with growing
         pauses and jitter. Leaving the context closes a connection that is not read to its end,
         which stops the server's work.
 
@@ -199,7 +209,7 @@ class OpenAIServer:
         try:
             async for attempt in AsyncRetrying(
                 retry=retry_if_exception_type(_Transient),
-                stop=stop_after_attempt(_ATTEMPTS),
+                stop=stop_after_attempt(self._attempts),
                 wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
                 reraise=True,
             ):

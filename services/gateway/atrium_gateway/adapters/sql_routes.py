@@ -7,6 +7,7 @@ from dataclasses import asdict
 from sqlalchemy import Delete, delete, insert, select
 
 from atrium_gateway.adapters.tables import routes
+from atrium_gateway.domain.generation import CacheMode, Grounding
 from atrium_gateway.domain.routes import Candidate, Route, RouteOrigin
 from atrium_shared.database import Database
 
@@ -24,7 +25,7 @@ class SqlRoutes:
     async def list_routes(self, tenant: str) -> list[Route]:
         """Return the routes of a tenant, by name."""
         query = (
-            select(routes.c.task, routes.c.candidates)
+            select(routes.c.task, routes.c.candidates, routes.c.grounding, routes.c.cache)
             .where(routes.c.tenant == tenant)
             .order_by(routes.c.task)
         )
@@ -35,6 +36,8 @@ class SqlRoutes:
                 row.task,
                 tuple(Candidate(**candidate) for candidate in row.candidates),
                 RouteOrigin.TENANT,
+                Grounding(row.grounding),
+                CacheMode(row.cache),
             )
             for row in rows
         ]
@@ -45,7 +48,13 @@ class SqlRoutes:
         async with self._database.write() as session:
             await session.execute(_one(tenant, route.task))
             await session.execute(
-                insert(routes).values(tenant=tenant, task=route.task, candidates=candidates)
+                insert(routes).values(
+                    tenant=tenant,
+                    task=route.task,
+                    candidates=candidates,
+                    grounding=route.grounding.value,
+                    cache=route.cache.value,
+                )
             )
 
     async def delete_route(self, tenant: str, task: str) -> bool:

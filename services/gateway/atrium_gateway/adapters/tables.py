@@ -12,6 +12,8 @@ routes = Table(
     Column("tenant", String(64), primary_key=True),
     Column("task", String(64), primary_key=True),
     Column("candidates", JSON, nullable=False),
+    Column("grounding", String(16), nullable=False),
+    Column("cache", String(16), nullable=False),
 )
 
 usage = Table(

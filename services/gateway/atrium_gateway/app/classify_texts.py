@@ -14,6 +14,7 @@ from atrium_gateway.app.ports import EncoderBackend, TextKind
 from atrium_gateway.domain import lexical
 from atrium_gateway.domain.errors import LabelRepeated, LabelWithoutMeaning
 from atrium_gateway.domain.models import Capability, Engine, EngineKind
+from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_shared.errors import Unavailable
 
@@ -98,7 +99,9 @@ class ClassifyTexts:
 
         async with self._audit.call(caller, "gateway.Classify") as call:
             try:
-                rows, engine, usage = await self._dispatch.encode(caller, Capability.CLASSIFY, run)
+                rows, engine, usage = await self._dispatch.encode(
+                    caller, Capability.CLASSIFY, run, most_encoder_tokens([*meanings, *texts])
+                )
             except Unavailable as error:
                 rows, usage = [_by_words(text, labels) for text in texts], NO_USAGE
                 engine = Engine(EngineKind.RULES, "atrium").degraded_because(error.message)

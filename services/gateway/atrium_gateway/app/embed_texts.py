@@ -10,6 +10,7 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import Embedding, EncoderBackend, TextKind
 from atrium_gateway.domain.models import Capability, Engine
+from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import Usage
 
 
@@ -46,6 +47,8 @@ class EmbedTexts:
             return embedding, embedding.tokens
 
         async with self._audit.call(caller, "gateway.Embed") as call:
-            embedding, engine, usage = await self._dispatch.encode(caller, Capability.EMBED, run)
+            embedding, engine, usage = await self._dispatch.encode(
+                caller, Capability.EMBED, run, most_encoder_tokens(texts)
+            )
             call.answered(engine, usage)
             return Embedded(embedding, engine, usage)

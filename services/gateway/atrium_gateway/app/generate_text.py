@@ -7,8 +7,17 @@ from contextlib import aclosing
 
 from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
-from atrium_gateway.app.dispatch import Dispatch
-from atrium_gateway.domain.generation import Delta, Generated, Prompt
+from atrium_gateway.app.dispatch import Dispatch, Plan
+from atrium_gateway.app.ports import ReplyCache
+from atrium_gateway.domain.generation import (
+    CacheMode,
+    Delta,
+    Generated,
+    GenerateEvent,
+    Prompt,
+    ToolCallDelta,
+)
+from atrium_gateway.domain.models import Capability
 
 
 class GenerateText:
@@ -17,11 +26,13 @@ class GenerateText:
     Args:
         dispatch: Runs the call on a model.
         audit: Records it.
+        cache: Keeps replies.
     """
 
-    def __init__(self, dispatch: Dispatch, audit: AuditCalls) -> None:
+    def __init__(self, dispatch: Dispatch, audit: AuditCalls, cache: ReplyCache) -> None:
         self._dispatch = dispatch
         self._audit = audit
+        self._cache = cache
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
@@ -30,23 +41,50 @@ class GenerateText:
             AtriumError: See :meth:`Dispatch.generate`.
         """
         async with self._audit.call(caller, "gateway.Generate") as call:
-            generated = await self._dispatch.generate(caller, prompt)
+            plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
+            generated = await self._find(prompt, plan)
+            if generated is None:
+                generated = await self._dispatch.generate(caller, prompt, plan)
+                await self._keep(prompt, plan, generated)
             call.answered(generated.engine, generated.usage)
             return generated
 
-    async def stream(
-        self, caller: Caller, prompt: Prompt
-    ) -> AsyncGenerator[Delta | Generated, None]:
-        """Write a text and give it as it comes: deltas, then the whole. Closing stops the model.
+    async def stream(self, caller: Caller, prompt: Prompt) -> AsyncGenerator[GenerateEvent, None]:
+        """Write a text and give it as it comes: its parts, then the whole. Closing stops the model.
 
         Raises:
             AtriumError: See :meth:`Dispatch.stream`.
         """
-        async with (
-            self._audit.call(caller, "gateway.StreamGenerate") as call,
-            aclosing(self._dispatch.stream(caller, prompt)) as events,
-        ):
-            async for event in events:
-                if isinstance(event, Generated):
-                    call.answered(event.engine, event.usage)
-                yield event
+        async with self._audit.call(caller, "gateway.StreamGenerate") as call:
+            plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
+            kept = await self._find(prompt, plan)
+            if kept is not None:
+                call.answered(kept.engine, kept.usage)
+                for event in _as_events(kept):
+                    yield event
+                return
+            async with aclosing(self._dispatch.stream(caller, prompt, plan)) as events:
+                async for event in events:
+                    if isinstance(event, Generated):
+                        await self._keep(prompt, plan, event)
+                        call.answered(event.engine, event.usage)
+                    yield event
+
+    async def _find(self, prompt: Prompt, plan: Plan) -> Generated | None:
+        if plan.cache is CacheMode.OFF or plan.model is None:
+            return None
+        return await self._cache.find(plan.caller, plan.model, prompt, plan.cache)
+
+    async def _keep(self, prompt: Prompt, plan: Plan, reply: Generated) -> None:
+        if plan.cache is not CacheMode.OFF and plan.model is not None and not reply.engine.degraded:
+            await self._cache.keep(plan.caller, plan.model, prompt, plan.cache, reply)
+
+
+def _as_events(reply: Generated) -> list[GenerateEvent]:
+    """Return a whole reply as a stream would have given it."""
+    text: list[GenerateEvent] = [Delta(reply.text)] if reply.text else []
+    calls = [
+        ToolCallDelta(index, call.arguments, call.id, call.name)
+        for index, call in enumerate(reply.tool_calls)
+    ]
+    return [*text, *calls, reply]

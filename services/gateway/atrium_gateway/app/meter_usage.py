@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.group_writer import GroupWriter
 from atrium_gateway.app.ports import UsageStore
 from atrium_gateway.domain.usage import NO_USAGE, Usage, UsageCount, UsageKey
@@ -26,13 +27,13 @@ class MeterUsage:
         self._counts: dict[UsageKey, UsageCount] = {}
         self._writer = GroupWriter("usage", self._write, interval_seconds=interval_seconds)
 
-    def answered(self, tenant: str, task: str, model: str, usage: Usage) -> None:
+    def answered(self, caller: Caller, model: str, usage: Usage) -> None:
         """Count a call that was answered, wholly or until its caller left."""
-        self._add(tenant, task, model, UsageCount(requests=1, usage=usage))
+        self._add(caller, model, UsageCount(requests=1, usage=usage))
 
-    def failed(self, tenant: str, task: str, model: str, usage: Usage = NO_USAGE) -> None:
+    def failed(self, caller: Caller, model: str, usage: Usage = NO_USAGE) -> None:
         """Count a call that failed, and what it cost until then."""
-        self._add(tenant, task, model, UsageCount(failures=1, usage=usage))
+        self._add(caller, model, UsageCount(failures=1, usage=usage))
 
     async def start(self) -> None:
         """Start storing."""
@@ -46,8 +47,8 @@ class MeterUsage:
         """Store what was counted until now."""
         await self._writer.flush()
 
-    def _add(self, tenant: str, task: str, model: str, count: UsageCount) -> None:
-        key = UsageKey(tenant, self._clock.now().date(), task, model)
+    def _add(self, caller: Caller, model: str, count: UsageCount) -> None:
+        key = UsageKey(caller.tenant, self._clock.now().date(), caller.task, model)
         before = self._counts.get(key)
         self._counts[key] = count if before is None else before + count
         self._writer.wake()

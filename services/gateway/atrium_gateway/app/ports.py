@@ -11,8 +11,17 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from atrium_gateway.domain.generation import Delta, Finished, Prompt
-from atrium_gateway.domain.models import ModelStatus
+from atrium_gateway.app.caller import Caller
+from atrium_gateway.domain.generation import (
+    CacheMode,
+    Completed,
+    Delta,
+    Finished,
+    Generated,
+    Prompt,
+    ToolCallDelta,
+)
+from atrium_gateway.domain.models import Model, ModelStatus
 from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
@@ -51,8 +60,8 @@ class Backend(Protocol):
 class GeneratorBackend(Backend, Protocol):
     """Something that writes text: one streaming method."""
 
-    def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
-        """Write a reply: deltas as they come, then exactly one :class:`Finished`.
+    def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
+        """Write a reply: its parts as they come, then exactly one :class:`Finished`.
 
         ``prompt.max_tokens`` is set. Closing the iterator stops the model.
 
@@ -62,6 +71,17 @@ class GeneratorBackend(Backend, Protocol):
             UpstreamTimedOut: Its server hangs.
             PromptTooLong: Prompt and reply do not fit its context.
             SchemaUnsupported: It cannot follow the schema, or did not.
+        """
+
+
+class CompletingBackend(Protocol):
+    """A generator that can also give a reply in one piece, which costs less than a stream."""
+
+    async def complete(self, prompt: Prompt) -> Completed:
+        """Write a reply and return it whole. Cancelling stops the model.
+
+        Raises:
+            AtriumError: As ``GeneratorBackend.stream`` does.
         """
 
 
@@ -105,6 +125,122 @@ class ReaderBackend(Backend, Protocol):
             ModelUnavailable: The model cannot be used now.
             EncoderQueueFull: Too much waits for it already.
         """
+
+
+class Reservation(Protocol):
+    """Tokens set aside for one attempt of a call."""
+
+    def settle(self, tokens: int) -> None:
+        """Say what was used and give the rest back; 0 when nothing was. Only the first one counts.
+
+        It neither waits nor fails: whoever cancels a call runs it, too.
+        """
+
+
+class Budgets(Protocol):
+    """What callers may still use."""
+
+    async def reserve(self, caller: Caller, tokens: int) -> Reservation:
+        """Set aside one request and the most tokens that an attempt can cost.
+
+        Args:
+            caller: Whose call; the tenant, the credential and the task have quotas.
+            tokens: Prompt at its longest and ``max_tokens``.
+
+        Raises:
+            QuotaExhausted: They are not left.
+            Unavailable: That cannot be told now; nothing was set aside.
+        """
+
+
+class Restorer(Protocol):
+    """Puts back what was replaced, in a text that comes in parts cut anywhere."""
+
+    def feed(self, part: str) -> str:
+        """Return what of the text so far can be shown and was not returned before."""
+
+    def end(self) -> str:
+        """Return the rest."""
+
+
+class Restoration(Protocol):
+    """What was replaced in a prompt."""
+
+    @property
+    def values(self) -> int:
+        """How many different values were replaced."""
+
+    def restorer(self, *, in_json: bool) -> Restorer:
+        """Return a restorer for one text.
+
+        Args:
+            in_json: Whether the text is JSON, where values stand escaped inside of strings.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A prompt that may be sent to one model. Only a ``ResidencyGuard`` makes them.
+
+    Attributes:
+        model: Resource name of the model that it is meant for.
+        prompt: What may be sent.
+        restoration: What was replaced in it; None: nothing.
+    """
+
+    model: str
+    prompt: Prompt
+    restoration: Restoration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedTexts:
+    """Texts that may be sent to one model, in order. Only a ``ResidencyGuard`` makes them."""
+
+    model: str
+    texts: Sequence[str]
+
+
+class ResidencyGuard(Protocol):
+    """Decides what may be sent to a model, and in which words."""
+
+    async def clear(self, caller: Caller, model: Model, prompt: Prompt) -> Cleared:
+        """Return what of a prompt may be sent.
+
+        Raises:
+            ResidencyForbids: Nothing of it.
+        """
+
+    async def clear_texts(self, caller: Caller, model: Model, texts: Sequence[str]) -> ClearedTexts:
+        """Return what of texts to encode may be sent; what comes back has no words to restore.
+
+        Raises:
+            ResidencyForbids: Nothing of them.
+        """
+
+
+class ReplyCache(Protocol):
+    """Replies kept for callers who ask the same again.
+
+    Kept apart by tenant, permissions of the asker, task, and model with its version.
+    """
+
+    async def find(
+        self, caller: Caller, model: Model, prompt: Prompt, mode: CacheMode
+    ) -> Generated | None:
+        """Return the kept reply, marked ``cached`` and with empty usage, or None.
+
+        Args:
+            caller: Who asks and what for.
+            model: First choice of the route for this call.
+            prompt: What is asked.
+            mode: ``EXACT`` or ``SEMANTIC``.
+        """
+
+    async def keep(
+        self, caller: Caller, model: Model, prompt: Prompt, mode: CacheMode, reply: Generated
+    ) -> None:
+        """Keep a reply that ``model`` made and nothing degraded."""
 
 
 class ReplySchema(Protocol):

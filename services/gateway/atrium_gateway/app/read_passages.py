@@ -12,6 +12,7 @@ from atrium_gateway.app.ports import ReaderBackend, Reading
 from atrium_gateway.domain.errors import SegmentInvalid
 from atrium_gateway.domain.models import Engine
 from atrium_gateway.domain.reading import ReadPassage
+from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import Usage
 
 
@@ -51,8 +52,10 @@ class ReadPassages:
             reading = await reader.read(question, passages)
             return reading, reading.tokens
 
+        texts = [question + passage.heading + passage.text for passage in passages]
+        most = most_encoder_tokens(texts)
         async with self._audit.call(caller, "gateway.Read") as call:
-            reading, engine, usage = await self._dispatch.read(caller, run)
+            reading, engine, usage = await self._dispatch.read(caller, run, most)
             call.answered(engine, usage)
             return PassagesRead(reading, engine, usage)
 

@@ -11,6 +11,7 @@ from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import EncoderBackend, TextKind
 from atrium_gateway.domain import lexical
 from atrium_gateway.domain.models import Capability, Engine, EngineKind
+from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_shared.errors import Unavailable
 
@@ -79,7 +80,9 @@ class RerankTexts:
         words = lexical.coverage(query, texts)
         async with self._audit.call(caller, "gateway.Rerank") as call:
             try:
-                meaning, engine, usage = await self._dispatch.encode(caller, Capability.RERANK, run)
+                meaning, engine, usage = await self._dispatch.encode(
+                    caller, Capability.RERANK, run, most_encoder_tokens([query, *texts])
+                )
             except Unavailable as error:
                 meaning, usage = [0.0] * len(texts), NO_USAGE
                 engine = Engine(EngineKind.RULES, "atrium").degraded_because(error.message)

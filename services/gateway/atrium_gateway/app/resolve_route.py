@@ -1,4 +1,4 @@
-"""Which candidates a call of a tenant may use. Asked by every call, so tables are kept a while."""
+"""Which route a call of a tenant takes. Asked by every call, so tables are kept a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from atrium_gateway.app.catalog import Catalog
 from atrium_gateway.app.ports import RouteStore
 from atrium_gateway.domain.errors import TaskHasNoModel
 from atrium_gateway.domain.models import Capability
-from atrium_gateway.domain.routes import Candidate, Route, RouteTable
+from atrium_gateway.domain.routes import Route, RouteTable
 from atrium_shared.clock import Clock
 
 
@@ -46,10 +46,8 @@ class ResolveRoute:
         self._tables: OrderedDict[str, tuple[float, RouteTable]] = OrderedDict()
         self._changes = 0
 
-    async def candidates(
-        self, tenant: str, task: str, capability: Capability
-    ) -> tuple[Candidate, ...]:
-        """Return the candidates of a task, first choice first; at least one.
+    async def route(self, tenant: str, task: str, capability: Capability) -> Route:
+        """Return the route of a task with the candidates that can do what is asked, at least one.
 
         Raises:
             TaskHasNoModel: No route of the task leads to a model that can do it.
@@ -58,7 +56,7 @@ class ResolveRoute:
         route = table.resolve(task, capability, self._catalog.capabilities_of)
         if route is None:
             raise TaskHasNoModel(task, capability.value)
-        return route.candidates
+        return route
 
     async def table(self, tenant: str) -> RouteTable:
         """Return the routes that hold for a tenant."""

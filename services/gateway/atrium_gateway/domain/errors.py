@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_shared.errors import Exhausted, Invalid, NotFound, Unavailable
+from atrium_shared.errors import Denied, Exhausted, Invalid, NotFound, Unavailable
 
 
 class ModelNotFound(NotFound):
@@ -95,6 +95,16 @@ class UpstreamFailed(Unavailable):
         self.why = why
 
 
+class UpstreamResting(UpstreamFailed):
+    """The server behind a model failed so often that it is not asked for a while."""
+
+    def __init__(self, model: str, seconds: float) -> None:
+        super().__init__(
+            model, f"it failed several times in a row and is asked again in {seconds:.0f} s"
+        )
+        self.metadata["retry_seconds"] = f"{seconds:.0f}"
+
+
 class UpstreamTimedOut(Unavailable):
     """The server behind a model did not answer in time."""
 
@@ -108,6 +118,55 @@ class UpstreamTimedOut(Unavailable):
             timeout_seconds=f"{seconds:g}",
         )
         self.why = f"took longer than {seconds:g} s for {waiting_for}"
+
+
+class QuotaExhausted(Exhausted):
+    """A call does not fit what is left of a quota. No other candidate is tried."""
+
+    reason = "QUOTA_EXHAUSTED"
+
+    def __init__(self, quota: str, *, limit: int, remaining: int, reset_time: str) -> None:
+        super().__init__(
+            f"Quota {quota!r} allows {limit} and has {remaining} left, which is not enough for "
+            f"this call. Call again after {reset_time}, ask for fewer tokens, or let an "
+            "administrator raise the quota.",
+            quota=quota,
+            limit=limit,
+            remaining=remaining,
+            reset_time=reset_time,
+        )
+
+
+class ResidencyForbids(Denied):
+    """The tenant's texts may not go to a model. The next candidate is tried."""
+
+    reason = "RESIDENCY_FORBIDS"
+
+    def __init__(self, model: str, residency: str) -> None:
+        super().__init__(
+            f"The residency {residency!r} of the tenant forbids sending its texts to {model!r}, "
+            "which runs outside of the installation. Route the task to a model inside, or let the "
+            "operator change the tenant's residency.",
+            model=model,
+            residency=residency,
+        )
+        self.why = f"the tenant's residency ({residency}) forbids it"
+
+
+class ToolArgumentsInvalid(Unavailable):
+    """A model asked for a tool in a way that does not fit the tool. The next one is tried."""
+
+    reason = "TOOL_ARGUMENTS_INVALID"
+
+    def __init__(self, model: str, tool: str, why: str) -> None:
+        super().__init__(
+            f"Model {model!r} asked for tool {tool!r} with arguments that do not fit: {why}. Call "
+            "again, say in the tool's description what is expected, or route the task to a "
+            "larger model.",
+            model=model,
+            tool=tool,
+        )
+        self.why = f"its arguments for tool {tool!r} do not fit ({why})"
 
 
 class PromptTooLong(Invalid):

@@ -109,6 +109,12 @@ class Grounding(StrEnum):
     """The reply stands as the model wrote it."""
 
 
+class Aid(StrEnum):
+    """Help that the gateway gives the model."""
+
+    CALCULATE = "calculate"
+
+
 class CacheMode(StrEnum):
     """Whether a reply may come from the cache and go there."""
 
@@ -130,6 +136,11 @@ class Prompt:
         seed: Seed for sampling, or None for the backend's choice.
         tools: Tools that the model may ask for.
         tool_choice: Whether and which.
+        sources: What the reply may rest on.
+        grounding: How closely it must keep to them; None: as the route says.
+        aids: Help for the model.
+        web_pages: Addresses of pages to read with the last message.
+        cache: Whether the cache may be used; None: as the route says.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -140,6 +151,11 @@ class Prompt:
     seed: int | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
+    sources: tuple[Source, ...] = ()
+    grounding: Grounding | None = None
+    aids: frozenset[Aid] = frozenset()
+    web_pages: tuple[str, ...] = ()
+    cache: CacheMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +177,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a reply, once, after the last :class:`Delta`.
+    """The end of a reply, once, after its last part.
 
     Attributes:
         reason: Why it ended.
@@ -173,11 +189,76 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Completed:
+    """A whole reply of a backend, where it gives replies in one piece.
+
+    Attributes:
+        text: What it wrote.
+        reason: Why it ended.
+        usage: What it cost, estimated where the backend does not count.
+        tool_calls: What it asks for.
+    """
+
+    text: str
+    reason: FinishReason
+    usage: Usage
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """What a calculation was.
+
+    Attributes:
+        program: What the model wrote and the gateway ran; empty when quantities were missing.
+        result: Its result, as shown in the text.
+        missing: Quantities that the question would have to give, in words.
+    """
+
+    program: str = ""
+    result: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Support:
+    """What supports one sentence of a reply: code points ``start`` to ``end``, ids of sources."""
+
+    start: int
+    end: int
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Generated:
-    """A whole reply."""
+    """A whole reply.
+
+    Attributes:
+        text: What was written.
+        reason: Why it ended.
+        engine: What wrote it.
+        usage: What it cost.
+        tool_calls: Tools that the model asks for; the arguments of each fit its schema.
+        generation: Name under which an outcome can be recorded.
+        cached: Whether it came from the cache.
+        calculation: The calculation behind it, if one was made.
+        supports: What supports which sentence, under ``STRICT``.
+        dropped_sentences: Sentences dropped because no source supports them.
+        redacted_values: Values replaced before the prompt left, and put back.
+    """
 
     text: str
     reason: FinishReason
     engine: Engine
     usage: Usage
     tool_calls: tuple[ToolCall, ...] = ()
+    generation: str = ""
+    cached: bool = False
+    calculation: Calculation | None = None
+    supports: tuple[Support, ...] = ()
+    dropped_sentences: int = 0
+    redacted_values: int = 0
+
+
+GenerateEvent = Delta | ToolCallDelta | Generated
+"""What a streamed reply consists of: parts, then exactly one :class:`Generated`."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
+
+from atrium_gateway.domain.usage import Usage
 
 MODEL_PREFIX = "models/"
 
@@ -42,6 +45,52 @@ class ModelStatus:
 READY = ModelStatus(ModelState.READY)
 
 
+class Tier(StrEnum):
+    """How special a model is."""
+
+    GENERAL = "general"
+    """Does many things."""
+    SCENARIO = "scenario"
+    """Tuned for one kind of work, such as minutes."""
+    VERTICAL = "vertical"
+    """Small, for one task of one trade or tenant."""
+
+
+class Location(StrEnum):
+    """Where the texts of a call go."""
+
+    RESIDENT = "resident"
+    """They stay inside the installation."""
+    OUTSIDE = "outside"
+    """They leave it. Also what holds where nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a million tokens cost.
+
+    Attributes:
+        currency: ISO 4217 code; one for the whole installation.
+        prompt: Read by a generator.
+        completion: Written by it.
+        encoder: Read by an encoder.
+    """
+
+    currency: str
+    prompt: Decimal = Decimal(0)
+    completion: Decimal = Decimal(0)
+    encoder: Decimal = Decimal(0)
+
+    def of(self, usage: Usage) -> Decimal:
+        """Return what ``usage`` costs, exactly."""
+        whole = (
+            self.prompt * usage.prompt_tokens
+            + self.completion * usage.completion_tokens
+            + self.encoder * usage.encoder_tokens
+        )
+        return whole / 1_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model that the gateway knows.
@@ -51,12 +100,22 @@ class Model:
         backend: What serves it: ``"llama.cpp"``, ``"onnxruntime"``, ``"openai"``, ``"scripted"``.
         capabilities: What it can do.
         context_tokens: Largest prompt plus reply, in tokens. 0: not known.
+        tier: How special it is.
+        million_parameters: Its size. 0: not known.
+        price: What it costs; None: nothing is charged for.
+        location: Where its texts go.
+        version: Of model and adapter; replies kept under another are not used. Empty: not known.
     """
 
     name: str
     backend: str
     capabilities: frozenset[Capability]
     context_tokens: int = 0
+    tier: Tier = Tier.GENERAL
+    million_parameters: int = 0
+    price: Price | None = None
+    location: Location = Location.OUTSIDE
+    version: str = ""
 
     @property
     def id(self) -> str:

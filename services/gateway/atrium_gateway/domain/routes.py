@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from atrium_gateway.domain.generation import CacheMode, Grounding
 from atrium_gateway.domain.models import Capability
 
 ROUTE_PREFIX = "routes/"
@@ -40,12 +41,15 @@ class Candidate:
         max_tokens: Most tokens to write when the request does not say.
         optional: Passed over without a word where the installation does not have the model, or
             has it switched off.
+        weight: Share of the calls for which it is asked first, against the other weights of the
+            route. 0: asked only when those before it fail.
     """
 
     model: str
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     max_tokens: int = DEFAULT_MAX_TOKENS
     optional: bool = False
+    weight: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +61,46 @@ class Route:
             capability ("embed") or "default".
         candidates: At least one.
         origin: Where it was set.
+        grounding: How closely replies keep to their sources when the request does not say.
+        cache: Whether the cache may be used when the request does not say.
     """
 
     task: str
     candidates: tuple[Candidate, ...]
     origin: RouteOrigin
+    grounding: Grounding = Grounding.TOLERANT
+    cache: CacheMode = CacheMode.OFF
 
     @property
     def name(self) -> str:
         """Resource name, ``"routes/knowledge.answer"``."""
         return ROUTE_PREFIX + self.task
+
+
+LOTS = 1 << 64
+"""How many lots there are; see :func:`in_order`."""
+
+
+def in_order(candidates: tuple[Candidate, ...], lot: int) -> tuple[Candidate, ...]:
+    """Return the candidates in the order in which a call asks them.
+
+    The arm that is drawn comes first, then the others in the order of the route. Without weights
+    that is the order of the route.
+
+    Args:
+        candidates: At least one.
+        lot: Where the caller falls, 0 to ``LOTS - 1``. When weights change and their order stays,
+            no more lots change their arm than must.
+    """
+    total = sum(candidate.weight for candidate in candidates)
+    if not total:
+        return candidates
+    mark = lot * total // LOTS  # whole numbers: no arm gains by rounding
+    for drawn in candidates:
+        mark -= drawn.weight
+        if mark < 0:
+            return (drawn, *(other for other in candidates if other is not drawn))
+    raise AssertionError("unreachable: the mark lies below the sum of the weights")
 
 
 class RouteTable:
@@ -129,7 +163,7 @@ class RouteTable:
                 if capabilities is None or capability in capabilities:
                     able.append(candidate)
             if able:
-                return Route(route.task, tuple(able), route.origin)
+                return replace(route, candidates=tuple(able))
         return None
 
 

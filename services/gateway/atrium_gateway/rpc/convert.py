@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,32 @@ from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import PassagesRead
 from atrium_gateway.app.rerank_texts import Reranked
 from atrium_gateway.domain.generation import (
+    Aid,
+    CacheMode,
     ChatMessage,
     Delta,
     FinishReason,
     Generated,
+    GenerateEvent,
+    Grounding,
     Prompt,
     Role,
+    Source,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    ToolChoice,
+    ToolMode,
 )
-from atrium_gateway.domain.models import Capability, Engine, EngineKind, ModelState
+from atrium_gateway.domain.models import (
+    Capability,
+    Engine,
+    EngineKind,
+    Location,
+    ModelState,
+    Price,
+    Tier,
+)
 from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_gateway.domain.routes import (
     DEFAULT_MAX_TOKENS,
@@ -43,6 +62,34 @@ _ROLES = {
     gateway_pb2.Message.SYSTEM: Role.SYSTEM,
     gateway_pb2.Message.USER: Role.USER,
     gateway_pb2.Message.ASSISTANT: Role.ASSISTANT,
+    gateway_pb2.Message.TOOL: Role.TOOL,
+}
+_TOOL_MODES = {
+    gateway_pb2.ToolChoice.MODE_UNSPECIFIED: ToolMode.AUTO,
+    gateway_pb2.ToolChoice.AUTO: ToolMode.AUTO,
+    gateway_pb2.ToolChoice.NONE: ToolMode.NONE,
+    gateway_pb2.ToolChoice.REQUIRED: ToolMode.REQUIRED,
+}
+_GROUNDINGS = {
+    gateway_pb2.STRICT: Grounding.STRICT,
+    gateway_pb2.TOLERANT: Grounding.TOLERANT,
+}
+_GROUNDINGS_TO_PROTO = {value: key for key, value in _GROUNDINGS.items()}
+_CACHE_MODES = {
+    gateway_pb2.CACHE_OFF: CacheMode.OFF,
+    gateway_pb2.EXACT: CacheMode.EXACT,
+    gateway_pb2.SEMANTIC: CacheMode.SEMANTIC,
+}
+_CACHE_MODES_TO_PROTO = {value: key for key, value in _CACHE_MODES.items()}
+_AIDS = {gateway_pb2.CALCULATE: Aid.CALCULATE}
+_TIERS = {
+    Tier.GENERAL: gateway_pb2.Model.GENERAL,
+    Tier.SCENARIO: gateway_pb2.Model.SCENARIO,
+    Tier.VERTICAL: gateway_pb2.Model.VERTICAL,
+}
+_LOCATIONS = {
+    Location.RESIDENT: gateway_pb2.Model.RESIDENT,
+    Location.OUTSIDE: gateway_pb2.Model.OUTSIDE,
 }
 _KINDS = {
     gateway_pb2.EmbedRequest.QUERY: TextKind.QUERY,
@@ -52,6 +99,7 @@ _REASONS = {
     FinishReason.STOP: gateway_pb2.GenerateResponse.STOP,
     FinishReason.LENGTH: gateway_pb2.GenerateResponse.LENGTH,
     FinishReason.FILTERED: gateway_pb2.GenerateResponse.FILTERED,
+    FinishReason.TOOL_CALLS: gateway_pb2.GenerateResponse.TOOL_CALLS,
 }
 _ENGINES = {
     EngineKind.GENERATIVE: engine_pb2.Engine.GENERATIVE,
@@ -79,9 +127,7 @@ _ORIGINS = {
 def prompt_from_proto(request: gateway_pb2.GenerateRequest) -> Prompt:
     """Return what a generator is asked."""
     return Prompt(
-        messages=tuple(
-            ChatMessage(_ROLES[message.role], message.content) for message in request.messages
-        ),
+        messages=tuple([_message(message) for message in request.messages]),
         max_tokens=request.max_tokens,
         temperature=request.temperature,
         response_schema=(
@@ -91,7 +137,28 @@ def prompt_from_proto(request: gateway_pb2.GenerateRequest) -> Prompt:
         ),
         stop=tuple(request.stop),
         seed=request.seed if request.HasField("seed") else None,
+        tools=tuple([_tool(tool) for tool in request.tools]),
+        tool_choice=ToolChoice(_TOOL_MODES[request.tool_choice.mode], request.tool_choice.tool),
+        sources=tuple([Source(source.id, source.text) for source in request.sources]),
+        grounding=_GROUNDINGS.get(request.grounding),
+        aids=frozenset([_AIDS[aid] for aid in request.aids]),
+        web_pages=tuple(request.web_pages),
+        cache=_CACHE_MODES.get(request.cache),
     )
+
+
+def _message(message: gateway_pb2.Message) -> ChatMessage:
+    return ChatMessage(
+        _ROLES[message.role],
+        message.content,
+        tuple([ToolCall(call.id, call.name, call.arguments) for call in message.tool_calls]),
+        message.tool_call_id,
+    )
+
+
+def _tool(tool: gateway_pb2.Tool) -> Tool:
+    parameters = schema_from_proto(tool.parameters) if tool.HasField("parameters") else None
+    return Tool(tool.name, tool.description, parameters)
 
 
 def schema_from_proto(struct: struct_pb2.Struct) -> dict[str, Any]:
@@ -168,10 +235,13 @@ def route_from_proto(route: gateway_pb2.Route) -> Route:
                 candidate.model,
                 candidate.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
                 candidate.max_tokens or DEFAULT_MAX_TOKENS,
+                weight=candidate.weight,
             )
             for candidate in route.candidates
         ),
         RouteOrigin.TENANT,
+        _GROUNDINGS.get(route.grounding, Grounding.TOLERANT),
+        _CACHE_MODES.get(route.cache, CacheMode.OFF),
     )
 
 
@@ -213,18 +283,46 @@ def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
 
 def generated_to_proto(generated: Generated) -> gateway_pb2.GenerateResponse:
     """Return a whole reply."""
+    calculation = generated.calculation
     return gateway_pb2.GenerateResponse(
         text=generated.text,
         finish_reason=_REASONS[generated.reason],
         engine=engine_to_proto(generated.engine),
         usage=usage_to_proto(generated.usage),
+        tool_calls=[
+            gateway_pb2.ToolCall(id=call.id, name=call.name, arguments=call.arguments)
+            for call in generated.tool_calls
+        ],
+        generation=generated.generation,
+        cached=generated.cached,
+        calculation=(
+            gateway_pb2.Calculation(
+                program=calculation.program,
+                result=calculation.result,
+                missing=calculation.missing,
+            )
+            if calculation is not None
+            else None
+        ),
+        supports=[
+            gateway_pb2.Support(start=each.start, end=each.end, sources=each.sources)
+            for each in generated.supports
+        ],
+        dropped_sentences=generated.dropped_sentences,
+        redacted_values=generated.redacted_values,
     )
 
 
-def event_to_proto(event: Delta | Generated) -> gateway_pb2.StreamGenerateResponse:
+def event_to_proto(event: GenerateEvent) -> gateway_pb2.StreamGenerateResponse:
     """Return a part of a reply."""
     if isinstance(event, Delta):
         return gateway_pb2.StreamGenerateResponse(delta=event.text)
+    if isinstance(event, ToolCallDelta):
+        return gateway_pb2.StreamGenerateResponse(
+            tool_call_delta=gateway_pb2.ToolCallDelta(
+                index=event.index, id=event.id, name=event.name, arguments=event.arguments
+            )
+        )
     return gateway_pb2.StreamGenerateResponse(done=generated_to_proto(event))
 
 
@@ -295,7 +393,28 @@ def model_to_proto(view: ModelView) -> gateway_pb2.Model:
         state=_STATES[view.status.state],
         context_tokens=model.context_tokens,
         state_reason=view.status.reason,
+        tier=_TIERS[model.tier],
+        million_parameters=model.million_parameters,
+        price=_price_to_proto(model.price) if model.price is not None else None,
+        location=_LOCATIONS[model.location],
+        replicas=view.replicas,
+        version=model.version,
     )
+
+
+def _price_to_proto(price: Price) -> gateway_pb2.Price:
+    return gateway_pb2.Price(
+        currency=price.currency,
+        prompt=decimal_to_proto(price.prompt),
+        completion=decimal_to_proto(price.completion),
+        encoder=decimal_to_proto(price.encoder),
+    )
+
+
+def decimal_to_proto(number: Decimal) -> str:
+    """Return a decimal number without exponent and without zeros that say nothing."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def models_to_proto(page: Page[ModelView]) -> gateway_service_pb2.ListModelsResponse:
@@ -314,10 +433,13 @@ def route_to_proto(route: Route) -> gateway_pb2.Route:
                 model=candidate.model,
                 timeout_seconds=candidate.timeout_seconds,
                 max_tokens=candidate.max_tokens,
+                weight=candidate.weight,
             )
             for candidate in route.candidates
         ],
         origin=_ORIGINS[route.origin],
+        grounding=_GROUNDINGS_TO_PROTO[route.grounding],
+        cache=_CACHE_MODES_TO_PROTO[route.cache],
     )
 
 
