@@ -82,7 +82,7 @@ format: $(DEV) ## Bring the code into the one format
 
 .PHONY: typecheck
 typecheck: $(DEV) ## mypy, strict, over every package
-	@$(BIN)/mypy -p atrium_shared -p atrium_documents -p atrium_models -p atrium_client -p atrium_admin -p atrium_gateway -p atrium_knowledge -p atrium_suite
+	@$(BIN)/mypy -p atrium_shared -p atrium_documents -p atrium_grounding -p atrium_models -p atrium_client -p atrium_admin -p atrium_gateway -p atrium_knowledge -p atrium_suite
 
 .PHONY: gen
 gen: $(DEV) ## Compile the protos into protos/gen

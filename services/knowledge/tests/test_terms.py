@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from atrium_knowledge.domain.languages import detect_language
-from atrium_knowledge.domain.lexicon import Lexicon, lexicon
+from atrium_grounding.languages import detect_language
+from atrium_grounding.lexicon import Lexicon, lexicon
+from atrium_grounding.tokens import fold, fold_keeping_length, words
 from atrium_knowledge.domain.terms import index_terms, query_terms
-from atrium_knowledge.domain.tokens import fold, fold_keeping_length, words
 
 
 @pytest.mark.parametrize(

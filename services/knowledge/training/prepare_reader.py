@@ -25,9 +25,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from atrium_knowledge.domain.sentences import split_units
+from atrium_grounding.sentences import split_units
+from atrium_grounding.tokens import fold
 from atrium_knowledge.domain.terms import index_terms, query_terms
-from atrium_knowledge.domain.tokens import fold
 from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
 
 HERE = Path(__file__).parent

@@ -36,6 +36,9 @@ from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_gateway.adapters.onnx_reader import OnnxReader
 from atrium_gateway.domain.reading import ReadPassage, Segment
+from atrium_grounding.lexicon import lexicon
+from atrium_grounding.sentences import split_units
+from atrium_grounding.tokens import fold
 from atrium_knowledge.domain.answering import extraction
 from atrium_knowledge.domain.answering.evidence import (
     UNIT_FEATURES,
@@ -55,12 +58,9 @@ from atrium_knowledge.domain.answering.extraction import (
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.centring import LanguageCentre
 from atrium_knowledge.domain.chunking import chunk_document
-from atrium_knowledge.domain.lexicon import lexicon
 from atrium_knowledge.domain.parallel_sentences import PARALLEL_SENTENCES
 from atrium_knowledge.domain.passages import Hit, Passage
-from atrium_knowledge.domain.sentences import split_units
 from atrium_knowledge.domain.terms import index_terms, query_terms
-from atrium_knowledge.domain.tokens import fold
 from services.knowledge.training.holding_out import held_out
 from services.knowledge.training.prepare_reader import as_parsed, training_half
 

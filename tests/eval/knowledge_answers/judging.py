@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from atrium_knowledge.domain.tokens import fold
+from atrium_grounding.tokens import fold
 from atrium_suite.demo.facts import mentions_all
 
 if TYPE_CHECKING:

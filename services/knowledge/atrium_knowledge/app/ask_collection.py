@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from atrium_grounding.languages import detect_language
 from atrium_knowledge.app.ask_question import Answer, AskMode, AskQuestion, Delta, Sources
 from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.conversation_store import ConversationStore
@@ -14,7 +15,6 @@ from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.conversations import TURNS_KEPT, TURNS_READ, Conversation, Turn
 from atrium_knowledge.domain.errors import ConversationElsewhere, check_question_length
-from atrium_knowledge.domain.languages import detect_language
 from atrium_knowledge.domain.names import collection_id, conversation_id
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal

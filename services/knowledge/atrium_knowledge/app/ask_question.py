@@ -14,6 +14,11 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from atrium_grounding.languages import Language, detect_language
+from atrium_grounding.lexicon import lexicon
+from atrium_grounding.matching import Folded, mentions
+from atrium_grounding.quantities import find_quantities, supported_by
+from atrium_grounding.verification import SentenceVerifier, Source, plain
 from atrium_knowledge.app.consult_reader import ConsultReader
 from atrium_knowledge.app.encode import is_absence
 from atrium_knowledge.app.ports import (
@@ -27,7 +32,7 @@ from atrium_knowledge.app.ports import (
     SearchOutcome,
     TopicSource,
 )
-from atrium_knowledge.domain.answering.evidence import Evidence, Folded, mentions
+from atrium_knowledge.domain.answering.evidence import Evidence
 from atrium_knowledge.domain.answering.extraction import (
     Extraction,
     Extractor,
@@ -41,14 +46,10 @@ from atrium_knowledge.domain.answering.prompting import (
     cited_numbers,
     prompt,
 )
-from atrium_knowledge.domain.answering.quantities import find_quantities, supported_by
 from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
-from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
-from atrium_knowledge.domain.languages import Language, detect_language
-from atrium_knowledge.domain.lexicon import lexicon
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.topics import CompiledTopic, TopicMatcher
 from atrium_shared.audit import AuditEvent, AuditSink
@@ -346,7 +347,10 @@ class AskQuestion:
     ) -> AsyncGenerator[Delta, None]:
         """Yield what a model writes as far as the passages support it, else quotes."""
         passages = [hit.passage for hit in draft.hits]
-        verifier = await asyncio.to_thread(SentenceVerifier, question.text, passages, lexicon())
+        sources = [
+            Source(each.text, (each.document_title, *each.section_path)) for each in passages
+        ]
+        verifier = await asyncio.to_thread(SentenceVerifier, question.text, sources, lexicon())
         asked = prompt(question.text, passages, _focus(extraction, draft.hits), language)
         messages = [ChatMessage(Role.SYSTEM, asked.system), ChatMessage(Role.USER, asked.user)]
         sentences = SentenceStream()

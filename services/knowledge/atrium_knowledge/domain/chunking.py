@@ -16,8 +16,8 @@ from itertools import groupby
 from typing import Final
 
 from atrium_documents.model import Block, BlockKind, ParsedDocument, Section
-from atrium_knowledge.domain.languages import detect_language
-from atrium_knowledge.domain.sentences import split_units
+from atrium_grounding.languages import detect_language
+from atrium_grounding.sentences import split_units
 
 TARGET_TOKENS: Final = 250
 _LONGEST_TOKENS: Final = 330

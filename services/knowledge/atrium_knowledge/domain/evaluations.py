@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from atrium_knowledge.domain import tokens
+from atrium_grounding import tokens
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.errors import (
     MAX_QUESTION_CHARS,

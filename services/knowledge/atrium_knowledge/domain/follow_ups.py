@@ -19,9 +19,9 @@ from typing import Final
 
 import rjieba
 
-from atrium_knowledge.domain import tokens
-from atrium_knowledge.domain.languages import detect_language
-from atrium_knowledge.domain.lexicon import lexicon
+from atrium_grounding import tokens
+from atrium_grounding.languages import detect_language
+from atrium_grounding.lexicon import lexicon
 
 
 class Kind(Enum):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from atrium_knowledge.domain.lexicon import lexicon
-from atrium_knowledge.domain.tokens import all_terms
+from atrium_grounding.lexicon import lexicon
+from atrium_grounding.tokens import all_terms
 
 
 def preload() -> None:

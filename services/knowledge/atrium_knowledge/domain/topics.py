@@ -20,10 +20,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrium_knowledge.domain.answering.evidence import Folded, mentions, scaled_log_odds
+from atrium_grounding.lexicon import Slot, lexicon
+from atrium_grounding.matching import Folded, mentions
+from atrium_knowledge.domain.answering.evidence import scaled_log_odds
 from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.answering.questions import Question
-from atrium_knowledge.domain.lexicon import Slot, lexicon
 
 # Fitted by services/knowledge/training/fit_topics.py, which prints how each fares on organisations
 # that it was not fitted on. Weights of bias, (reading,) best and mean-of-three similarity, words,

@@ -16,13 +16,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atrium_knowledge.domain import tokens
-from atrium_knowledge.domain.answering.quantities import Quantity, find_quantities
+from atrium_grounding import tokens
+from atrium_grounding.languages import detect_language
+from atrium_grounding.lexicon import Lexicon, Slot
+from atrium_grounding.matching import Folded, mentions
+from atrium_grounding.quantities import Quantity, find_quantities
+from atrium_grounding.sentences import UnitKind, split_units
 from atrium_knowledge.domain.answering.questions import Question, holds_expected
-from atrium_knowledge.domain.languages import detect_language
-from atrium_knowledge.domain.lexicon import Lexicon, Slot
 from atrium_knowledge.domain.passages import Hit
-from atrium_knowledge.domain.sentences import UnitKind, split_units
 
 UNIT_FEATURES: Final = (
     "bias",
@@ -73,7 +74,7 @@ class Candidate:
     text: str
     kind: UnitKind
     line: int
-    """Its line within the passage; see :class:`~atrium_knowledge.domain.sentences.Unit`."""
+    """Its line within the passage; see :class:`~atrium_grounding.sentences.Unit`."""
     language: str
     quantities: tuple[Quantity, ...]
 
@@ -116,25 +117,6 @@ def scaled_log_odds(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(values, -_MOST_LOG_ODDS, _MOST_LOG_ODDS) / _LOG_ODDS_SCALE
 
 
-class Folded:
-    """A text as words are looked for in it."""
-
-    __slots__ = ("pairs", "text", "words")
-
-    def __init__(self, text: str) -> None:
-        self.text = tokens.fold(text)
-        self.words = frozenset(tokens.words(text))
-
-    def mentions(self, name: str) -> bool:
-        """Tell whether a folded name or code occurs as a whole."""
-        if not name.isascii():
-            return name in self.text
-        joined = r"[-_/ ]?".join(map(re.escape, re.findall(r"\d+|\D+", name)))
-        return tokens.stem(name) in self.words or (
-            re.search(rf"(?<![a-z0-9]){joined}(?![a-z0-9])", self.text) is not None
-        )
-
-
 class Asked:
     """A question with all that may stand for its words."""
 
@@ -157,18 +139,6 @@ class Asked:
             folded.mentions(name) or mentions(slot, folded) > 0
             for name, slot in zip(self.question.names, self._names, strict=True)
         ]
-
-
-def mentions(slot: Slot, folded: Folded) -> float:
-    """Return how surely a text holds a word or one that means the same, 0 to 1."""
-    best = 0.0
-    for word, trust in slot.chinese.items():
-        if trust > best and (word in folded.words or (len(word) > 1 and word in folded.text)):
-            best = trust
-    for stems, trust in slot.english.items():
-        if trust > best and all(stem in folded.words for stem in stems):
-            best = trust
-    return best
 
 
 class Evidence:

@@ -19,6 +19,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from atrium_grounding.lexicon import lexicon
+from atrium_grounding.sentences import UnitKind
 from atrium_knowledge.domain.answering.evidence import (
     UNIT_FEATURES,
     Asked,
@@ -29,9 +31,7 @@ from atrium_knowledge.domain.answering.evidence import (
     scaled_log_odds,
 )
 from atrium_knowledge.domain.answering.questions import AnswerType, Question
-from atrium_knowledge.domain.lexicon import lexicon
 from atrium_knowledge.domain.passages import Hit, Passage
-from atrium_knowledge.domain.sentences import UnitKind
 
 Signal = Literal["with_reader", "with_encoder", "without_encoder"]
 """What the weights were trained to go by."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from atrium_knowledge.domain.languages import Language
+from atrium_grounding.languages import Language
 from atrium_knowledge.domain.passages import Passage
 
 MAX_ANSWER_TOKENS: Final = 160

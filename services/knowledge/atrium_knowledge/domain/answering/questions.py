@@ -10,18 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Final
 
-import rjieba
-
-from atrium_knowledge.domain import tokens
-from atrium_knowledge.domain.answering.quantities import (
+from atrium_grounding import tokens
+from atrium_grounding.languages import Language, detect_language
+from atrium_grounding.names import names_in, tagger
+from atrium_grounding.quantities import (
     Quantity,
     QuantityKind,
     find_quantities,
 )
-from atrium_knowledge.domain.languages import Language, detect_language
 
 
 class AnswerType(StrEnum):
@@ -158,15 +156,6 @@ _IMPERATIVE: Final = re.compile(
     r"select|submit|ask|apply|enter|call|use|go to|send|fill|contact|run|choose|report|tell|"
     r"write)\b"
 )
-_LATIN_NAME: Final = re.compile(
-    r"[A-Za-z\u00c0-\u024f\d]+(?:[-_/][A-Za-z\u00c0-\u024f\d]+|(?<=[A-Z]) \d+(?!\w))*"
-)
-_NAME_TAGS: Final = frozenset({"nr", "nrfg", "nrt", "ns", "nt", "nz"})
-# Capitalised words that name no thing that a text must mention.
-_NO_NAMES: Final = frozenset(
-    "monday tuesday wednesday thursday friday saturday sunday january february march april may "
-    "june july august september october november december ok id faq pdf".split()
-)
 _CAPITALISED: Final = re.compile(
     r"(?<![.!?。\n]\s)(?<!^)\b[A-Z][a-zA-Z'’-]+(?:\s+[A-Z][a-zA-Z'’-]+)+"
 )
@@ -216,31 +205,6 @@ def understand(text: str) -> Question:
         quantities=tuple(find_quantities(text)),
         expectation=expectation_of(text),
     )
-
-
-def names_in(text: str) -> tuple[str, ...]:
-    """Return what ``text`` names, folded, each once: codes such as "p5", people, places, products.
-
-    Chinese names are found by the segmenter's tags, Latin ones by capitals (inside a Chinese
-    question every Latin word is one).
-    """
-    chinese = detect_language(text) == "zh"
-    found: list[str] = []
-    for match in _LATIN_NAME.finditer(text):
-        word = match.group()
-        plain = "".join(part for part in re.split(r"[-_/ ]", tokens.fold(word)) if part)
-        if word[0].isdigit() or plain in tokens.ENGLISH_STOP_WORDS or plain in _NO_NAMES:
-            continue
-        code = any(c.isdigit() for c in word) or (len(word) > 1 and word.isupper())
-        inner = word[0].isupper() and text[: match.start()].strip(" \"'“‘(") != ""
-        if code or chinese or inner or any(c.isupper() for c in word[1:]):
-            found.append(plain)
-    if chinese:
-        folded = tokens.fold(text)
-        found.extend(
-            word for word, tag in _tagger().tag(folded) if tag in _NAME_TAGS and len(word) > 1
-        )
-    return tuple(dict.fromkeys(found))
 
 
 def expectation_of(question: str) -> Expectation:
@@ -340,9 +304,4 @@ def _quantity_fit(expectation: Expectation, quantities: list[Quantity]) -> float
 
 
 def _has_tag(text: str, tags: tuple[str, ...]) -> bool:
-    return any(tag in tags for _, tag in _tagger().tag(text))
-
-
-@cache
-def _tagger() -> rjieba.Jieba:
-    return rjieba.Jieba()
+    return any(tag in tags for _, tag in tagger().tag(text))

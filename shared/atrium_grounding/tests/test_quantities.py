@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atrium_knowledge.domain.answering.quantities import (
+from atrium_grounding.quantities import (
     QuantityKind,
     find_quantities,
     supported_by,

@@ -1,33 +1,20 @@
 import pytest
 
-from atrium_knowledge.domain.answering.verification import SentenceVerifier, plain
-from atrium_knowledge.domain.lexicon import lexicon
-from atrium_knowledge.domain.passages import Passage
+from atrium_grounding.lexicon import lexicon
+from atrium_grounding.verification import SentenceVerifier, Source, plain
 
 
-def passage(text: str, title: str = "Leave rules", section: str = "Annual leave") -> Passage:
-    return Passage(
-        name="collections/c/documents/d/passages/1",
-        document="collections/c/documents/d",
-        document_title=title,
-        section_path=(section,),
-        text=text,
-        start=0,
-        end=len(text),
-        page=0,
-        version=1,
-        paragraph=1,
-        language="en",
-    )
+def source(text: str, title: str = "Leave rules", section: str = "Annual leave") -> Source:
+    return Source(text, (title, section))
 
 
-GERMANY = passage(
+GERMANY = source(
     "Employees in Berlin have 30 working days of paid annual leave. "
     "Up to 5 days may be carried over until 31 March of the next year. "
     "Unused days are not paid out.",
     title="Leave Rules for Germany",
 )
-CHINA = passage(
+CHINA = source(
     "员工每年享有 15 个工作日的带薪年假。未休完的年假不能折算为现金。病假须在 2 天内提交证明。",
     title="中国区休假管理办法",
     section="年休假",
@@ -89,3 +76,9 @@ def test_the_quote_is_the_sentence_that_supports():
 def test_marks_and_list_numbers_are_no_part_of_a_sentence():
     assert plain("1. You have 30 days. [1][2]") == "You have 30 days."
     assert plain("- 年假 15 天【1】。") == "年假 15 天。"
+
+
+def test_all_sources_that_support_a_sentence_are_named() -> None:
+    twice = SentenceVerifier("", [CHINA, GERMANY, CHINA], lexicon())
+    assert twice.supporters("员工每年享有 15 天带薪年假。") == [0, 2]
+    assert twice.supporters("员工每年享有 16 天带薪年假。") == []

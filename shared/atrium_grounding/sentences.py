@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 
@@ -39,6 +40,7 @@ _LONGEST_LIST_ITEM: Final = 240
 """A list item with more code points is cut into its sentences."""
 
 _CELL_GAP: Final = " | "
+_MAY_END: Final = "。！？….!?\n"
 _LINE: Final = re.compile(r"[^\n]+")
 _LIST_MARK: Final = re.compile(
     r"\s*(?:[-*•·●○◦▪‣–—]\s+|\(?\d{1,3}[.)]\s+|\d{1,3}、\s*|[(（][一二三四五六七八九十\d]{1,3}[)）]\s*"
@@ -149,3 +151,31 @@ def _ends_sentence(line: str, start: int, stop: re.Match[str]) -> bool:
     if last.isdigit() and stop.start() - start <= len(last):
         return False
     return not following.islower()
+
+
+class SentenceCutter:
+    """Cuts a text into units as it grows.
+
+    A unit is given once what follows can no longer change it. The spaces between two units go with
+    the later one, so that what is given, joined, is the text.
+    """
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def feed(self, part: str) -> list[str]:
+        """Return the units that are complete now."""
+        self._rest += part
+        # Only behind these can a unit end: a long sentence is not cut anew for every word of it.
+        if not any(mark in self._rest for mark in _MAY_END):
+            return []
+        ends = [0, *(unit.end for unit in split_units(self._rest))][:-1]  # the last may go on
+        done = [self._rest[a:b] for a, b in pairwise(ends)]
+        self._rest = self._rest[ends[-1] :] if ends else self._rest
+        return done
+
+    def end(self) -> list[str]:
+        """Return what is left, complete or not; white space alone is left out."""
+        rest, self._rest = self._rest, ""
+        ends = [0, *(unit.end for unit in split_units(rest))]
+        return [rest[a:b] for a, b in pairwise(ends)]

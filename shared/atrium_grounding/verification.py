@@ -1,6 +1,6 @@
-"""Is a sentence that a model wrote supported by the passages it was given?
+"""Is a sentence that a model wrote supported by the sources it was given?
 
-Sentence by sentence, and by one passage alone, so that facts of two are not merged: every number,
+Sentence by sentence, and by one source alone, so that facts of two are not merged: every number,
 date and amount must stand there (in either language), every name and code, the words must largely
 meet, and the sentence must not deny what its source affirms. The checks are rules: what a model
 wrote is never judged by a model. (Cf. Honovich et al., "TRUE: Re-evaluating Factual Consistency
@@ -10,18 +10,17 @@ Evaluation", 2022, on why overlap alone does not do.)
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from atrium_knowledge.domain import tokens
-from atrium_knowledge.domain.answering.evidence import Folded, mentions
-from atrium_knowledge.domain.answering.quantities import Quantity, find_quantities, supported_by
-from atrium_knowledge.domain.answering.questions import names_in
-from atrium_knowledge.domain.languages import detect_language
-from atrium_knowledge.domain.lexicon import Lexicon, Slot
-from atrium_knowledge.domain.passages import Passage
-from atrium_knowledge.domain.sentences import Unit, split_units
+from atrium_grounding import tokens
+from atrium_grounding.languages import detect_language
+from atrium_grounding.lexicon import Lexicon, Slot
+from atrium_grounding.matching import Folded, mentions
+from atrium_grounding.names import names_in
+from atrium_grounding.quantities import Quantity, find_quantities, supported_by
+from atrium_grounding.sentences import Unit, split_units
 
 _SHARE_SAME_LANGUAGE: Final = 0.6
 _SHARE_OTHER_LANGUAGE: Final = 0.45
@@ -49,17 +48,26 @@ _LIMITS: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Support:
-    """The passage that supports a sentence."""
+    """The source that supports a sentence."""
 
     source: int
-    """Index among the passages given."""
+    """Index among the sources given."""
     unit: Unit
-    """The sentence, row or item of the passage that is nearest; offsets within the passage."""
+    """The sentence, row or item of the source that is nearest; offsets within its text."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    passage: Passage
+class Source:
+    """A text that may support sentences."""
+
+    text: str
+    headings: tuple[str, ...] = ()
+    """What stands above it, such as the title of its document; outermost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    source: Source
     units: tuple[tuple[Unit, Folded], ...]
     clauses: tuple[tuple[Folded, int], ...]
     """Clauses with the number of denials in each."""
@@ -69,45 +77,51 @@ class _Source:
 
 
 class SentenceVerifier:
-    """Checks sentences against the passages of one question.
+    """Checks sentences against the sources of one question.
 
     Args:
         question: As asked; its own words need no support.
-        passages: What the model was given, in the order of their numbers.
+        sources: What the model was given, in the order of their numbers.
         lexicon: Tells which words mean the same, across languages too.
     """
 
-    def __init__(self, question: str, passages: Sequence[Passage], lexicon: Lexicon) -> None:
+    def __init__(self, question: str, sources: Sequence[Source], lexicon: Lexicon) -> None:
         self._lexicon = lexicon
         self._asked = Folded(question)
-        self._sources = [_source(passage) for passage in passages]
+        self._sources = [_read(source) for source in sources]
 
     def support(self, sentence: str, cited: Sequence[int] = ()) -> Support | None:
         """Return what supports a sentence, or ``None``.
 
         Args:
             sentence: One sentence; "[1]" marks in it are ignored.
-            cited: Indices of the passages that it cites; they are tried first.
+            cited: Indices of the sources that it cites; they are tried first.
         """
-        text = plain(sentence)
-        if not any(character.isalnum() for character in text):
-            return None
         order = [i for i in cited if 0 <= i < len(self._sources)]
         order += [i for i in range(len(self._sources)) if i not in order]
+        return next(self._supports(sentence, order), None)
+
+    def supporters(self, sentence: str) -> list[int]:
+        """Return the indices of all sources that support a sentence, each by itself."""
+        return [found.source for found in self._supports(sentence, range(len(self._sources)))]
+
+    def _supports(self, sentence: str, order: Iterable[int]) -> Iterator[Support]:
+        text = plain(sentence)
+        if not any(character.isalnum() for character in text):
+            return
         slots = self._lexicon.slots(text)
         if not any(character.isalpha() for slot in slots for character in slot.surface):
-            return None  # a bare number says nothing that could be checked
+            return  # a bare number says nothing that could be checked
         if any(tokens.fold(text).strip(_EDGES) in source.headings for source in self._sources):
-            return None  # neither does a heading
+            return  # neither does a heading
         quantities = find_quantities(text)
         names = [name for name in names_in(text) if not self._asked.mentions(name)]
         if self._denied(text):
-            return None
+            return
         for index in order:
             unit = self._supported_by(index, text, slots, quantities, names)
             if unit is not None:
-                return Support(index, unit)
-        return None
+                yield Support(index, unit)
 
     def _supported_by(
         self,
@@ -124,7 +138,7 @@ class SentenceVerifier:
             return None
         if not all(self._named(name, source.whole) for name in names):
             return None
-        same_language = detect_language(text) == detect_language(source.passage.text)
+        same_language = detect_language(text) == detect_language(source.source.text)
         new = [slot for slot in slots if mentions(slot, self._asked) == 0]
         needed = _SHARE_SAME_LANGUAGE if same_language else _SHARE_OTHER_LANGUAGE
         if new and _share(new, source.whole) < needed:
@@ -165,24 +179,19 @@ def plain(sentence: str) -> str:
     return _ENUMERATION.sub("", _MARK.sub("", sentence)).strip()
 
 
-def _source(passage: Passage) -> _Source:
-    frame = " ".join((passage.document_title, *passage.section_path))
-    whole = f"{frame}\n{passage.text}"
-    return _Source(
-        passage=passage,
+def _read(source: Source) -> _Read:
+    whole = f"{' '.join(source.headings)}\n{source.text}"
+    return _Read(
+        source=source,
         units=tuple(
-            (unit, Folded(passage.text[unit.start : unit.end]))
-            for unit in split_units(passage.text)
+            (unit, Folded(source.text[unit.start : unit.end])) for unit in split_units(source.text)
         ),
         clauses=tuple(
             (Folded(clause), _denials(clause))
-            for clause in _CLAUSE.split(passage.text)
+            for clause in _CLAUSE.split(source.text)
             if clause.strip()
         ),
-        headings=frozenset(
-            tokens.fold(heading).strip(_EDGES)
-            for heading in (passage.document_title, *passage.section_path)
-        ),
+        headings=frozenset(tokens.fold(heading).strip(_EDGES) for heading in source.headings),
         whole=Folded(whole),
         quantities=find_quantities(whole),
     )

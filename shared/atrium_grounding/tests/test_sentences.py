@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrium_knowledge.domain.sentences import UnitKind, split_units
+from atrium_grounding.sentences import SentenceCutter, UnitKind, split_units
 
 
 def pieces(text: str) -> list[str]:
@@ -65,3 +65,31 @@ def test_units_cover_all_but_white_space_and_never_overlap(text: str) -> None:
         assert text[unit.start : unit.end] == text[unit.start : unit.end].strip() != ""
         position = unit.end
     assert not text[position:].strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "享有15天。“好吗？”他问。",
+        "You have 3.5 days. Ask Dr. Smith, e.g. in Berlin. Then go.",
+        "Two rules:\n1. Be early.\n2. Be polite.\n\nThat is all!",
+        "no end at all",
+        "",
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3, 100])
+def test_a_text_that_grows_is_cut_as_a_whole_one_and_nothing_is_lost(text: str, step: int) -> None:
+    cutter, found = SentenceCutter(), []
+    for start in range(0, len(text), step):
+        found += cutter.feed(text[start : start + step])
+    found += cutter.end()
+    assert [each.strip() for each in found] == pieces(text)
+    assert "".join(found) == text.rstrip()
+
+
+def test_a_sentence_is_given_when_the_next_one_begins() -> None:
+    cutter = SentenceCutter()
+    assert cutter.feed("It costs 3.") == []
+    assert cutter.feed("5 yuan. ") == []
+    assert cutter.feed("So") == ["It costs 3.5 yuan."]
+    assert cutter.end() == [" So"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from atrium_knowledge.domain.tokens import fold_keeping_length
+from atrium_grounding.tokens import fold_keeping_length
 
 
 class QuantityKind(StrEnum):

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Final
 
-from atrium_knowledge.domain import tokens
+from atrium_grounding import tokens
 
 _LONGEST_PHRASE: Final = 4
 _MOST_TRANSLATIONS: Final = 8
@@ -177,7 +177,7 @@ def _trust(digit: int) -> float:
 @cache
 def lexicon() -> Lexicon:
     """Return the lexicon that ships with the service; it is read on the first call."""
-    folder = resources.files("atrium_knowledge.domain")
+    folder = resources.files("atrium_grounding")
     rows = gzip.decompress(folder.joinpath("zh_en.tsv.gz").read_bytes()).decode("utf-8")
     groups = folder.joinpath("thesaurus.txt").read_text(encoding="utf-8")
     return Lexicon(
