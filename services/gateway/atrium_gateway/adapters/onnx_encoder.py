@@ -8,16 +8,28 @@ Several threads run one text each, which needs no padding and loses no speed on 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from atrium_gateway.adapters.fair_threads import FairThreads
-from atrium_gateway.adapters.onnx_files import CHARACTERS_PER_TOKEN, check_unicode, open_files
+from atrium_gateway.adapters.onnx_files import (
+    CHARACTERS_PER_TOKEN,
+    OnnxFiles,
+    check_unicode,
+    open_files,
+)
+
+PROPERTIES = ("atrium.dimensions", "atrium.query_prefix", "atrium.passage_prefix")
+"""What the graph of an encoder must say of itself."""
+
+_NO_INPUTS: Mapping[str, npt.NDArray[np.float32]] = MappingProxyType({})
 
 Kind = Literal["query", "passage"]
 """What a text is: one that searches, or one that is searched. E5-like encoders mark them apart."""
@@ -47,16 +59,23 @@ class OnnxEncoder:
         model_dir: Folder with ``model.int8.onnx`` (``input_ids`` int64 ``(1, tokens)`` ->
             ``embedding`` float32 ``(1, dimensions)``) and ``tokenizer.json``.
         threads: Where texts run; may be shared with other models.
+        files: The opened folder, with :data:`PROPERTIES`; opened when None.
+        name: For errors, and unlike that of any other model on ``threads``; the folder's when None.
 
     Raises:
         ModelUnavailable: A file is missing or damaged.
     """
 
-    def __init__(self, model_dir: Path, threads: FairThreads) -> None:
-        self.name = model_dir.name
-        files = open_files(
-            model_dir, "atrium.dimensions", "atrium.query_prefix", "atrium.passage_prefix"
-        )
+    def __init__(
+        self,
+        model_dir: Path,
+        threads: FairThreads,
+        *,
+        files: OnnxFiles | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.name = name or model_dir.name
+        files = files or open_files(model_dir, *PROPERTIES)
         self.dimensions = int(files.properties["atrium.dimensions"])
         self.max_tokens = files.max_tokens
         self._prefixes = {
@@ -78,8 +97,18 @@ class OnnxEncoder:
         """
         return await asyncio.to_thread(cls, model_dir, threads)
 
-    async def embed(self, texts: Sequence[str], kind: Kind) -> EmbedResult:
-        """Encode ``texts``; the vector of a text depends on that text and ``kind`` alone.
+    async def embed(
+        self,
+        texts: Sequence[str],
+        kind: Kind,
+        inputs: Mapping[str, npt.NDArray[np.float32]] = _NO_INPUTS,
+    ) -> EmbedResult:
+        """Encode ``texts``; the vector of a text depends on that text and the arguments alone.
+
+        Args:
+            texts: What to encode.
+            kind: What they are.
+            inputs: Further inputs of the graph, not to be changed before this returns.
 
         Raises:
             EncoderQueueFull: Too many texts wait already; none of these was taken.
@@ -91,7 +120,7 @@ class OnnxEncoder:
         prefix = self._prefixes[kind]
         rows = await self._threads.run(
             self.name,
-            self._encode,
+            partial(self._encode, inputs),
             [prefix + text for text in texts],
             background=kind == "passage",
         )
@@ -104,11 +133,13 @@ class OnnxEncoder:
         """Take no more texts; waiting calls end with ``ModelUnavailable``."""
         self._threads.close_model(self.name)
 
-    def _encode(self, text: str) -> tuple[npt.NDArray[np.float32], int, bool]:
+    def _encode(
+        self, inputs: Mapping[str, npt.NDArray[np.float32]], text: str
+    ) -> tuple[npt.NDArray[np.float32], int, bool]:
         head = text[: self._max_characters]
         # The batch method lets go of the interpreter lock, the one for a single text does not.
         encoding = self._tokenizer.encode_batch_fast([head])[0]
         ids = np.array([encoding.ids], np.int64)
-        (vectors,) = self._session.run(["embedding"], {"input_ids": ids})
+        (vectors,) = self._session.run(["embedding"], {"input_ids": ids, **inputs})
         cut = len(head) < len(text) or bool(encoding.overflowing)
         return vectors[0], ids.size, cut

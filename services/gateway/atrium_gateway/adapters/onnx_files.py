@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import onnxruntime as ort
 from tokenizers import Tokenizer
 
@@ -60,12 +61,15 @@ class OnnxFiles:
     tokenizer: Tokenizer
 
 
-def open_files(model_dir: Path, *needed: str) -> OnnxFiles:
+def open_files(
+    model_dir: Path, *needed: str, rewrite: Callable[[onnx.ModelProto], object] | None = None
+) -> OnnxFiles:
     """Open ``model.int8.onnx`` and ``tokenizer.json`` of a folder.
 
     Args:
         model_dir: The folder; its name is the model's.
         needed: Properties that the graph must have.
+        rewrite: Changes the graph in place before it is opened.
 
     Raises:
         ModelUnavailable: A file is missing or damaged.
@@ -82,7 +86,8 @@ def open_files(model_dir: Path, *needed: str) -> OnnxFiles:
         if not path.is_file():
             raise ModelUnavailable(name, f"{path} is missing; run `atrium models pull {name}`")
     try:
-        session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        source = str(graph) if rewrite is None else _rewritten(graph, rewrite)
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         properties = session.get_modelmeta().custom_metadata_map
         max_tokens = int(properties["atrium.max_tokens"])
         found = {each: properties[each] for each in needed}
@@ -93,3 +98,10 @@ def open_files(model_dir: Path, *needed: str) -> OnnxFiles:
             f"{model_dir} is damaged ({exc}); run `atrium models remove {name}` and "
             f"`atrium models pull {name}`",
         ) from exc
+
+
+def _rewritten(graph: Path, rewrite: Callable[[onnx.ModelProto], object]) -> bytes:
+    model = onnx.load(graph)
+    rewrite(model)
+    content: bytes = model.SerializeToString()
+    return content

@@ -10,9 +10,9 @@ import numpy as np
 from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
-from atrium_gateway.app.ports import EncoderBackend, TextKind
+from atrium_gateway.app.ports import ClassifierBackend, EncoderBackend, TextKind
 from atrium_gateway.domain import lexical
-from atrium_gateway.domain.errors import LabelRepeated, LabelWithoutMeaning
+from atrium_gateway.domain.errors import LabelRepeated, LabelUnknown, LabelWithoutMeaning
 from atrium_gateway.domain.models import Capability, Engine, EngineKind
 from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import NO_USAGE, Usage
@@ -57,12 +57,13 @@ class Classified:
 
 
 class ClassifyTexts:
-    """Use case of ``Classify``: the likeness of a text to what tells a label.
+    """Use case of ``Classify``: a trained classifier, or the likeness to what tells a label.
 
-    A label's score is that of the most alike of its description and examples: examples of one
-    label often differ more among themselves than from another label's, so their mean says less.
-    Cosines become 0 to 1 on the encoder's own scale. Without an encoder that
-    answers, shared words decide.
+    Where a route leads to a tenant's adapter with a classifier, that one says how well its labels
+    fit, and the request chooses among them. With any other encoder a label's score is that of the
+    most alike of its description and examples: examples of one label often differ more among
+    themselves than from another label's, so their mean says less. Cosines become 0 to 1 on the
+    encoder's own scale. Without an encoder that answers, shared words decide.
 
     Args:
         dispatch: Runs the call on an encoder.
@@ -79,15 +80,20 @@ class ClassifyTexts:
         """Return for each text all labels, best first; equal ones in the order of the request.
 
         Raises:
-            LabelWithoutMeaning: A label has neither description nor example.
+            LabelWithoutMeaning: A label has neither description nor example, and no trained
+                classifier knows it.
+            LabelUnknown: The tenant's classifier knows no such label.
             LabelRepeated: Two labels have the same id.
             AtriumError: See :meth:`Dispatch.encode`; never Unavailable.
         """
-        _check(labels)
+        _check_ids(labels)
         meanings = [text for label in labels for text in label.texts]
         starts = np.cumsum([0, *(len(label.texts) for label in labels[:-1])])
 
         async def run(encoder: EncoderBackend) -> tuple[list[list[float]], int]:
+            if isinstance(encoder, ClassifierBackend) and encoder.labels:
+                return await _by_classifier(encoder, texts, labels)
+            _check_meanings(labels)
             # Both sides say things, neither asks: the same mark on both makes them comparable.
             told = await encoder.embed(meanings, TextKind.QUERY)
             given = await encoder.embed(texts, TextKind.QUERY)
@@ -103,20 +109,36 @@ class ClassifyTexts:
                     caller, Capability.CLASSIFY, run, most_encoder_tokens([*meanings, *texts])
                 )
             except Unavailable as error:
+                _check_meanings(labels)
                 rows, usage = [_by_words(text, labels) for text in texts], NO_USAGE
                 engine = Engine(EngineKind.RULES, "atrium").degraded_because(error.message)
             call.answered(engine, usage)
         return Classified([_ordered(labels, row) for row in rows], engine, usage)
 
 
-def _check(labels: Sequence[Label]) -> None:
-    seen = set()
+def _check_meanings(labels: Sequence[Label]) -> None:
     for index, label in enumerate(labels):
         if not label.texts:
             raise LabelWithoutMeaning(index, label.id)
+
+
+def _check_ids(labels: Sequence[Label]) -> None:
+    seen = set()
+    for index, label in enumerate(labels):
         if label.id in seen:
             raise LabelRepeated(index, label.id)
         seen.add(label.id)
+
+
+async def _by_classifier(
+    classifier: ClassifierBackend, texts: Sequence[str], labels: Sequence[Label]
+) -> tuple[list[list[float]], int]:
+    made = await classifier.classify(texts)
+    for index, label in enumerate(labels):
+        if label.id not in made.labels:
+            raise LabelUnknown(index, label.id, made.labels)
+    places = [made.labels.index(label.id) for label in labels]
+    return made.scores[:, places].tolist(), made.tokens
 
 
 def _by_words(text: str, labels: Sequence[Label]) -> list[float]:

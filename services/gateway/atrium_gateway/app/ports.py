@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,38 @@ class EncoderBackend(Backend, Protocol):
             ModelUnavailable: The model cannot be used now.
             UpstreamFailed: Its server failed.
             UpstreamTimedOut: Its server hangs.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a trained classifier says of texts.
+
+    Attributes:
+        labels: What it tells apart.
+        scores: float32, shape (texts, labels); 0 to 1, each row adds up to 1.
+        tokens: Tokens that it read.
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    tokens: int
+
+
+@runtime_checkable
+class ClassifierBackend(EncoderBackend, Protocol):
+    """An encoder that may also have been trained to tell labels apart."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it tells apart; empty when it was not trained for that."""
+
+    async def classify(self, texts: Sequence[str]) -> Classification:
+        """Return how well each label fits each text.
+
+        Raises:
+            ModelUnavailable: The model cannot be used now.
+            EncoderQueueFull: Too much waits for it already.
         """
 
 

@@ -259,6 +259,20 @@ class LabelRepeated(Invalid):
         )
 
 
+class LabelUnknown(Invalid):
+    """The trained classifier knows no such label."""
+
+    reason = "LABEL_UNKNOWN"
+
+    def __init__(self, index: int, label: str, known: Sequence[str]) -> None:
+        super().__init__(
+            f"Label {label!r} is none that the classifier was trained on. It knows: "
+            f"{', '.join(known)}.",
+            field=f"labels[{index}].id",
+            label=label,
+        )
+
+
 class SegmentInvalid(Invalid):
     """A segment of a passage to read does not lie in it, or not behind the one before."""
 
