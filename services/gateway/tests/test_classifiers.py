@@ -47,9 +47,14 @@ class OneEncoder:
         self._encoder = encoder
 
     async def encode(
-        self, caller: Caller, capability: Capability, run: Callable[[Any], Awaitable[Any]]
+        self,
+        caller: Caller,
+        capability: Capability,
+        run: Callable[[Any], Awaitable[Any]],
+        most_tokens: int,
     ) -> Any:
         result, tokens = await run(self._encoder)
+        assert tokens <= most_tokens
         return result, Engine(EngineKind.ENCODER, "fake", "m"), Usage(encoder_tokens=tokens)
 
 
