@@ -9,6 +9,7 @@ from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch, Plan
 from atrium_gateway.app.ports import ReplyCache
+from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.domain.generation import (
     CacheMode,
     Delta,
@@ -27,21 +28,28 @@ class GenerateText:
         dispatch: Runs the call on a model.
         audit: Records it.
         cache: Keeps replies.
+        pages: Reads web pages.
     """
 
-    def __init__(self, dispatch: Dispatch, audit: AuditCalls, cache: ReplyCache) -> None:
+    def __init__(
+        self, dispatch: Dispatch, audit: AuditCalls, cache: ReplyCache, pages: ReadWebPages
+    ) -> None:
         self._dispatch = dispatch
         self._audit = audit
         self._cache = cache
+        self._pages = pages
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
 
         Raises:
+            WebPagesOff, WebPageForbidden, WebPageUnreachable, WebPageUnreadable, WebPageTooLarge:
+                A page cannot be had.
             AtriumError: See :meth:`Dispatch.generate`.
         """
         async with self._audit.call(caller, "gateway.Generate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
+            prompt = await self._with_pages(prompt, plan)
             generated = await self._find(prompt, plan)
             if generated is None:
                 generated = await self._dispatch.generate(caller, prompt, plan)
@@ -53,10 +61,13 @@ class GenerateText:
         """Write a text and give it as it comes: its parts, then the whole. Closing stops the model.
 
         Raises:
+            WebPagesOff, WebPageForbidden, WebPageUnreachable, WebPageUnreadable, WebPageTooLarge:
+                A page cannot be had.
             AtriumError: See :meth:`Dispatch.stream`.
         """
         async with self._audit.call(caller, "gateway.StreamGenerate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
+            prompt = await self._with_pages(prompt, plan)
             kept = await self._find(prompt, plan)
             if kept is not None:
                 call.answered(kept.engine, kept.usage)
@@ -69,6 +80,13 @@ class GenerateText:
                         await self._keep(prompt, plan, event)
                         call.answered(event.engine, event.usage)
                     yield event
+
+    async def _with_pages(self, prompt: Prompt, plan: Plan) -> Prompt:
+        if not prompt.web_pages:
+            return prompt
+        context = plan.model.context_tokens if plan.model is not None else 0
+        reply = prompt.max_tokens or plan.candidates[0].max_tokens
+        return await self._pages(prompt, context, reply)
 
     async def _find(self, prompt: Prompt, plan: Plan) -> Generated | None:
         if plan.cache is CacheMode.OFF or plan.model is None:
