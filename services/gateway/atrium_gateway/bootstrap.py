@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 from atrium.gateway.v1 import gateway_service_pb2_grpc
-from atrium_documents import DocumentParser
 from atrium_gateway.adapters.absent_backend import AbsentBackend
 from atrium_gateway.adapters.config_files import ServedByServer, read_routes, read_servers
 from atrium_gateway.adapters.fair_threads import FairThreads
@@ -22,6 +21,7 @@ from atrium_gateway.adapters.local_models import (
     LOCAL_READERS,
     SMALL,
 )
+from atrium_gateway.adapters.monty_sandbox import MontySandbox
 from atrium_gateway.adapters.onnx_backend import OnnxBackend, OnnxReaderBackend
 from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
@@ -33,8 +33,8 @@ from atrium_gateway.adapters.scripted_backend import (
 )
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
-from atrium_gateway.adapters.web_pages import HttpsPages
 from atrium_gateway.app.audit_calls import AuditCalls
+from atrium_gateway.app.calculate import Calculate
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.classify_texts import ClassifyTexts
 from atrium_gateway.app.dispatch import Dispatch
@@ -48,9 +48,8 @@ from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRout
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
 from atrium_gateway.app.pass_through import NoBudgets, NoCache, OpenGuard
-from atrium_gateway.app.ports import PageReader, TextKind
+from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import ReadPassages
-from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.resolve_route import ResolveRoute
 from atrium_gateway.app.upstreams import Upstream
@@ -64,7 +63,6 @@ from atrium_gateway.domain.models import (
 )
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
-from atrium_gateway.domain.web_pages import AllowedHosts
 from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
 from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer
 from atrium_gateway.settings import GatewaySettings
@@ -100,7 +98,6 @@ def build(
     locate: Locate | None = None,
     scripted: ScriptedBackend | None = None,
     models: Iterable[ServedModel] = (),
-    pages: PageReader | None = None,
 ) -> ServiceApp:
     """Return the gateway, ready to be served.
 
@@ -111,7 +108,6 @@ def build(
         locate: Finds the files of local models; the model store does when None.
         scripted: The scripted model; made when None and ``settings.scripted``.
         models: Further models, for tests.
-        pages: Reads web pages; :class:`HttpsPages` does when None and ``settings.web_hosts``.
 
     Raises:
         SettingsInvalid: A file that the settings name is wrong.
@@ -141,9 +137,9 @@ def build(
         OpenGuard(),
         arms_key=_key(settings, "arms of routes"),
     )
-    if pages is None and settings.web_hosts:
-        pages = parts.add_pages()
-    generate = GenerateText(dispatch, calls, NoCache(), ReadWebPages(pages))
+    sandbox = MontySandbox(processes=settings.calculation_processes)
+    calculate = Calculate(dispatch, sandbox)
+    generate = GenerateText(dispatch, calls, NoCache(), calculate)
     embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
         generate,
@@ -167,15 +163,12 @@ def build(
             await database.start()
             stack.push_async_callback(database.close)
             stack.push_async_callback(parts.threads.close)
+            stack.push_async_callback(sandbox.close)
             for backend in parts.local:
                 stack.push_async_callback(backend.close)
                 await backend.start()
             for server in parts.servers:
                 stack.push_async_callback(server.close)
-            if parts.page_parser is not None:
-                await stack.enter_async_context(parts.page_parser)
-            if parts.pages is not None:
-                stack.push_async_callback(parts.pages.close)
             for writer in (meter, calls):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
@@ -222,8 +215,6 @@ class _Parts:
         # One queue for all: two models with threads of their own would share the cores blindly.
         self.threads = FairThreads(settings.threads(settings.encoder_threads))
         self.servers: list[OpenAIServer] = []
-        self.pages: HttpsPages | None = None
-        self.page_parser: DocumentParser | None = None
 
     def add_local(self, locate: Locate) -> None:
         """Add the models of the store, those that are switched off included."""
@@ -292,15 +283,6 @@ class _Parts:
         for name in names:
             if names.count(name) > 1:
                 raise SettingsInvalid(f"  GATEWAY_SERVERS_FILE, LLM_MODEL: {name} is there twice")
-
-    def add_pages(self) -> HttpsPages:
-        """Return what reads web pages, from the hosts that the operator allows."""
-        settings = self._settings
-        self.page_parser = DocumentParser(workers=1)
-        self.pages = HttpsPages(
-            AllowedHosts(settings.web_host_names), self.page_parser, http=settings.web_http
-        )
-        return self.pages
 
     def add_scripted(self, backend: ScriptedBackend) -> None:
         """Add the scripted model."""

@@ -23,7 +23,6 @@ from starlette.types import ASGIApp
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelCatalogStub, ModelGatewayStub
 from atrium_gateway.adapters.scripted_backend import ScriptedBackend
 from atrium_gateway.app.catalog import ServedModel
-from atrium_gateway.app.ports import PageReader
 from atrium_gateway.bootstrap import Locate, build
 from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import MemoryAuditSink
@@ -311,7 +310,6 @@ async def serve_gateway(
     with_scripted: bool = True,
     locate: Locate = locate_nothing,
     tokens: Mapping[str, str] | None = None,
-    pages: PageReader | None = None,
     **variables: str,
 ) -> AsyncIterator[ServedGateway]:
     """Serve a gateway on a free port while the block runs.
@@ -323,7 +321,6 @@ async def serve_gateway(
         with_scripted: Whether there is ``models/scripted``.
         locate: Finds the files of local models.
         tokens: Further credentials, and the tenants whose administrators they stand for.
-        pages: Reads web pages.
         **variables: Environment variables; GATEWAY_MODELS is ``none`` when it is not among them.
     """
     if routes is not None:
@@ -343,7 +340,6 @@ async def serve_gateway(
         locate=locate,
         scripted=scripted if with_scripted else None,
         models=models,
-        pages=pages,
     )
     tenants = {"acme": "acme", "globex": "globex", **(tokens or {})}
     principals = {

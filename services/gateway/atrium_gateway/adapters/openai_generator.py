@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -18,26 +18,13 @@ from atrium_gateway.adapters.openai_server import (
     parse_object,
     read_body,
 )
-from atrium_gateway.adapters.openai_tools import (
-    CallReader,
-    CallsMalformed,
-    message_to_body,
-    storable,
-    tools_to_body,
-)
 from atrium_gateway.domain.errors import (
     PromptTooLong,
     SchemaUnsupported,
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from atrium_gateway.domain.generation import (
-    Delta,
-    Finished,
-    FinishReason,
-    Prompt,
-    ToolCallDelta,
-)
+from atrium_gateway.domain.generation import ChatMessage, Delta, Finished, FinishReason, Prompt
 from atrium_gateway.domain.models import ModelStatus
 from atrium_gateway.domain.tokens import (
     estimate_prompt_tokens,
@@ -47,8 +34,8 @@ from atrium_gateway.domain.tokens import (
 from atrium_gateway.domain.usage import Usage
 from atrium_shared.errors import AtriumError
 
-CountTokens = Callable[[Prompt], Awaitable[int | None]]
-"""Returns the exact tokens of a conversation and its tools, or None when that cannot be told."""
+CountTokens = Callable[[tuple[ChatMessage, ...]], Awaitable[int | None]]
+"""Returns the exact tokens of a conversation, or None when that cannot be told."""
 
 # A prompt is refused unasked only when it is too long by more than the estimate may be wrong.
 _ESTIMATE_MARGIN = 0.75
@@ -74,8 +61,6 @@ _FINISH_REASONS = {
     "eos": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "content_filter": FinishReason.FILTERED,
-    "tool_calls": FinishReason.TOOL_CALLS,
-    "function_call": FinishReason.TOOL_CALLS,
 }
 
 
@@ -89,7 +74,6 @@ class OpenAIGenerator:
         context_tokens: Its context, or 0 when it is not known; then the server alone decides.
         count_tokens: Counts a prompt exactly, where the server can.
         idle_seconds: Longest pause between two parts of a reply.
-        named_tool_choice: Whether the server can be told to call one tool by its name.
     """
 
     def __init__(
@@ -101,7 +85,6 @@ class OpenAIGenerator:
         context_tokens: int = 0,
         count_tokens: CountTokens | None = None,
         idle_seconds: float = 60.0,
-        named_tool_choice: bool = True,
     ) -> None:
         self._name = name
         self._upstream_model = upstream_model
@@ -109,15 +92,12 @@ class OpenAIGenerator:
         self._context_tokens = context_tokens
         self._count_tokens = count_tokens
         self._idle_seconds = idle_seconds
-        self._named_tool_choice = named_tool_choice
 
     async def status(self) -> ModelStatus:
         """Return whether the server answers and has the model."""
         return await self._server.status(self._upstream_model)
 
-    async def stream(
-        self, prompt: Prompt
-    ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
         """Write a reply; see ``GeneratorBackend``."""
         await self._check_size(prompt)
         reply = _Reply(self._name, prompt)
@@ -127,8 +107,9 @@ class OpenAIGenerator:
                 aclosing(self._events(response, reply)) as events,
             ):
                 async for event in events:
-                    for part in reply.take(event):
-                        yield part
+                    text = reply.take(event)
+                    if text:
+                        yield Delta(text)
         except RequestRefused as refused:
             raise self._refusal(refused, prompt) from refused
         yield reply.finished()
@@ -136,7 +117,10 @@ class OpenAIGenerator:
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._upstream_model,
-            "messages": [message_to_body(message) for message in prompt.messages],
+            "messages": [
+                {"role": message.role.value, "content": message.content}
+                for message in prompt.messages
+            ],
             "max_tokens": prompt.max_tokens,
             "temperature": prompt.temperature,
             "stream": True,
@@ -155,7 +139,6 @@ class OpenAIGenerator:
                     "schema": dict(prompt.response_schema),
                 },
             }
-        body |= tools_to_body(prompt, named_choice=self._named_tool_choice)
         return body
 
     async def _events(self, response: httpx.Response, reply: _Reply) -> AsyncGenerator[Event, None]:
@@ -198,12 +181,12 @@ class OpenAIGenerator:
     async def _check_size(self, prompt: Prompt) -> None:
         context = self._context_tokens
         room = context - prompt.max_tokens
-        if not context or most_prompt_tokens(prompt.messages, prompt.tools) <= room:
+        if not context or most_prompt_tokens(prompt.messages) <= room:
             return
-        tokens, exact = _estimate(prompt), False
+        tokens, exact = estimate_prompt_tokens(prompt.messages), False
         too_long = tokens * _ESTIMATE_MARGIN > room
         if self._count_tokens is not None and tokens <= context * _HOPELESS:
-            counted = await self._count_tokens(prompt)
+            counted = await self._count_tokens(prompt.messages)
             if counted is not None:
                 tokens, exact, too_long = counted, True, counted > room
         if too_long:
@@ -223,7 +206,7 @@ class OpenAIGenerator:
             known = isinstance(counted, int)
             return PromptTooLong(
                 self._name,
-                prompt_tokens=int(counted) if known else _estimate(prompt),
+                prompt_tokens=int(counted) if known else estimate_prompt_tokens(prompt.messages),
                 max_tokens=prompt.max_tokens,
                 context_tokens=int(context) if isinstance(context, int) else self._context_tokens,
                 exact=known,
@@ -246,7 +229,6 @@ class _Reply:
         self._prompt = prompt
         self._left = (prompt.max_tokens + 64) * _MOST_CHARACTERS_PER_TOKEN
         self._parts: list[str] = []
-        self._calls = CallReader()
         self._reason: FinishReason | None = None
         self._usage: Mapping[str, Any] = {}
 
@@ -255,10 +237,10 @@ class _Reply:
         """Whether the server said why it stopped."""
         return self._reason is not None
 
-    def take(self, event: Event) -> Iterator[Delta | ToolCallDelta]:
-        """Read an event and give what of the reply is in it."""
+    def take(self, event: Event) -> str:
+        """Read an event and return the text in it, or ""."""
         if event.data.strip() == b"[DONE]":
-            return
+            return ""
         chunk = parse_object(event.data)
         if chunk is None:
             raise UpstreamFailed(self._model, "it sent something that is not a JSON object")
@@ -273,16 +255,14 @@ class _Reply:
             self._usage = usage
         choices = chunk.get("choices")
         if not choices:
-            return
-        for part in self._choice(choices):
-            if isinstance(part, Delta):
-                self._left -= len(part.text)
-                self._parts.append(part.text)
-            else:
-                self._left -= len(part.name) + len(part.arguments)
-            if self._left < 0:
-                raise UpstreamFailed(self._model, "it writes on beyond max_tokens")
-            yield part
+            return ""
+        text = self._choice(choices)
+        self._left -= len(text)
+        if self._left < 0:
+            raise UpstreamFailed(self._model, "it writes on beyond max_tokens")
+        if text:
+            self._parts.append(text)
+        return text
 
     def finished(self) -> Finished:
         """Return how the reply ended and what it cost.
@@ -291,15 +271,11 @@ class _Reply:
             UpstreamFailed: It broke off.
         """
         if self._reason is None:
-            begun = self._parts or self._calls
-            what = "in the middle of its reply" if begun else "without a reply"
+            what = "in the middle of its reply" if self._parts else "without a reply"
             raise UpstreamFailed(self._model, f"it ended {what}")
-        reason = self._reason
-        if self._calls and reason is FinishReason.STOP:
-            reason = FinishReason.TOOL_CALLS  # some servers say "stop" after calls, too
-        return Finished(reason, self._count())
+        return Finished(self._reason, self._count())
 
-    def _choice(self, choices: object) -> Iterator[Delta | ToolCallDelta]:
+    def _choice(self, choices: object) -> str:
         first = choices[0] if isinstance(choices, list) else None
         if isinstance(first, Mapping):
             reason = first.get("finish_reason")
@@ -308,22 +284,11 @@ class _Reply:
             message = first.get("delta") or first.get("message") or {}
             if isinstance(message, Mapping):
                 text = message.get("content")
-                if text is None or isinstance(text, str):
-                    if text:
-                        yield Delta(storable(text))
-                    yield from self._read_calls(message.get("tool_calls"))
-                    return
+                if text is None:
+                    return ""
+                if isinstance(text, str):
+                    return text
         raise UpstreamFailed(self._model, "it sent an event without the fields of a reply")
-
-    def _read_calls(self, parts: object) -> Iterator[ToolCallDelta]:
-        if not parts:
-            return
-        try:
-            yield from self._calls.read(parts)
-        except CallsMalformed as error:
-            raise UpstreamFailed(
-                self._model, "it sent calls of tools without the fields"
-            ) from error
 
     def _count(self) -> Usage:
         prompt = _count_in(self._usage, "prompt_tokens")
@@ -331,18 +296,14 @@ class _Reply:
         details = self._usage.get("prompt_tokens_details")
         cached = _count_in(details, "cached_tokens") if isinstance(details, Mapping) else None
         if prompt is None:
-            prompt = _estimate(self._prompt)
+            prompt = estimate_prompt_tokens(self._prompt.messages)
         if completion is None:
-            completion = estimate_tokens("".join(self._parts) + self._calls.text)
+            completion = estimate_tokens("".join(self._parts))
         return Usage(
             prompt_tokens=prompt,
             completion_tokens=completion,
             cached_prompt_tokens=min(cached or 0, prompt),
         )
-
-
-def _estimate(prompt: Prompt) -> int:
-    return estimate_prompt_tokens(prompt.messages, prompt.tools)
 
 
 def _count_in(counts: Mapping[str, Any], key: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_shared.errors import Denied, Exhausted, Invalid, NotFound, Unavailable
+from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
 
 class ModelNotFound(NotFound):
@@ -153,6 +153,22 @@ class ResidencyForbids(Denied):
         self.why = f"the tenant's residency ({residency}) forbids it"
 
 
+class ToolArgumentsInvalid(Unavailable):
+    """A model asked for a tool in a way that does not fit the tool. The next one is tried."""
+
+    reason = "TOOL_ARGUMENTS_INVALID"
+
+    def __init__(self, model: str, tool: str, why: str) -> None:
+        super().__init__(
+            f"Model {model!r} asked for tool {tool!r} with arguments that do not fit: {why}. Call "
+            "again, say in the tool's description what is expected, or route the task to a "
+            "larger model.",
+            model=model,
+            tool=tool,
+        )
+        self.why = f"its arguments for tool {tool!r} do not fit ({why})"
+
+
 class PromptTooLong(Invalid):
     """Prompt and reply do not fit the model's context together."""
 
@@ -212,7 +228,6 @@ class SchemaUnsupported(Invalid):
             "without remote references that the model can follow, or ask for free text.",
             field="response_schema",
         )
-        self.why = why
         if model is not None:
             self.metadata["model"] = model
 
@@ -285,4 +300,112 @@ class UsagePeriodInvalid(Invalid):
             field="end_time",
             start_time=start,
             end_time=end,
+        )
+
+
+class CalculationFailed(Unavailable):
+    """The model wrote no program that could be run."""
+
+    reason = "CALCULATION_FAILED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"The calculation failed, twice: the model's program cannot be used ({why}). Put the "
+            "question more plainly, or route the task to a larger model.",
+            why=why,
+        )
+
+
+class CalculationQueueFull(Exhausted):
+    """Too many calculations run already."""
+
+    reason = "CALCULATION_QUEUE_FULL"
+
+    def __init__(self, processes: int) -> None:
+        super().__init__(
+            f"All {processes} processes for calculations are busy. Call again later, or raise "
+            "GATEWAY_CALCULATION_PROCESSES.",
+            processes=processes,
+        )
+
+
+class CalculationWithSchema(Invalid):
+    """A reply cannot be a calculation and follow a schema."""
+
+    reason = "CALCULATION_WITH_SCHEMA"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The aid CALCULATE answers with a sentence that gives the result, which follows no "
+            "`response_schema`. Ask for one or the other; `calculation` holds the bare result.",
+            field="response_schema",
+        )
+
+
+class GroundingWithoutSources(Invalid):
+    """Nothing can support a reply."""
+
+    reason = "GROUNDING_WITHOUT_SOURCES"
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"Replies of task {task!r} must be supported by sources, and the request has none. "
+            "Send `sources`, or ask for TOLERANT.",
+            field="sources",
+            task=task,
+        )
+
+
+class GroundingWithSchema(Invalid):
+    """A reply that follows a schema has no sentences to check."""
+
+    reason = "GROUNDING_WITH_SCHEMA"
+
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"Replies of task {task!r} are checked sentence by sentence, which one that follows "
+            "`response_schema` does not have. Leave the schema out, or ask for TOLERANT.",
+            field="response_schema",
+            task=task,
+        )
+
+
+class SourceRepeated(Invalid):
+    """Two sources have the same id."""
+
+    reason = "SOURCE_REPEATED"
+
+    def __init__(self, index: int, source: str) -> None:
+        super().__init__(
+            f"Source {source!r} is given twice. Give every source an id of its own.",
+            field=f"sources[{index}].id",
+            source=source,
+        )
+
+
+class SourcesTooLong(Invalid):
+    """There is more to check against than can be."""
+
+    reason = "SOURCES_TOO_LONG"
+
+    def __init__(self, characters: int, most: int) -> None:
+        super().__init__(
+            f"The sources have {characters} characters together; a reply can be checked against "
+            f"at most {most}. Send the passages that matter.",
+            field="sources",
+            characters=characters,
+            most=most,
+        )
+
+
+class ReplyUnsupported(Conflict):
+    """No sentence of the reply is supported by the sources."""
+
+    reason = "REPLY_UNSUPPORTED"
+
+    def __init__(self, dropped: int) -> None:
+        super().__init__(
+            f"The model wrote {dropped} sentences, and the sources support none of them. Send "
+            "sources that answer, or say that they do not.",
+            dropped_sentences=dropped,
         )
