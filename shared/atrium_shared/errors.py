@@ -18,9 +18,13 @@ class AtriumError(Exception):
         message: What was wrong, what was expected, what to do. Shown to the caller.
         field: Path of the offending request field, such as ``"document.title"``.
         **metadata: Every dynamic value of the message, for programs that read the error.
+
+    Attributes:
+        retry_seconds: After how long the same call may work, where that is known.
     """
 
     reason: ClassVar[str] = "UNSPECIFIED"
+    retry_seconds: float | None = None
 
     def __init__(self, message: str, *, field: str | None = None, **metadata: object) -> None:
         super().__init__(message)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from atrium.gateway.v1 import gateway_service_pb2_grpc
+from atrium.gateway.v1 import gateway_service_pb2_grpc, quota_service_pb2_grpc
 from atrium_gateway.adapters.absent_backend import AbsentBackend
 from atrium_gateway.adapters.config_files import ServedByServer, read_routes, read_servers
 from atrium_gateway.adapters.fair_threads import FairThreads
@@ -31,9 +31,11 @@ from atrium_gateway.adapters.scripted_backend import (
     SCRIPTED_MODEL,
     ScriptedBackend,
 )
+from atrium_gateway.adapters.sql_quotas import SqlLedgers, SqlQuotas
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
 from atrium_gateway.app.audit_calls import AuditCalls
+from atrium_gateway.app.budgets import LeasedBudgets
 from atrium_gateway.app.calculate import Calculate
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.classify_texts import ClassifyTexts
@@ -44,10 +46,11 @@ from atrium_gateway.app.find_tasks import FindTasks
 from atrium_gateway.app.generate_text import GenerateText
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
+from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuota
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
-from atrium_gateway.app.pass_through import NoBudgets, NoCache, OpenGuard
+from atrium_gateway.app.pass_through import NoCache, OpenGuard
 from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
@@ -64,7 +67,7 @@ from atrium_gateway.domain.models import (
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
-from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer
+from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer, QuotaServicer
 from atrium_gateway.settings import GatewaySettings
 from atrium_models import ModelStore
 from atrium_shared.audit import AuditSink
@@ -126,6 +129,8 @@ def build(
     _check_routes(operator, catalog)
 
     meter = MeterUsage(usage_store, clock)
+    quotas_store = SqlQuotas(database)
+    budgets = LeasedBudgets(quotas_store, SqlLedgers(database), clock)
     calls = AuditCalls(audit)
     routes = ResolveRoute(operator, routes_store, catalog, clock)
     dispatch = Dispatch(
@@ -133,7 +138,7 @@ def build(
         routes,
         meter,
         JsonSchemaCompiler(),
-        NoBudgets(),
+        budgets,
         OpenGuard(),
         arms_key=_key(settings, "arms of routes"),
     )
@@ -156,6 +161,11 @@ def build(
         ListUsage(usage_store, meter, clock),
     )
     openai = OpenAIUseCases(generate, embed, FindTasks(routes))
+    quotas = QuotaServicer(
+        ListQuotas(quotas_store, budgets),
+        UpdateQuota(quotas_store, budgets, audit),
+        DeleteQuota(quotas_store, budgets, audit),
+    )
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -169,7 +179,7 @@ def build(
                 await backend.start()
             for server in parts.servers:
                 stack.push_async_callback(server.close)
-            for writer in (meter, calls):
+            for writer in (meter, calls, budgets):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
             running.push_async_exit(stack.pop_all())
@@ -189,6 +199,9 @@ def build(
             ),
             "atrium.gateway.v1.ModelCatalog": partial(
                 gateway_service_pb2_grpc.add_ModelCatalogServicer_to_server, models_and_routes
+            ),
+            "atrium.gateway.v1.QuotaService": partial(
+                quota_service_pb2_grpc.add_QuotaServiceServicer_to_server, quotas
             ),
         },
         start=start,

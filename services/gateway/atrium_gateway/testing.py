@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import FixedClock
 from atrium_shared.errors import NotFound
 from atrium_shared.identity import Authenticator
+from atrium_shared.principal import TenantQuota
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.settings import load_settings
 from atrium_shared.testing import make_principal, running_server
@@ -44,6 +45,8 @@ PERMISSIONS = (
     "gateway.routes:read",
     "gateway.routes:manage",
     "gateway.usage:read",
+    "gateway.quotas:read",
+    "gateway.quotas:manage",
 )
 
 
@@ -310,6 +313,7 @@ async def serve_gateway(
     with_scripted: bool = True,
     locate: Locate = locate_nothing,
     tokens: Mapping[str, str] | None = None,
+    quotas: Mapping[str, Sequence[TenantQuota]] | None = None,
     **variables: str,
 ) -> AsyncIterator[ServedGateway]:
     """Serve a gateway on a free port while the block runs.
@@ -321,6 +325,7 @@ async def serve_gateway(
         with_scripted: Whether there is ``models/scripted``.
         locate: Finds the files of local models.
         tokens: Further credentials, and the tenants whose administrators they stand for.
+        quotas: What the operator allows a tenant, by tenant.
         **variables: Environment variables; GATEWAY_MODELS is ``none`` when it is not among them.
     """
     if routes is not None:
@@ -343,7 +348,11 @@ async def serve_gateway(
     )
     tenants = {"acme": "acme", "globex": "globex", **(tokens or {})}
     principals = {
-        token: make_principal(*PERMISSIONS, tenant=tenant) for token, tenant in tenants.items()
+        token: replace(
+            make_principal(*PERMISSIONS, tenant=tenant),
+            quotas=tuple((quotas or {}).get(tenant, ())),
+        )
+        for token, tenant in tenants.items()
     }
     principals["guest"] = make_principal(tenant="acme", actor="users/guest")
     async with running_server([app], principals, audit=audit) as running:

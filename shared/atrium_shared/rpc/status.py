@@ -77,7 +77,10 @@ def status_code(error: AtriumError) -> grpc.StatusCode:
 
 
 def error_to_status(error: AtriumError, trace_id: str = "") -> status_pb2.Status:
-    """Return the status of an error: ErrorInfo, BadRequest when a field is at fault, RequestInfo.
+    """Return the status of an error.
+
+    Its details are ErrorInfo, RequestInfo, RetryInfo when it is known when to try again, and
+    BadRequest when a field is at fault.
 
     Long texts are cut so that the status fits into the metadata that any peer accepts; the number
     of violations stays in the metadata of ErrorInfo.
@@ -89,6 +92,10 @@ def error_to_status(error: AtriumError, trace_id: str = "") -> status_pb2.Status
     status.details.add().Pack(info)
     if trace_id:
         status.details.add().Pack(error_details_pb2.RequestInfo(request_id=trace_id))
+    if error.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_seconds * 1000))
+        status.details.add().Pack(retry)
     violations: Sequence[tuple[str, str]] = ()
     if isinstance(error, FieldInvalid):
         violations = error.violations

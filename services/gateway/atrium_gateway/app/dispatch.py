@@ -112,6 +112,7 @@ class _Target:
     candidate: Candidate
     deadline: float
     tried: list[Replica]
+    attempts: _Attempts
 
 
 class _Attempts:
@@ -120,6 +121,7 @@ class _Attempts:
     def __init__(self, plan: Plan) -> None:
         self.caller = plan.caller
         self._plan = plan
+        self.uncounted = 1  # a call counts once, however often it is tried
         self._errors: list[AtriumError] = []
         self._reasons = [f"{each.model}: its server rests" for each in plan.left_last]
 
@@ -131,7 +133,7 @@ class _Attempts:
                 why = "this installation does not have it"
                 self.failed(candidate, ModelUnavailable(candidate.model, why))
                 continue
-            target = _Target(served, candidate, now() + candidate.timeout_seconds, [])
+            target = _Target(served, candidate, now() + candidate.timeout_seconds, [], self)
             yield target
             # The replicas share the candidate's time.
             while self._failed_at_replica(target) and now() < target.deadline:
@@ -464,7 +466,9 @@ class Dispatch:
             full: Raised when too many wait already.
         """
         served, model = target.served, target.served.model.name
-        reservation = await self._budgets.reserve(caller, most_tokens)
+        attempts = target.attempts
+        reservation = await self._budgets.reserve(caller, most_tokens, attempts.uncounted)
+        attempts.uncounted = 0
         used = NO_USAGE
         running: _Running | None = None
         try:

@@ -11,8 +11,9 @@ from atrium_gateway.domain.models import Model
 
 
 class _Nothing:
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int) -> int:
         """Keep no count."""
+        return 0
 
 
 _NOTHING = _Nothing()
@@ -21,7 +22,7 @@ _NOTHING = _Nothing()
 class NoBudgets:
     """Lets every call pass."""
 
-    async def reserve(self, caller: Caller, tokens: int) -> _Nothing:
+    async def reserve(self, caller: Caller, tokens: int, requests: int = 1) -> _Nothing:
         """Set nothing aside."""
         return _NOTHING
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ from atrium_gateway.domain.generation import (
     ToolCallDelta,
 )
 from atrium_gateway.domain.models import Model, ModelStatus
+from atrium_gateway.domain.quotas import Allotment, LeaseAsk, Quota
 from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
@@ -162,7 +163,7 @@ class ReaderBackend(Backend, Protocol):
 class Reservation(Protocol):
     """Tokens set aside for one attempt of a call."""
 
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int) -> int:
         """Say what was used and give the rest back; 0 when nothing was. Only the first one counts.
 
         It neither waits nor fails: whoever cancels a call runs it, too.
@@ -172,12 +173,13 @@ class Reservation(Protocol):
 class Budgets(Protocol):
     """What callers may still use."""
 
-    async def reserve(self, caller: Caller, tokens: int) -> Reservation:
-        """Set aside one request and the most tokens that an attempt can cost.
+    async def reserve(self, caller: Caller, tokens: int, requests: int = 1) -> Reservation:
+        """Set aside a request and the most tokens that an attempt can cost, or nothing at all.
 
         Args:
             caller: Whose call; the tenant, the credential and the task have quotas.
             tokens: Prompt at its longest and ``max_tokens``.
+            requests: 0 where an attempt before of the same call was counted.
 
         Raises:
             QuotaExhausted: They are not left.
@@ -348,3 +350,62 @@ class UsageStore(Protocol):
             after: Where the page before ended, or None for the first page.
             limit: Most records to return.
         """
+
+
+class QuotaStore(Protocol):
+    """The tenants' own quotas."""
+
+    async def list_quotas(self, tenants: Collection[str]) -> Mapping[str, Sequence[Quota]]:
+        """Return the quotas of these tenants, by name; a tenant without any may be missing."""
+
+    async def put_quota(self, tenant: str, quota: Quota) -> None:
+        """Set a quota, replacing the one of the same name."""
+
+    async def delete_quota(self, tenant: str, name: str) -> bool:
+        """Remove a quota. False when there was none."""
+
+
+class QuotaLedgers(Protocol):
+    """What is used of every budget, durable and shared by all processes.
+
+    A budget is known by the key of its ledger. Each process holds a :class:`Lease` of the budgets
+    that it uses. All methods raise ``DatabaseUnavailable`` when the store does not answer; then
+    it is not known whether what was asked has been done.
+    """
+
+    async def join(self, process: str) -> None:
+        """Make a process known, which must not be."""
+
+    async def exchange(self, process: str, asks: Sequence[LeaseAsk]) -> Sequence[Allotment]:
+        """Show that a process is alive, and change its leases.
+
+        Args:
+            process: A process that has joined.
+            asks: Each of another budget.
+
+        Returns:
+            One answer an ask, in order.
+
+        Raises:
+            ProcessForgotten: Others took the process for dead, and took its leases.
+        """
+
+    async def leave(self, process: str) -> None:
+        """Forget a process that lives; like a dead one's, its marks stay charged."""
+
+    async def processes(self) -> Mapping[str, int]:
+        """Return every process with a number that changes while it lives."""
+
+    async def bury(self, process: str, beat: int) -> bool:
+        """Charge a dead process its marks, and give the rest of its leases back.
+
+        Args:
+            process: The process.
+            beat: Its number. False when it has changed since: the process lives.
+        """
+
+    async def used(self, ledgers: Collection[str]) -> Mapping[str, int]:
+        """Return what is charged or marked of these budgets; one that nobody used is missing."""
+
+    async def forget_windows(self, before: datetime) -> None:
+        """Remove the ledgers of windows that ended before a moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
@@ -121,19 +122,42 @@ class UpstreamTimedOut(Unavailable):
 
 
 class QuotaExhausted(Exhausted):
-    """A call does not fit what is left of a quota. No other candidate is tried."""
+    """What a call may need does not fit what is left of a quota. No other candidate is tried."""
 
     reason = "QUOTA_EXHAUSTED"
 
-    def __init__(self, quota: str, *, limit: int, remaining: int, reset_time: str) -> None:
+    def __init__(
+        self,
+        quota: str,
+        *,
+        unit: str,
+        window: str,
+        limit: int,
+        remaining: int,
+        needed: int,
+        reset_time: datetime,
+        now: datetime,
+    ) -> None:
+        reset = reset_time.isoformat().replace("+00:00", "Z")
+        what = f"Quota {quota!r} allows {limit} {unit} a {window}"
+        if needed > limit:
+            message = (
+                f"{what}; this call may need {needed}, so it never fits. Shorten the prompt, lower "
+                "max_tokens, or raise the limit."
+            )
+        else:
+            message = (
+                f"{what} and {remaining} are left until {reset}; this call may need {needed}. Call "
+                "again then, ask for fewer tokens, or raise the limit."
+            )
+            self.retry_seconds = max(0.0, (reset_time - now).total_seconds())
         super().__init__(
-            f"Quota {quota!r} allows {limit} and has {remaining} left, which is not enough for "
-            f"this call. Call again after {reset_time}, ask for fewer tokens, or let an "
-            "administrator raise the quota.",
+            message,
             quota=quota,
             limit=limit,
             remaining=remaining,
-            reset_time=reset_time,
+            needed=needed,
+            reset_time=reset,
         )
 
 
@@ -408,4 +432,41 @@ class ReplyUnsupported(Conflict):
             f"The model wrote {dropped} sentences, and the sources support none of them. Send "
             "sources that answer, or say that they do not.",
             dropped_sentences=dropped,
+        )
+
+
+class QuotaNotFound(NotFound):
+    """The tenant has no such quota of its own."""
+
+    reason = "QUOTA_NOT_FOUND"
+
+    def __init__(self, quota: str) -> None:
+        super().__init__(
+            f"Quota {quota!r} is not set by this tenant. ListQuotas shows the quotas; those with "
+            "origin OPERATOR are the operator's and cannot be removed.",
+            field="name",
+            quota=quota,
+        )
+
+
+class QuotaInvalid(Invalid):
+    """A quota cannot be set so."""
+
+    reason = "QUOTA_INVALID"
+
+    def __init__(self, field: str, value: str, problem: str) -> None:
+        super().__init__(
+            f"`{field}` is {value!r}: {problem}.", field=field, value=value, problem=problem
+        )
+
+
+class ProcessForgotten(Conflict):
+    """A process that seemed dead was charged its leases; it goes on under a new name."""
+
+    reason = "QUOTA_PROCESS_FORGOTTEN"
+
+    def __init__(self, process: str) -> None:
+        super().__init__(
+            f"Process {process!r} showed no life for too long, and its leases were taken.",
+            process=process,
         )

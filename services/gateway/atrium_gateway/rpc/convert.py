@@ -11,10 +11,11 @@ from google.protobuf import struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
 
 from atrium.engine.v1 import engine_pb2
-from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2
+from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2, quota_service_pb2
 from atrium_gateway.app.catalog import ModelView
 from atrium_gateway.app.classify_texts import Classified, Label
 from atrium_gateway.app.embed_texts import Embedded
+from atrium_gateway.app.manage_quotas import QuotaView
 from atrium_gateway.app.page import Page
 from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import PassagesRead
@@ -46,6 +47,7 @@ from atrium_gateway.domain.models import (
     Price,
     Tier,
 )
+from atrium_gateway.domain.quotas import Quota, QuotaOrigin
 from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_gateway.domain.routes import (
     DEFAULT_MAX_TOKENS,
@@ -56,6 +58,7 @@ from atrium_gateway.domain.routes import (
     RouteOrigin,
 )
 from atrium_gateway.domain.usage import Usage, UsageRecord
+from atrium_shared.principal import QuotaUnit, QuotaWindow
 from atrium_shared.rpc.status import FieldInvalid
 
 _ROLES = {
@@ -121,6 +124,20 @@ _STATES = {
 _ORIGINS = {
     RouteOrigin.FILE: gateway_pb2.Route.FILE,
     RouteOrigin.TENANT: gateway_pb2.Route.TENANT,
+}
+_QUOTA_UNITS = {
+    QuotaUnit.TOKENS: quota_service_pb2.Quota.TOKENS,
+    QuotaUnit.REQUESTS: quota_service_pb2.Quota.REQUESTS,
+}
+_QUOTA_WINDOWS = {
+    QuotaWindow.MINUTE: quota_service_pb2.Quota.MINUTE,
+    QuotaWindow.HOUR: quota_service_pb2.Quota.HOUR,
+    QuotaWindow.DAY: quota_service_pb2.Quota.DAY,
+    QuotaWindow.MONTH: quota_service_pb2.Quota.MONTH,
+}
+_QUOTA_ORIGINS = {
+    QuotaOrigin.OPERATOR: quota_service_pb2.Quota.OPERATOR,
+    QuotaOrigin.TENANT: quota_service_pb2.Quota.TENANT,
 }
 
 
@@ -468,3 +485,32 @@ def _usage_record_to_proto(record: UsageRecord) -> gateway_pb2.UsageRecord:
         failures=record.count.failures,
         usage=usage_to_proto(record.count.usage),
     )
+
+
+def quota_from_proto(quota: quota_service_pb2.Quota) -> Quota:
+    """Return a quota that a tenant wants to set."""
+    units = {proto: unit for unit, proto in _QUOTA_UNITS.items()}
+    windows = {proto: window for window, proto in _QUOTA_WINDOWS.items()}
+    return Quota(quota.name, quota.subject, units[quota.unit], windows[quota.window], quota.limit)
+
+
+def quota_to_proto(view: QuotaView) -> quota_service_pb2.Quota:
+    """Return a quota with what is used of it."""
+    quota = view.quota
+    proto = quota_service_pb2.Quota(
+        name=quota.name,
+        subject=quota.subject,
+        unit=_QUOTA_UNITS[quota.unit],
+        window=_QUOTA_WINDOWS[quota.window],
+        limit=quota.limit,
+        used=view.used,
+        origin=_QUOTA_ORIGINS[quota.origin],
+    )
+    proto.reset_time.FromDatetime(view.reset_time)
+    return proto
+
+
+def quotas_to_proto(page: Page[QuotaView]) -> quota_service_pb2.ListQuotasResponse:
+    """Return a page of quotas."""
+    quotas = [quota_to_proto(view) for view in page.items]
+    return quota_service_pb2.ListQuotasResponse(quotas=quotas, next_page_token=page.next_page_token)

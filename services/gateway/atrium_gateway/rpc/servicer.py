@@ -1,4 +1,4 @@
-"""``ModelGateway`` and ``ModelCatalog`` over gRPC."""
+"""``ModelGateway``, ``ModelCatalog`` and ``QuotaService`` over gRPC."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2, gateway_service_pb2_grpc
+from atrium.gateway.v1 import (
+    gateway_pb2,
+    gateway_service_pb2,
+    gateway_service_pb2_grpc,
+    quota_service_pb2,
+    quota_service_pb2_grpc,
+)
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.classify_texts import ClassifyTexts
 from atrium_gateway.app.embed_texts import EmbedTexts
 from atrium_gateway.app.generate_text import GenerateText
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
+from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuota
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
@@ -141,3 +148,30 @@ class CatalogServicer(gateway_service_pb2_grpc.ModelCatalogServicer):
             request.page_token,
         )
         return convert.usage_records_to_proto(page)
+
+
+@dataclass(frozen=True)
+class QuotaServicer(quota_service_pb2_grpc.QuotaServiceServicer):
+    """Quotas."""
+
+    list_quotas: ListQuotas
+    update_quota: UpdateQuota
+    delete_quota: DeleteQuota
+
+    async def ListQuotas(
+        self, request: quota_service_pb2.ListQuotasRequest, context: Context
+    ) -> quota_service_pb2.ListQuotasResponse:
+        page = await self.list_quotas(principal(context), request.page_size, request.page_token)
+        return convert.quotas_to_proto(page)
+
+    async def UpdateQuota(
+        self, request: quota_service_pb2.UpdateQuotaRequest, context: Context
+    ) -> quota_service_pb2.Quota:
+        quota = convert.quota_from_proto(request.quota)
+        return convert.quota_to_proto(await self.update_quota(principal(context), quota))
+
+    async def DeleteQuota(
+        self, request: quota_service_pb2.DeleteQuotaRequest, context: Context
+    ) -> empty_pb2.Empty:
+        await self.delete_quota(principal(context), request.name)
+        return empty_pb2.Empty()

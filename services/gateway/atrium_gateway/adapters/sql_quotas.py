@@ -1,0 +1,332 @@
+"""Quotas, and what is used of them, in the service's database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from atrium_gateway.adapters.tables import quota_leases as leases
+from atrium_gateway.adapters.tables import quota_ledgers as ledgers
+from atrium_gateway.adapters.tables import quota_processes as processes
+from atrium_gateway.adapters.tables import quotas
+from atrium_gateway.domain.errors import ProcessForgotten
+from atrium_gateway.domain.quotas import Allotment, Lease, LeaseAsk, Quota, allot
+from atrium_shared.database import Database, DatabaseUnavailable
+from atrium_shared.principal import QuotaUnit, QuotaWindow
+
+T = TypeVar("T")
+
+_MOST_AT_ONCE = 400  # names in one statement; SQLite allows 32,766 variables, rows stay locked
+
+
+class SqlQuotas:
+    """Tenants' own quotas, one row each.
+
+    Args:
+        database: The service's database, started.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list_quotas(self, tenants: Collection[str]) -> Mapping[str, Sequence[Quota]]:
+        """Return the quotas of tenants, by name."""
+        found: dict[str, list[Quota]] = {}
+        async with _reading(self._database) as connection:
+            for names in _parts(sorted(tenants)):
+                query = select(quotas).where(quotas.c.tenant.in_(names)).order_by(quotas.c.name)
+                for row in await connection.execute(query):
+                    quota = Quota(
+                        row.name,
+                        row.subject,
+                        QuotaUnit(row.unit),
+                        QuotaWindow(row.window),
+                        row.quota_limit,
+                    )
+                    found.setdefault(row.tenant, []).append(quota)
+        return found
+
+    async def put_quota(self, tenant: str, quota: Quota) -> None:
+        """Set a quota, replacing the one of the same name."""
+        async with _writing(self._database) as connection:
+            await connection.execute(
+                delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == quota.name)
+            )
+            await connection.execute(
+                insert(quotas).values(
+                    tenant=tenant,
+                    name=quota.name,
+                    subject=quota.subject,
+                    unit=quota.unit.value,
+                    window=quota.window.value,
+                    quota_limit=quota.limit,
+                )
+            )
+
+    async def delete_quota(self, tenant: str, name: str) -> bool:
+        """Remove a quota. False when there was none."""
+        one = delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == name)
+        async with _writing(self._database) as connection:
+            return (await connection.execute(one.returning(quotas.c.name))).first() is not None
+
+
+class SqlLedgers:
+    """Ledgers, leases and the processes that hold them.
+
+    Rows are locked in one order everywhere, so that transactions never wait in a circle: the
+    process, then ledgers by key, then leases. A lease of another process is changed only by who
+    holds the lock of its ledger, and a transaction that takes no ledger locks leases of its own
+    process alone.
+
+    Args:
+        database: The service's database, started.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def join(self, process: str) -> None:
+        """Make a process known."""
+        async with _writing(self._database) as connection:
+            await connection.execute(insert(processes).values(process=process, beat=0))
+
+    async def exchange(self, process: str, asks: Sequence[LeaseAsk]) -> Sequence[Allotment]:
+        """Show that a process is alive and change its leases; see ``QuotaLedgers``."""
+        answers: dict[str, Allotment] = {}
+        if not asks:
+            async with _writing(self._database) as connection:
+                await _beat(connection, process)
+        # In two kinds of transactions, as the second needs ledgers before any lease.
+        for part in _parts([ask for ask in asks if not ask.whole]):
+            async with _writing(self._database) as connection:
+                await _beat(connection, process)
+                answers |= await _move_marks(connection, process, part)
+        for part in _parts([ask for ask in asks if ask.whole]):
+            async with _writing(self._database) as connection:
+                await _beat(connection, process)
+                answers |= await self._divide(connection, process, part)
+        return [answers[ask.ledger] for ask in asks]
+
+    async def leave(self, process: str) -> None:
+        """Forget a process that lives."""
+        async with _writing(self._database) as connection:
+            await _bury(connection, process, None)
+
+    async def processes(self) -> Mapping[str, int]:
+        """Return every process and its number."""
+        async with _reading(self._database) as connection:
+            return {row.process: row.beat for row in await connection.execute(select(processes))}
+
+    async def bury(self, process: str, beat: int) -> bool:
+        """Charge a dead process its marks and give the rest back; see ``QuotaLedgers``."""
+        async with _writing(self._database) as connection:
+            return await _bury(connection, process, beat)
+
+    async def used(self, ledgers_: Collection[str]) -> Mapping[str, int]:
+        """Return what is charged or marked of budgets."""
+        found: dict[str, int] = {}
+        async with _reading(self._database) as connection:
+            for keys in _parts(sorted(ledgers_)):
+                unused = (
+                    select(func.coalesce(func.sum(leases.c.granted - leases.c.mark), 0))
+                    .where(leases.c.ledger == ledgers.c.ledger)
+                    .scalar_subquery()
+                )
+                query = select(ledgers.c.ledger, (ledgers.c.granted - unused).label("used")).where(
+                    ledgers.c.ledger.in_(keys)
+                )
+                found |= {row.ledger: int(row.used) for row in await connection.execute(query)}
+        return found
+
+    async def forget_windows(self, before: datetime) -> None:
+        """Remove the ledgers of windows that ended before a moment and are held by nobody."""
+        held = exists().where(leases.c.ledger == ledgers.c.ledger)
+        async with _writing(self._database) as connection:
+            await connection.execute(delete(ledgers).where(ledgers.c.window_end < before, ~held))
+
+    async def _divide(
+        self, connection: AsyncConnection, process: str, asks: Sequence[LeaseAsk]
+    ) -> dict[str, Allotment]:
+        asks = sorted(asks, key=lambda ask: ask.ledger)
+        keys = [ask.ledger for ask in asks]
+        rows = [
+            {
+                "ledger": ask.ledger,
+                "tenant": ask.tenant,
+                "window_end": ask.window_end,
+                "granted": 0,
+            }
+            for ask in asks
+        ]
+        insert_ = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        await connection.execute(insert_(ledgers).on_conflict_do_nothing(), rows)
+        query = select(ledgers.c.ledger, ledgers.c.granted).where(ledgers.c.ledger.in_(keys))
+        locked = await connection.execute(query.order_by(ledgers.c.ledger).with_for_update())
+        granted = {row.ledger: row.granted for row in locked}
+        held = await _own(connection, process, keys)
+        gone = {
+            ask.ledger: Allotment(Lease(), gone=True)
+            for ask in asks
+            if ask.held and ask.ledger not in held
+        }
+        asks = [ask for ask in asks if ask.ledger not in gone]
+        if not asks:
+            return gone
+        answers = {ask.ledger: allot(ask, granted[ask.ledger], _of(held, ask)) for ask in asks}
+        short = [ask for ask in asks if answers[ask.ledger].unmet]
+        if short:
+            freed = await _take_unused(connection, process, [ask.ledger for ask in short])
+            for ask in short:
+                granted[ask.ledger] -= freed.get(ask.ledger, 0)
+                answers[ask.ledger] = allot(ask, granted[ask.ledger], _of(held, ask))
+        for ask in asks:
+            granted[ask.ledger] += answers[ask.ledger].lease.granted - _of(held, ask).granted
+        await connection.execute(
+            update(ledgers)
+            .where(ledgers.c.ledger == bindparam("one"))
+            .values(granted=bindparam("now")),
+            [{"one": ask.ledger, "now": granted[ask.ledger]} for ask in asks],
+        )
+        closed = [ask.ledger for ask in asks if ask.close]
+        if closed:
+            await connection.execute(
+                delete(leases).where(leases.c.process == process, leases.c.ledger.in_(closed))
+            )
+        kept = [
+            {
+                "ledger": ask.ledger,
+                "process": process,
+                "granted": answers[ask.ledger].lease.granted,
+                "mark": answers[ask.ledger].lease.mark,
+            }
+            for ask in asks
+            if not ask.close
+        ]
+        if kept:
+            upsert = insert_(leases)
+            upsert = upsert.on_conflict_do_update(
+                index_elements=["ledger", "process"],
+                set_={"granted": upsert.excluded.granted, "mark": upsert.excluded.mark},
+            )
+            await connection.execute(upsert, kept)
+        return answers | gone
+
+
+async def _beat(connection: AsyncConnection, process: str) -> None:
+    # Every change of a lease passes here first: the row is locked until the change is committed,
+    # so nobody can bury the process in between, and one that was buried changes nothing.
+    beat = update(processes).where(processes.c.process == process)
+    if (await connection.execute(beat.values(beat=processes.c.beat + 1))).rowcount == 0:
+        raise ProcessForgotten(process)
+
+
+async def _own(connection: AsyncConnection, process: str, keys: Sequence[str]) -> dict[str, Lease]:
+    query = select(leases).where(leases.c.process == process, leases.c.ledger.in_(keys))
+    locked = await connection.execute(query.order_by(leases.c.ledger).with_for_update())
+    return {row.ledger: Lease(row.granted, row.mark) for row in locked}
+
+
+def _of(held: Mapping[str, Lease], ask: LeaseAsk) -> Lease:
+    return held.get(ask.ledger, Lease())
+
+
+async def _move_marks(
+    connection: AsyncConnection, process: str, asks: Sequence[LeaseAsk]
+) -> dict[str, Allotment]:
+    held = await _own(connection, process, [ask.ledger for ask in asks])
+    answers, moved = {}, []
+    for ask in asks:
+        before = _of(held, ask)
+        lease = ask.within(before) or before  # others may have taken what was unused of it
+        if lease.mark != before.mark:
+            moved.append({"one": ask.ledger, "now": lease.mark})
+        answers[ask.ledger] = Allotment(lease, gone=ask.held and ask.ledger not in held)
+    if moved:
+        await connection.execute(
+            update(leases)
+            .where(leases.c.ledger == bindparam("one"), leases.c.process == process)
+            .values(mark=bindparam("now")),
+            moved,
+        )
+    return answers
+
+
+async def _take_unused(
+    connection: AsyncConnection, process: str, keys: Sequence[str]
+) -> dict[str, int]:
+    """Take what other processes hold beyond their marks; their ledgers are locked."""
+    query = select(leases).where(
+        leases.c.ledger.in_(keys), leases.c.process != process, leases.c.granted > leases.c.mark
+    )
+    ordered = query.order_by(leases.c.ledger, leases.c.process)
+    freed: dict[str, int] = {}
+    rows = []
+    for row in await connection.execute(ordered.with_for_update()):
+        freed[row.ledger] = freed.get(row.ledger, 0) + row.granted - row.mark
+        rows.append({"one": row.ledger, "who": row.process, "now": row.mark})
+    if rows:
+        await connection.execute(
+            update(leases)
+            .where(leases.c.ledger == bindparam("one"), leases.c.process == bindparam("who"))
+            .values(granted=bindparam("now")),
+            rows,
+        )
+    return freed
+
+
+async def _bury(connection: AsyncConnection, process: str, beat: int | None) -> bool:
+    gone = delete(processes).where(processes.c.process == process)
+    if beat is not None:
+        gone = gone.where(processes.c.beat == beat)
+    if (await connection.execute(gone)).rowcount == 0:
+        return False
+    of_it = select(leases.c.ledger).where(leases.c.process == process)
+    await connection.execute(
+        select(ledgers.c.ledger)
+        .where(ledgers.c.ledger.in_(of_it))
+        .order_by(ledgers.c.ledger)
+        .with_for_update()
+    )
+    removed = await connection.execute(
+        delete(leases)
+        .where(leases.c.process == process)
+        .returning(leases.c.ledger, leases.c.granted, leases.c.mark)
+    )
+    rest = [{"one": row.ledger, "rest": row.granted - row.mark} for row in removed]
+    if rest:
+        await connection.execute(
+            update(ledgers)
+            .where(ledgers.c.ledger == bindparam("one"))
+            .values(granted=ledgers.c.granted - bindparam("rest")),
+            rest,
+        )
+    return True
+
+
+@asynccontextmanager
+async def _reading(database: Database) -> AsyncIterator[AsyncConnection]:
+    try:
+        async with database.read() as session:
+            yield await session.connection()
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseUnavailable("gateway") from error
+
+
+@asynccontextmanager
+async def _writing(database: Database) -> AsyncIterator[AsyncConnection]:
+    try:
+        async with database.write() as session:
+            yield await session.connection()
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseUnavailable("gateway") from error
+
+
+def _parts(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[at : at + _MOST_AT_ONCE] for at in range(0, len(items), _MOST_AT_ONCE)]
