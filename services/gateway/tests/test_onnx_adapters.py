@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 from safetensors.numpy import load_file
 
 from atrium_gateway.adapters.encoder_adapter_files import UnfitAdapter, read_adapter
@@ -24,12 +24,14 @@ from atrium_gateway.app.ports import ClassifierBackend, TextKind
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_gateway.domain.models import ModelState
 from atrium_gateway.domain.similarity import SimilarityScale
-from tests.tiny_encoder import (
+from tests.encoder_adapters import (
     HIDDEN,
     LAYERS,
     TINY,
     WORDS,
     adapter_tensors,
+    in_floats,
+    merged_changes,
     write_adapter,
     write_encoder,
 )
@@ -70,35 +72,6 @@ async def vectors(adapters: OnnxAdapters, name: str, texts: list[str] = TEXTS) -
     return (await encoder.embed(texts, TextKind.QUERY)).vectors
 
 
-def in_floats(model: onnx.ModelProto, changes: dict[str, NDArray[Any]]) -> onnx.ModelProto:
-    """The same network without rounding, with ``changes`` merged into weights ``(in, out)``."""
-    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    maker = {output: node for node in model.graph.node for output in node.output}
-    nodes = []
-
-    def weights(codes: str, scale: str) -> str:
-        merged = constants[codes] * constants[scale] + changes.get(codes, np.float32(0))
-        name = f"{codes}.float"
-        model.graph.initializer.append(numpy_helper.from_array(merged.astype(np.float32), name))
-        return name
-
-    for node in model.graph.node:
-        if node.op_type == "DynamicQuantizeMatMul":
-            value, codes, scale, _, bias = node.input
-            product = f"{node.name}.product"
-            nodes.append(helper.make_node("MatMul", [value, weights(codes, scale)], [product]))
-            nodes.append(helper.make_node("Add", [product, bias], list(node.output)))
-        elif node.op_type == "MatMulIntegerToFloat":
-            value = maker[node.input[0]].input[0]  # before it was rounded
-            merged = weights(node.input[1], node.input[3])
-            nodes.append(helper.make_node("MatMul", [value, merged], list(node.output)))
-        else:
-            nodes.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    return model
-
-
 def run(model: onnx.ModelProto, ids: list[int], inputs: dict[str, Any]) -> NDArray[Any]:
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(None, {"input_ids": np.array([ids], np.int64), **inputs})[0][0]
@@ -106,18 +79,6 @@ def run(model: onnx.ModelProto, ids: list[int], inputs: dict[str, Any]) -> NDArr
 
 def ids_of(text: str) -> list[int]:
     return [WORDS.index(word) for word in f"query: {text}".split()]
-
-
-def merged_changes(tensors: dict[str, Any], scale: float) -> dict[str, NDArray[Any]]:
-    changes = {}
-    for layer in range(LAYERS):
-        change = np.zeros((HIDDEN, 3 * HIDDEN), np.float32)
-        for at, projection in ((0, "query"), (2 * HIDDEN, "value")):
-            name = f"base_model.model.encoder.layer.{layer}.attention.self.{projection}.lora_"
-            down, up = tensors[f"{name}A.weight"], tensors[f"{name}B.weight"]
-            change[:, at : at + HIDDEN] = scale * (up @ down).T
-        changes[f"l{layer}.q.w"] = change
-    return changes
 
 
 # Bad input first.

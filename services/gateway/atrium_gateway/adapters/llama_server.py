@@ -1,4 +1,4 @@
-"""llama.cpp in a child process, started, watched and restarted."""
+"""A model server in a child process, started, watched and restarted; llama.cpp unless told."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LlamaServer:
 
     Args:
         name: The model's name, for messages.
-        model: The GGUF file.
+        model: The GGUF file, or the folder that ``command`` serves.
         context_tokens: Prompt plus reply of one request.
         parallel: Requests that are answered at the same time; each needs memory for a context.
         threads: Threads of computation. None: one a core.
@@ -133,9 +133,9 @@ class LlamaServer:
         """Start the worker and return; :meth:`ready` waits for it.
 
         Raises:
-            ModelUnavailable: The model's file does not exist.
+            ModelUnavailable: The model's file or folder does not exist.
         """
-        if not self._model.is_file():
+        if not self._model.exists():
             reason = f"{self._model} does not exist"
             await self._set_status(ModelStatus(ModelState.UNAVAILABLE, reason))
             raise ModelUnavailable(self.name, reason)

@@ -190,6 +190,14 @@ class OnnxAdapters:
         entry = self._entries.get(name)
         return entry.loaded.labels if entry is not None else ()
 
+    async def bring(self, name: str) -> None:
+        """Have an adapter's matrices in memory, as its next call will want them.
+
+        Raises:
+            ModelUnavailable: It is not loaded, or its folder is gone.
+        """
+        await self._weights_of(name, self.base, await self._local.engine())
+
     async def embed(
         self, name: str, model: str, texts: Sequence[str], kind: Kind
     ) -> tuple[EmbedResult, AdapterWeights]:

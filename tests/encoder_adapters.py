@@ -1,4 +1,4 @@
-"""An encoder of a few thousand weights and adapters of it, as the real ones are written."""
+"""Encoders and adapters for tests: a tiny encoder, random adapters, and merged weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
 from atrium_models.conversions.e5 import GRAPH_NAME, TOKENIZER_NAME, EncoderWriter
@@ -110,8 +112,8 @@ def write_adapter(
     if labels and head:
         hidden = next(iter(tensors.values())).shape[1]
         random = np.random.default_rng(len(labels))
-        head = random.normal(0, 4, (len(labels), hidden)).astype(np.float32)
-        tensors.setdefault("base_model.model.classifier.weight", head)
+        rows = random.normal(0, 4, (len(labels), hidden)).astype(np.float32)
+        tensors.setdefault("base_model.model.classifier.weight", rows)
         tensors.setdefault("base_model.model.classifier.bias", np.zeros(len(labels), np.float32))
     told = {
         "peft_type": "LORA",
@@ -125,3 +127,52 @@ def write_adapter(
     (folder / "adapter_config.json").write_text(json.dumps(told))
     save_file(tensors, folder / "adapter_model.safetensors")
     return folder
+
+
+def in_floats(model: onnx.ModelProto, changes: dict[str, NDArray[Any]]) -> onnx.ModelProto:
+    """Rewrite an encoder's graph in place to one that rounds nothing, and return it.
+
+    Args:
+        model: As the converter writes it.
+        changes: What to add to weights ``(in, out)``, by their names in the graph.
+    """
+    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    maker = {output: node for node in model.graph.node for output in node.output}
+    nodes = []
+
+    def weights(codes: str, scale: str) -> str:
+        merged = constants[codes] * constants[scale] + changes.get(codes, np.float32(0))
+        name = f"{codes}.float"
+        model.graph.initializer.append(numpy_helper.from_array(merged.astype(np.float32), name))
+        return name
+
+    for node in model.graph.node:
+        if node.op_type == "DynamicQuantizeMatMul":
+            value, codes, scale, _, bias = node.input
+            product = f"{node.name}.product"
+            nodes.append(helper.make_node("MatMul", [value, weights(codes, scale)], [product]))
+            nodes.append(helper.make_node("Add", [product, bias], list(node.output)))
+        elif node.op_type == "MatMulIntegerToFloat":
+            value = maker[node.input[0]].input[0]  # before it was rounded
+            merged = weights(node.input[1], node.input[3])
+            nodes.append(helper.make_node("MatMul", [value, merged], list(node.output)))
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def merged_changes(
+    tensors: dict[str, Any], scale: float, *, hidden: int = HIDDEN, layers: int = LAYERS
+) -> dict[str, NDArray[Any]]:
+    """What an adapter adds to the weights of each layer, for :func:`in_floats`."""
+    changes = {}
+    for layer in range(layers):
+        change = np.zeros((hidden, 3 * hidden), np.float32)
+        for at, projection in ((0, "query"), (2 * hidden, "value")):
+            name = f"base_model.model.encoder.layer.{layer}.attention.self.{projection}.lora_"
+            down, up = tensors[f"{name}A.weight"], tensors[f"{name}B.weight"]
+            change[:, at : at + hidden] = scale * (up @ down).T
+        changes[f"l{layer}.q.w"] = change
+    return changes
