@@ -42,6 +42,10 @@ test-models: $(DEV) ## Run the tests with the real small models
 	@$(BIN)/atrium models pull small
 	@$(BIN)/python -m pytest -m models $(ARGS)
 
+.PHONY: test-peft
+test-peft: $(DEV) $(TRAIN) ## Run the tests of the worker for transformers and peft (installs torch)
+	@ATRIUM_TRAIN_PYTHON=$(abspath $(TRAIN_VENV)/bin/python) $(BIN)/python -m pytest services/gateway/tests/test_peft_worker.py $(ARGS)
+
 .PHONY: test-integration
 test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL included
 	@$(BIN)/python -m pytest tests/integration tests/e2e $(ARGS)
@@ -133,7 +137,7 @@ $(TRAIN): requirements/train.txt requirements/serve.txt requirements/build.txt
 	@$(PYTHON) -m venv $(TRAIN_VENV)
 	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/serve.txt -r requirements/build.txt
 	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install -r requirements/train.txt
-	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-build-isolation -e shared
+	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-build-isolation -e shared -e services/gateway
 	@touch $@
 
 .PHONY: _packages
