@@ -26,6 +26,7 @@ from atrium_gateway.adapters.onnx_backend import OnnxBackend, OnnxReaderBackend
 from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
+from atrium_gateway.adapters.peft_backend import PeftBackend
 from atrium_gateway.adapters.scripted_backend import (
     CONTEXT_TOKENS,
     SCRIPTED_MODEL,
@@ -121,6 +122,7 @@ def build(
 
     parts = _Parts(settings, clock)
     parts.add_local(locate or _store(settings))
+    parts.add_peft()
     parts.add_servers()
     if settings.scripted or scripted is not None:
         parts.add_scripted(scripted or ScriptedBackend())
@@ -224,7 +226,7 @@ class _Parts:
         self._clock = clock
         self.models: list[ServedModel] = []
         self.aliases: dict[str, str] = {}
-        self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend] = []
+        self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend | PeftBackend] = []
         # One queue for all: two models with threads of their own would share the cores blindly.
         self.threads = FairThreads(settings.threads(settings.encoder_threads))
         self.servers: list[OpenAIServer] = []
@@ -275,6 +277,23 @@ class _Parts:
                 replica = Replica(self._process(model), reader, reader=reader)
                 self.models.append(ServedModel(model, (replica,)))
 
+    def add_peft(self) -> None:
+        """Add the model that transformers and peft run, where the operator named one."""
+        settings = self._settings
+        if settings.peft_model is None or settings.peft_python is None:
+            return
+        backend = PeftBackend(
+            settings.peft_model,
+            settings.peft_python,
+            threads=settings.threads(settings.generator_threads),
+        )
+        self.local.append(backend)
+        model = Model(backend.name, "peft", _GENERATES, location=Location.RESIDENT)
+        # The worker writes one reply at a time.
+        queue = FairQueue(1, settings.queue_capacity)
+        replica = Replica(self._process(model), backend, generator=backend)
+        self.models.append(ServedModel(model, (replica,), (queue,)))
+
     def add_servers(self) -> None:
         """Add the models of LLM_URL and of the servers file."""
         settings = self._settings
@@ -295,7 +314,9 @@ class _Parts:
         names = [served.model.name for served in self.models]
         for name in names:
             if names.count(name) > 1:
-                raise SettingsInvalid(f"  GATEWAY_SERVERS_FILE, LLM_MODEL: {name} is there twice")
+                raise SettingsInvalid(
+                    f"  GATEWAY_SERVERS_FILE, LLM_MODEL, GATEWAY_PEFT_MODEL: {name} is there twice"
+                )
 
     def add_scripted(self, backend: ScriptedBackend) -> None:
         """Add the scripted model."""

@@ -59,6 +59,13 @@ class GatewaySettings(Settings):
     generator_context_tokens: Annotated[int, Field(ge=512, le=131_072)] = 8192
     """Prompt plus reply of the local generator, in tokens."""
 
+    peft_model: Path | None = None
+    """Folder of a generator as transformers saves it, to be run with transformers and peft in a
+    process of its own; the folder's name is the model's. Not set: none."""
+
+    peft_python: Path | None = None
+    """Python that has torch, transformers, peft and this package; needed with the folder."""
+
     queue_capacity: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Calls that may wait for one generator; more get GENERATOR_QUEUE_FULL."""
 
@@ -115,6 +122,21 @@ class GatewaySettings(Settings):
             )
         if self.llm_model and not _MODEL.fullmatch(self.llm_model):
             raise ValueError("LLM_MODEL: expected letters, digits and . _ : / -")
+        return self
+
+    @model_validator(mode="after")
+    def _peft_whole(self) -> GatewaySettings:
+        if self.peft_model is None:
+            return self
+        if not _MODEL.fullmatch(self.peft_model.name):
+            raise ValueError(
+                "GATEWAY_PEFT_MODEL: expected a folder whose name has letters, digits and . _ : -"
+            )
+        if self.peft_python is None:
+            raise ValueError(
+                "GATEWAY_PEFT_PYTHON: needed with GATEWAY_PEFT_MODEL, a Python that has torch, "
+                "transformers and peft"
+            )
         return self
 
     @property

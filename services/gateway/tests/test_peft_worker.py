@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
+from atrium.gateway.v1 import gateway_pb2
 from atrium_gateway.adapters.llama_server import WatchTimes
 from atrium_gateway.adapters.openai_server import RequestRefused
 from atrium_gateway.adapters.peft_backend import PeftBackend
@@ -39,6 +40,7 @@ from atrium_gateway.domain.generation import (
     Role,
 )
 from atrium_gateway.domain.models import ModelState
+from atrium_gateway.testing import serve_gateway
 
 ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("ATRIUM_TRAIN_PYTHON", sys.executable))
@@ -239,3 +241,19 @@ async def test_a_killed_worker_comes_back_without_its_adapters(
         await asyncio.sleep(0.05)
     assert (await write(backend, prompt()))[0] == base
     assert await served(backend) == {"tiny-llama"}
+
+
+@needs_torch
+async def test_the_gateway_serves_the_model_of_the_settings(
+    made: Path, path_of_package: None, tmp_path: Path
+) -> None:
+    routes = {"default": [{"model": "models/tiny-llama"}]}
+    settings = {"GATEWAY_PEFT_MODEL": str(made / "tiny-llama"), "GATEWAY_PEFT_PYTHON": str(PYTHON)}
+    async with serve_gateway(tmp_path, routes=routes, with_scripted=False, **settings) as served:
+        message = gateway_pb2.Message(role=gateway_pb2.Message.USER, content="red green")
+        reply = await served.models.Generate(
+            gateway_pb2.GenerateRequest(task="a.b", messages=[message], max_tokens=5)
+        )
+        assert reply.engine.backend == "peft"
+        assert reply.engine.model == "tiny-llama"
+        assert reply.usage.completion_tokens == 5

@@ -60,6 +60,8 @@ def test_a_bare_host_gets_the_usual_path(url: str, expected: str) -> None:
         ({"LLM_URL": "http://h"}, ["LLM_MODEL", "needed with LLM_URL"]),
         ({"LLM_URL": "nonsense", "LLM_MODEL": "m"}, ["LLM_URL", "nonsense"]),
         ({"LLM_URL": "http://h", "LLM_MODEL": "a b"}, ["LLM_MODEL", "expected letters"]),
+        ({"GATEWAY_PEFT_MODEL": "/m/x"}, ["GATEWAY_PEFT_PYTHON", "needed with"]),
+        ({"GATEWAY_PEFT_MODEL": "/m/a b", "GATEWAY_PEFT_PYTHON": "p"}, ["GATEWAY_PEFT_MODEL"]),
         ({"GATEWAY_QUEUE_CAPACITY": "-1"}, ["GATEWAY_QUEUE_CAPACITY", "-1"]),
         ({"GATEWAY_ENCODER_THREADS": "many"}, ["GATEWAY_ENCODER_THREADS", "many"]),
         ({"GATEWAY_IDLE_SECONDS": "0"}, ["GATEWAY_IDLE_SECONDS"]),
