@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from atrium.gateway.v1 import gateway_service_pb2_grpc, quota_service_pb2_grpc
+from atrium_documents import DocumentParser
 from atrium_gateway.adapters.absent_backend import AbsentBackend
 from atrium_gateway.adapters.config_files import ServedByServer, read_routes, read_servers
 from atrium_gateway.adapters.fair_threads import FairThreads
@@ -35,6 +36,7 @@ from atrium_gateway.adapters.scripted_backend import (
 from atrium_gateway.adapters.sql_quotas import SqlLedgers, SqlQuotas
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
+from atrium_gateway.adapters.web_pages import HttpsPages
 from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.budgets import LeasedBudgets
 from atrium_gateway.app.calculate import Calculate
@@ -52,8 +54,9 @@ from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRout
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
 from atrium_gateway.app.pass_through import NoCache, OpenGuard
-from atrium_gateway.app.ports import TextKind
+from atrium_gateway.app.ports import PageReader, TextKind
 from atrium_gateway.app.read_passages import ReadPassages
+from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.resolve_route import ResolveRoute
 from atrium_gateway.app.upstreams import Upstream
@@ -67,6 +70,7 @@ from atrium_gateway.domain.models import (
 )
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
+from atrium_gateway.domain.web_pages import AllowedHosts
 from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
 from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer, QuotaServicer
 from atrium_gateway.settings import GatewaySettings
@@ -102,6 +106,7 @@ def build(
     locate: Locate | None = None,
     scripted: ScriptedBackend | None = None,
     models: Iterable[ServedModel] = (),
+    pages: PageReader | None = None,
 ) -> ServiceApp:
     """Return the gateway, ready to be served.
 
@@ -112,6 +117,7 @@ def build(
         locate: Finds the files of local models; the model store does when None.
         scripted: The scripted model; made when None and ``settings.scripted``.
         models: Further models, for tests.
+        pages: Reads web pages; :class:`HttpsPages` does when None and ``settings.web_hosts``.
 
     Raises:
         SettingsInvalid: A file that the settings name is wrong.
@@ -146,7 +152,9 @@ def build(
     )
     sandbox = MontySandbox(processes=settings.calculation_processes)
     calculate = Calculate(dispatch, sandbox)
-    generate = GenerateText(dispatch, calls, NoCache(), calculate)
+    if pages is None and settings.web_hosts:
+        pages = parts.add_pages()
+    generate = GenerateText(dispatch, calls, NoCache(), ReadWebPages(pages), calculate)
     embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
         generate,
@@ -181,6 +189,10 @@ def build(
                 await backend.start()
             for server in parts.servers:
                 stack.push_async_callback(server.close)
+            if parts.page_parser is not None:
+                await stack.enter_async_context(parts.page_parser)
+            if parts.pages is not None:
+                stack.push_async_callback(parts.pages.close)
             for writer in (meter, calls, budgets):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
@@ -230,6 +242,8 @@ class _Parts:
         # One queue for all: two models with threads of their own would share the cores blindly.
         self.threads = FairThreads(settings.threads(settings.encoder_threads))
         self.servers: list[OpenAIServer] = []
+        self.pages: HttpsPages | None = None
+        self.page_parser: DocumentParser | None = None
 
     def add_local(self, locate: Locate) -> None:
         """Add the models of the store, those that are switched off included."""
@@ -317,6 +331,15 @@ class _Parts:
                 raise SettingsInvalid(
                     f"  GATEWAY_SERVERS_FILE, LLM_MODEL, GATEWAY_PEFT_MODEL: {name} is there twice"
                 )
+
+    def add_pages(self) -> HttpsPages:
+        """Return what reads web pages, from the hosts that the operator allows."""
+        settings = self._settings
+        self.page_parser = DocumentParser(workers=1)
+        self.pages = HttpsPages(
+            AllowedHosts(settings.web_host_names), self.page_parser, http=settings.web_http
+        )
+        return self.pages
 
     def add_scripted(self, backend: ScriptedBackend) -> None:
         """Add the scripted model."""

@@ -17,6 +17,7 @@ from atrium_gateway.adapters.local_models import (
     SMALL,
 )
 from atrium_gateway.domain.models import Location
+from atrium_gateway.domain.web_pages import AllowedHosts
 from atrium_shared.settings import InstallationSecret, Settings
 
 _MODEL = re.compile(r"[A-Za-z0-9._:/-]+")
@@ -78,6 +79,13 @@ class GatewaySettings(Settings):
     idle_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Longest pause of a remote server between two parts of a reply, in seconds."""
 
+    web_hosts: str = ""
+    """Hosts that web pages may be read from, with commas between: exact names, and `*.` before a
+    name for all below it; punycode for names beyond ASCII. Empty: no pages are read."""
+
+    web_http: bool = False
+    """True reads pages without TLS, too (http://); anyone on the way may then change them."""
+
     scripted: bool = False
     """True adds models/scripted, which needs no weights and answers by rule: for tests."""
 
@@ -114,6 +122,12 @@ class GatewaySettings(Settings):
             raise ValueError(f"expected small, none, or names among {', '.join(sorted(known))}")
         return ",".join(names)
 
+    @field_validator("web_hosts")
+    @classmethod
+    def _host_names(cls, value: str) -> str:
+        AllowedHosts(_names(value))
+        return value
+
     @model_validator(mode="after")
     def _llm_model_named(self) -> GatewaySettings:
         if self.llm_url is not None and not self.llm_model:
@@ -140,6 +154,11 @@ class GatewaySettings(Settings):
         return self
 
     @property
+    def web_host_names(self) -> list[str]:
+        """The hosts that web pages may be read from."""
+        return _names(self.web_hosts)
+
+    @property
     def running_models(self) -> frozenset[str]:
         """Ids of the models of the store to run."""
         if self.models == "none":
@@ -155,3 +174,7 @@ class GatewaySettings(Settings):
     def threads(self, wanted: int) -> int:
         """Return a number of threads, 0 taken as one a core."""
         return wanted or os.cpu_count() or 1
+
+
+def _names(value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelCatalogStub, ModelGatewayStub
 from atrium_gateway.adapters.scripted_backend import ScriptedBackend
 from atrium_gateway.app.catalog import ServedModel
+from atrium_gateway.app.ports import PageReader
 from atrium_gateway.bootstrap import Locate, build
 from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import MemoryAuditSink
@@ -314,6 +315,7 @@ async def serve_gateway(
     locate: Locate = locate_nothing,
     tokens: Mapping[str, str] | None = None,
     quotas: Mapping[str, Sequence[TenantQuota]] | None = None,
+    pages: PageReader | None = None,
     **variables: str,
 ) -> AsyncIterator[ServedGateway]:
     """Serve a gateway on a free port while the block runs.
@@ -326,6 +328,7 @@ async def serve_gateway(
         locate: Finds the files of local models.
         tokens: Further credentials, and the tenants whose administrators they stand for.
         quotas: What the operator allows a tenant, by tenant.
+        pages: Reads web pages.
         **variables: Environment variables; GATEWAY_MODELS is ``none`` when it is not among them.
     """
     if routes is not None:
@@ -345,6 +348,7 @@ async def serve_gateway(
         locate=locate,
         scripted=scripted if with_scripted else None,
         models=models,
+        pages=pages,
     )
     tenants = {"acme": "acme", "globex": "globex", **(tokens or {})}
     principals = {

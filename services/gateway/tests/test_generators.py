@@ -354,8 +354,8 @@ async def test_a_schema_that_the_server_refuses_is_reported_so(
 async def test_an_exact_count_decides_where_the_server_has_one(upstream: FakeUpstream) -> None:
     counted: list[int] = []
 
-    async def count(messages: tuple[ChatMessage, ...]) -> int | None:
-        counted.append(len(messages))
+    async def count(prompt: Prompt) -> int | None:
+        counted.append(len(prompt.messages))
         return answers.pop(0)
 
     server = OpenAIServer(lambda: upstream.url, None)

@@ -65,6 +65,50 @@ async def test_a_real_stream_comes_in_parts(real: ServedGateway) -> None:
     assert events[-1].done.usage.completion_tokens >= len(deltas)
 
 
+WEATHER = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+    "required": ["city", "unit"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("mode", ["AUTO", "REQUIRED"])
+async def test_a_real_generator_calls_a_tool(real: ServedGateway, mode: str) -> None:
+    request = ask(
+        "What is the weather in Paris, in celsius?",
+        max_tokens=80,
+        tools=[
+            gateway_pb2.Tool(
+                name="get_weather",
+                description="Tells the weather of a city.",
+                parameters=ParseDict(WEATHER, struct_pb2.Struct()),
+            ),
+            gateway_pb2.Tool(name="clock", description="Tells the time."),
+        ],
+        tool_choice=gateway_pb2.ToolChoice(mode=mode),
+    )
+    events = [each async for each in real.models.StreamGenerate(request)]
+    (call,) = events[-1].done.tool_calls
+    assert call.name == "get_weather"
+    assert json.loads(call.arguments) == {"city": "Paris", "unit": "celsius"}
+    parts = [each.tool_call_delta for each in events[:-1]]
+    assert (parts[0].id, parts[0].name) == (call.id, "get_weather")
+    assert "".join(part.arguments for part in parts) == call.arguments
+    assert events[-1].done.finish_reason == gateway_pb2.GenerateResponse.TOOL_CALLS
+
+
+async def test_a_real_generator_is_held_to_the_tool_that_is_named(real: ServedGateway) -> None:
+    request = ask(
+        "Tell me a joke.",
+        max_tokens=80,
+        tools=[gateway_pb2.Tool(name="clock", description="Tells the time.")],
+        tool_choice=gateway_pb2.ToolChoice(tool="clock"),
+    )
+    (call,) = (await real.models.Generate(request)).tool_calls
+    assert (call.name, json.loads(call.arguments)) == ("clock", {})
+
+
 async def test_a_real_generator_follows_a_schema(real: ServedGateway) -> None:
     schema = {
         "type": "object",

@@ -57,6 +57,9 @@ def test_a_bare_host_gets_the_usual_path(url: str, expected: str) -> None:
     [
         ({"GATEWAY_MODELS": "gpt-9"}, ["GATEWAY_MODELS", "expected small, none", "gpt-9"]),
         ({"GATEWAY_MODELS": "small,none"}, ["GATEWAY_MODELS", "small,none"]),
+        ({"GATEWAY_WEB_HOSTS": "*"}, ["GATEWAY_WEB_HOSTS", "'*' is no host name"]),
+        ({"GATEWAY_WEB_HOSTS": "a.example,*.com"}, ["GATEWAY_WEB_HOSTS", "'*.com' allows"]),
+        ({"GATEWAY_WEB_HOSTS": "10.0.0.8"}, ["GATEWAY_WEB_HOSTS", "'10.0.0.8'"]),
         ({"LLM_URL": "http://h"}, ["LLM_MODEL", "needed with LLM_URL"]),
         ({"LLM_URL": "nonsense", "LLM_MODEL": "m"}, ["LLM_URL", "nonsense"]),
         ({"LLM_URL": "http://h", "LLM_MODEL": "a b"}, ["LLM_MODEL", "expected letters"]),

@@ -11,9 +11,16 @@ from atrium_gateway.adapters.llama_server import LlamaServer
 from atrium_gateway.adapters.local_model import LocalModel
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer, RequestRefused
-from atrium_gateway.domain.errors import UpstreamFailed
-from atrium_gateway.domain.generation import ChatMessage, Delta, Finished, Prompt
+from atrium_gateway.adapters.openai_tools import message_to_body, tools_to_body
+from atrium_gateway.adapters.written_calls import (
+    held_to_call,
+    read_held_call,
+    read_written_call,
+)
+from atrium_gateway.domain.errors import SchemaUnsupported, UpstreamFailed
+from atrium_gateway.domain.generation import Delta, Finished, Prompt, ToolCallDelta
 from atrium_gateway.domain.models import READY, ModelStatus
+from atrium_gateway.domain.tools import allowed_tools
 
 _GGUF = "model.gguf"
 _MOST_TOKENIZED_BYTES = 64 << 20
@@ -72,11 +79,13 @@ class LlamaCppBackend:
             return status
         return (await self._local.engine()).process.status
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+    async def stream(
+        self, prompt: Prompt
+    ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
         """Write a reply; see ``GeneratorBackend``."""
         running = await self._local.engine()
         await running.process.ready()
-        async with aclosing(running.generator.stream(prompt)) as events:
+        async with aclosing(_with_calls(running.generator, prompt)) as events:
             async for event in events:
                 yield event
 
@@ -92,8 +101,8 @@ class LlamaCppBackend:
         chat = OpenAIServer(lambda: process.base_url, process.api_key)
         native = OpenAIServer(lambda: process.base_url.removesuffix("/v1"), process.api_key)
 
-        async def count_tokens(messages: tuple[ChatMessage, ...]) -> int | None:
-            return await _count_tokens(self._name, native, messages)
+        async def count_tokens(prompt: Prompt) -> int | None:
+            return await _count_tokens(self._name, native, prompt)
 
         generator = OpenAIGenerator(
             self._name,
@@ -101,6 +110,7 @@ class LlamaCppBackend:
             chat,
             context_tokens=self._context_tokens,
             count_tokens=count_tokens,
+            named_tool_choice=False,
         )
         return _Running(process, chat, native, generator)
 
@@ -110,15 +120,37 @@ class LlamaCppBackend:
         await running.process.close()
 
 
-async def _count_tokens(
-    name: str, native: OpenAIServer, messages: tuple[ChatMessage, ...]
-) -> int | None:
+async def _with_calls(
+    generator: OpenAIGenerator, prompt: Prompt
+) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
+    """Write a reply, and see to it that calls of tools come out as such."""
+    held = held_to_call(prompt) if prompt.tools else None
+    if held is not None:
+        begun = False
+        try:
+            async with aclosing(generator.stream(held)) as events:
+                async for event in read_held_call(events):
+                    begun = True
+                    yield event
+            return
+        except SchemaUnsupported:
+            if begun:
+                raise
+            # Its grammar cannot say what the tool's schema says: the model is only asked to call.
+    async with aclosing(generator.stream(prompt)) as events:
+        read = read_written_call(events, prompt) if allowed_tools(prompt) else events
+        async for event in read:
+            yield event
+
+
+async def _count_tokens(name: str, native: OpenAIServer, prompt: Prompt) -> int | None:
     """Return the tokens of a conversation under the model's own template and vocabulary."""
-    chat = [{"role": message.role.value, "content": message.content} for message in messages]
+    chat = {
+        "messages": [message_to_body(message) for message in prompt.messages],
+        **tools_to_body(prompt, named_choice=False),
+    }
     try:
-        templated = await native.post_json(
-            name, "/apply-template", {"messages": chat}, _MOST_TOKENIZED_BYTES
-        )
+        templated = await native.post_json(name, "/apply-template", chat, _MOST_TOKENIZED_BYTES)
         tokenized = await native.post_json(
             name,
             "/tokenize",

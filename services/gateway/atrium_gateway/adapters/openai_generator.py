@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -18,13 +18,26 @@ from atrium_gateway.adapters.openai_server import (
     parse_object,
     read_body,
 )
+from atrium_gateway.adapters.openai_tools import (
+    CallReader,
+    CallsMalformed,
+    message_to_body,
+    storable,
+    tools_to_body,
+)
 from atrium_gateway.domain.errors import (
     PromptTooLong,
     SchemaUnsupported,
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from atrium_gateway.domain.generation import ChatMessage, Delta, Finished, FinishReason, Prompt
+from atrium_gateway.domain.generation import (
+    Delta,
+    Finished,
+    FinishReason,
+    Prompt,
+    ToolCallDelta,
+)
 from atrium_gateway.domain.models import ModelStatus
 from atrium_gateway.domain.tokens import (
     estimate_prompt_tokens,
@@ -34,8 +47,8 @@ from atrium_gateway.domain.tokens import (
 from atrium_gateway.domain.usage import Usage
 from atrium_shared.errors import AtriumError
 
-CountTokens = Callable[[tuple[ChatMessage, ...]], Awaitable[int | None]]
-"""Returns the exact tokens of a conversation, or None when that cannot be told."""
+CountTokens = Callable[[Prompt], Awaitable[int | None]]
+"""Returns the exact tokens of a conversation and its tools, or None when that cannot be told."""
 
 # A prompt is refused unasked only when it is too long by more than the estimate may be wrong.
 _ESTIMATE_MARGIN = 0.75
@@ -61,6 +74,8 @@ _FINISH_REASONS = {
     "eos": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "content_filter": FinishReason.FILTERED,
+    "tool_calls": FinishReason.TOOL_CALLS,
+    "function_call": FinishReason.TOOL_CALLS,
 }
 
 
@@ -74,6 +89,7 @@ class OpenAIGenerator:
         context_tokens: Its context, or 0 when it is not known; then the server alone decides.
         count_tokens: Counts a prompt exactly, where the server can.
         idle_seconds: Longest pause between two parts of a reply.
+        named_tool_choice: Whether the server can be told to call one tool by its name.
     """
 
     def __init__(
@@ -85,6 +101,7 @@ class OpenAIGenerator:
         context_tokens: int = 0,
         count_tokens: CountTokens | None = None,
         idle_seconds: float = 60.0,
+        named_tool_choice: bool = True,
     ) -> None:
         self._name = name
         self._upstream_model = upstream_model
@@ -92,12 +109,15 @@ class OpenAIGenerator:
         self._context_tokens = context_tokens
         self._count_tokens = count_tokens
         self._idle_seconds = idle_seconds
+        self._named_tool_choice = named_tool_choice
 
     async def status(self) -> ModelStatus:
         """Return whether the server answers and has the model."""
         return await self._server.status(self._upstream_model)
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+    async def stream(
+        self, prompt: Prompt
+    ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
         """Write a reply; see ``GeneratorBackend``."""
         await self._check_size(prompt)
         reply = _Reply(self._name, prompt)
@@ -107,9 +127,8 @@ class OpenAIGenerator:
                 aclosing(self._events(response, reply)) as events,
             ):
                 async for event in events:
-                    text = reply.take(event)
-                    if text:
-                        yield Delta(text)
+                    for part in reply.take(event):
+                        yield part
         except RequestRefused as refused:
             raise self._refusal(refused, prompt) from refused
         yield reply.finished()
@@ -117,10 +136,7 @@ class OpenAIGenerator:
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._upstream_model,
-            "messages": [
-                {"role": message.role.value, "content": message.content}
-                for message in prompt.messages
-            ],
+            "messages": [message_to_body(message) for message in prompt.messages],
             "max_tokens": prompt.max_tokens,
             "temperature": prompt.temperature,
             "stream": True,
@@ -139,6 +155,7 @@ class OpenAIGenerator:
                     "schema": dict(prompt.response_schema),
                 },
             }
+        body |= tools_to_body(prompt, named_choice=self._named_tool_choice)
         return body
 
     async def _events(self, response: httpx.Response, reply: _Reply) -> AsyncGenerator[Event, None]:
@@ -181,12 +198,12 @@ class OpenAIGenerator:
     async def _check_size(self, prompt: Prompt) -> None:
         context = self._context_tokens
         room = context - prompt.max_tokens
-        if not context or most_prompt_tokens(prompt.messages) <= room:
+        if not context or most_prompt_tokens(prompt.messages, prompt.tools) <= room:
             return
-        tokens, exact = estimate_prompt_tokens(prompt.messages), False
+        tokens, exact = _estimate(prompt), False
         too_long = tokens * _ESTIMATE_MARGIN > room
         if self._count_tokens is not None and tokens <= context * _HOPELESS:
-            counted = await self._count_tokens(prompt.messages)
+            counted = await self._count_tokens(prompt)
             if counted is not None:
                 tokens, exact, too_long = counted, True, counted > room
         if too_long:
@@ -206,7 +223,7 @@ class OpenAIGenerator:
             known = isinstance(counted, int)
             return PromptTooLong(
                 self._name,
-                prompt_tokens=int(counted) if known else estimate_prompt_tokens(prompt.messages),
+                prompt_tokens=int(counted) if known else _estimate(prompt),
                 max_tokens=prompt.max_tokens,
                 context_tokens=int(context) if isinstance(context, int) else self._context_tokens,
                 exact=known,
@@ -229,6 +246,7 @@ class _Reply:
         self._prompt = prompt
         self._left = (prompt.max_tokens + 64) * _MOST_CHARACTERS_PER_TOKEN
         self._parts: list[str] = []
+        self._calls = CallReader()
         self._reason: FinishReason | None = None
         self._usage: Mapping[str, Any] = {}
 
@@ -237,10 +255,10 @@ class _Reply:
         """Whether the server said why it stopped."""
         return self._reason is not None
 
-    def take(self, event: Event) -> str:
-        """Read an event and return the text in it, or ""."""
+    def take(self, event: Event) -> Iterator[Delta | ToolCallDelta]:
+        """Read an event and give what of the reply is in it."""
         if event.data.strip() == b"[DONE]":
-            return ""
+            return
         chunk = parse_object(event.data)
         if chunk is None:
             raise UpstreamFailed(self._model, "it sent something that is not a JSON object")
@@ -255,14 +273,16 @@ class _Reply:
             self._usage = usage
         choices = chunk.get("choices")
         if not choices:
-            return ""
-        text = self._choice(choices)
-        self._left -= len(text)
-        if self._left < 0:
-            raise UpstreamFailed(self._model, "it writes on beyond max_tokens")
-        if text:
-            self._parts.append(text)
-        return text
+            return
+        for part in self._choice(choices):
+            if isinstance(part, Delta):
+                self._left -= len(part.text)
+                self._parts.append(part.text)
+            else:
+                self._left -= len(part.name) + len(part.arguments)
+            if self._left < 0:
+                raise UpstreamFailed(self._model, "it writes on beyond max_tokens")
+            yield part
 
     def finished(self) -> Finished:
         """Return how the reply ended and what it cost.
@@ -271,11 +291,15 @@ class _Reply:
             UpstreamFailed: It broke off.
         """
         if self._reason is None:
-            what = "in the middle of its reply" if self._parts else "without a reply"
+            begun = self._parts or self._calls
+            what = "in the middle of its reply" if begun else "without a reply"
             raise UpstreamFailed(self._model, f"it ended {what}")
-        return Finished(self._reason, self._count())
+        reason = self._reason
+        if self._calls and reason is FinishReason.STOP:
+            reason = FinishReason.TOOL_CALLS  # some servers say "stop" after calls, too
+        return Finished(reason, self._count())
 
-    def _choice(self, choices: object) -> str:
+    def _choice(self, choices: object) -> Iterator[Delta | ToolCallDelta]:
         first = choices[0] if isinstance(choices, list) else None
         if isinstance(first, Mapping):
             reason = first.get("finish_reason")
@@ -284,11 +308,22 @@ class _Reply:
             message = first.get("delta") or first.get("message") or {}
             if isinstance(message, Mapping):
                 text = message.get("content")
-                if text is None:
-                    return ""
-                if isinstance(text, str):
-                    return text
+                if text is None or isinstance(text, str):
+                    if text:
+                        yield Delta(storable(text))
+                    yield from self._read_calls(message.get("tool_calls"))
+                    return
         raise UpstreamFailed(self._model, "it sent an event without the fields of a reply")
+
+    def _read_calls(self, parts: object) -> Iterator[ToolCallDelta]:
+        if not parts:
+            return
+        try:
+            yield from self._calls.read(parts)
+        except CallsMalformed as error:
+            raise UpstreamFailed(
+                self._model, "it sent calls of tools without the fields"
+            ) from error
 
     def _count(self) -> Usage:
         prompt = _count_in(self._usage, "prompt_tokens")
@@ -296,14 +331,18 @@ class _Reply:
         details = self._usage.get("prompt_tokens_details")
         cached = _count_in(details, "cached_tokens") if isinstance(details, Mapping) else None
         if prompt is None:
-            prompt = estimate_prompt_tokens(self._prompt.messages)
+            prompt = _estimate(self._prompt)
         if completion is None:
-            completion = estimate_tokens("".join(self._parts))
+            completion = estimate_tokens("".join(self._parts) + self._calls.text)
         return Usage(
             prompt_tokens=prompt,
             completion_tokens=completion,
             cached_prompt_tokens=min(cached or 0, prompt),
         )
+
+
+def _estimate(prompt: Prompt) -> int:
+    return estimate_prompt_tokens(prompt.messages, prompt.tools)
 
 
 def _count_in(counts: Mapping[str, Any], key: str) -> int | None:

@@ -3,7 +3,9 @@
 What it does by itself is fixed, so tests may rely on it:
 
 - A token is a Chinese character, or a word with the spaces after it.
-- Without an enqueued reply it answers ``scripted: `` and the last user message.
+- Without an enqueued reply it answers ``scripted: `` and the last message of the user or of a tool.
+- Where a call of a tool is required it calls the one that is named, or else the first, with the
+  smallest arguments that follow the types of its schema; it calls none of its own accord.
 - With a schema it answers the smallest JSON value that follows the schema's types: every required
   property, ``"scripted"`` for text, the least allowed number or 0, no items, ``false``.
 - It stops before a stop string, after ``max_tokens`` tokens (``LENGTH``), and refuses a prompt
@@ -32,10 +34,19 @@ import numpy as np
 from atrium_gateway.app.ports import Embedding, Reading, TextKind
 from atrium_gateway.domain import lexical
 from atrium_gateway.domain.errors import PromptTooLong
-from atrium_gateway.domain.generation import Delta, Finished, FinishReason, Prompt, Role
+from atrium_gateway.domain.generation import (
+    Delta,
+    Finished,
+    FinishReason,
+    Prompt,
+    Role,
+    ToolCall,
+    ToolCallDelta,
+)
 from atrium_gateway.domain.models import READY, ModelStatus
 from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
+from atrium_gateway.domain.tools import allowed_tools, must_call, schema_of
 from atrium_gateway.domain.usage import Usage
 
 SCRIPTED_MODEL = "models/scripted"
@@ -53,12 +64,14 @@ class ScriptedReply:
     Attributes:
         text: What to say.
         pause_seconds: Pause before each token.
-        error: Raised after the text instead of finishing.
+        error: Raised after text and calls instead of finishing.
+        calls: Tools to call after the text, their arguments word by word; words count as tokens.
     """
 
     text: str = ""
     pause_seconds: float = 0.0
     error: Exception | None = None
+    calls: tuple[ToolCall, ...] = ()
 
 
 class ScriptedBackend:
@@ -84,11 +97,13 @@ class ScriptedBackend:
         self.read_questions: deque[str] = deque(maxlen=_REMEMBERED)
         self.cancelled = 0
 
-    def enqueue(self, *replies: str | Exception | ScriptedReply) -> None:
+    def enqueue(self, *replies: str | Exception | ToolCall | ScriptedReply) -> None:
         """Set the next replies; an exception is raised before the first token."""
         for reply in replies:
             if isinstance(reply, Exception):
                 reply = ScriptedReply(error=reply)
+            elif isinstance(reply, ToolCall):
+                reply = ScriptedReply(calls=(reply,))
             elif isinstance(reply, str):
                 reply = ScriptedReply(reply)
             self._replies.append(reply)
@@ -97,10 +112,12 @@ class ScriptedBackend:
         """Return that it is ready."""
         return READY
 
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | Finished, None]:
+    async def stream(
+        self, prompt: Prompt
+    ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
         """Write a reply; see ``GeneratorBackend``."""
         self.prompts.append(prompt)
-        read = sum(len(_TOKEN.findall(message.content)) for message in prompt.messages)
+        read = _read(prompt)
         if read + prompt.max_tokens > CONTEXT_TOKENS:
             raise PromptTooLong(
                 self._name,
@@ -109,23 +126,23 @@ class ScriptedBackend:
                 context_tokens=CONTEXT_TOKENS,
                 exact=True,
             )
-        reply = self._replies.popleft() if self._replies else ScriptedReply(_default(prompt))
-        text = reply.text
-        for stop in prompt.stop:
-            text = text.partition(stop)[0]
-        tokens = _TOKEN.findall(text)
-        written = tokens[: prompt.max_tokens]
+        reply = self._replies.popleft() if self._replies else _default(prompt)
+        parts: list[Delta | ToolCallDelta] = [*_text_parts(reply.text, prompt.stop)]
+        parts += _call_parts(reply.calls)
+        written = parts[: prompt.max_tokens]
         try:
-            for token in written:
+            for part in written:
                 if reply.pause_seconds:
                     await asyncio.sleep(reply.pause_seconds)
-                yield Delta(token)
+                yield part
         except (GeneratorExit, asyncio.CancelledError):
             self.cancelled += 1
             raise
         if reply.error is not None:
             raise reply.error
-        reason = FinishReason.LENGTH if len(tokens) > len(written) else FinishReason.STOP
+        reason = FinishReason.TOOL_CALLS if reply.calls else FinishReason.STOP
+        if len(parts) > len(written):
+            reason = FinishReason.LENGTH
         yield Finished(reason, Usage(prompt_tokens=read, completion_tokens=len(written)))
 
     async def embed(self, texts: Sequence[str], kind: TextKind) -> Embedding:
@@ -172,11 +189,40 @@ def _log_odds(asked: set[str], segment: str) -> float:
     return 8 * share - 4
 
 
-def _default(prompt: Prompt) -> str:
+def _read(prompt: Prompt) -> int:
+    texts = [message.content for message in prompt.messages]
+    texts += [call.arguments for message in prompt.messages for call in message.tool_calls]
+    texts += [f"{tool.name} {tool.description}" for tool in prompt.tools]
+    return sum(len(_TOKEN.findall(text)) for text in texts)
+
+
+def _text_parts(text: str, stops: Sequence[str]) -> list[Delta]:
+    for stop in stops:
+        text = text.partition(stop)[0]
+    return [Delta(token) for token in _TOKEN.findall(text)]
+
+
+def _call_parts(calls: Sequence[ToolCall]) -> list[ToolCallDelta]:
+    parts = []
+    for index, call in enumerate(calls):
+        first, *rest = _TOKEN.findall(call.arguments) or [""]
+        parts.append(ToolCallDelta(index, first, call.id, call.name))
+        parts.extend(ToolCallDelta(index, each) for each in rest)
+    return parts
+
+
+def _default(prompt: Prompt) -> ScriptedReply:
+    if prompt.tools and must_call(prompt):
+        wanted = allowed_tools(prompt)[0]
+        schema = next(schema_of(tool) for tool in prompt.tools if tool.name == wanted)
+        arguments = json.dumps(_smallest(schema), ensure_ascii=False)
+        return ScriptedReply(calls=(ToolCall("call_scripted", wanted, arguments),))
     if prompt.response_schema is not None:
-        return json.dumps(_smallest(prompt.response_schema), ensure_ascii=False)
-    asked = [message.content for message in prompt.messages if message.role is Role.USER]
-    return f"scripted: {asked[-1] if asked else ''}"
+        return ScriptedReply(json.dumps(_smallest(prompt.response_schema), ensure_ascii=False))
+    asked = [
+        message.content for message in prompt.messages if message.role in (Role.USER, Role.TOOL)
+    ]
+    return ScriptedReply(f"scripted: {asked[-1] if asked else ''}")
 
 
 def _smallest(schema: Mapping[str, Any]) -> object:

@@ -15,7 +15,7 @@ from collections.abc import (
     Callable,
     Iterator,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TypeVar
@@ -36,7 +36,7 @@ from atrium_gateway.app.ports import (
     SchemaCompiler,
 )
 from atrium_gateway.app.resolve_route import ResolveRoute
-from atrium_gateway.app.tool_calls import ToolCallParts, check_tool_calls
+from atrium_gateway.app.tool_rules import ToolRules, ToolTurn
 from atrium_gateway.domain.errors import (
     EncoderQueueFull,
     GeneratorQueueFull,
@@ -64,6 +64,7 @@ from atrium_gateway.domain.generation import (
 from atrium_gateway.domain.models import Capability, Engine, EngineKind, Model
 from atrium_gateway.domain.routes import Candidate, in_order
 from atrium_gateway.domain.tokens import estimate_prompt_tokens, estimate_tokens, most_tokens
+from atrium_gateway.domain.tool_errors import ToolCallRefused
 from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_shared.errors import AtriumError, Exhausted, Invalid, Unavailable
 
@@ -176,6 +177,14 @@ class _Attempts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What a reply is held to."""
+
+    schema: ReplySchema | None
+    tools: ToolRules
+
+
 @dataclass(slots=True)
 class _Running:
     """One attempt behind its gates.
@@ -272,19 +281,23 @@ class Dispatch:
         Raises:
             TaskHasNoModel: No candidate can be used.
             SchemaUnsupported: The prompt's schema is none.
+            ToolRepeated, ToolSchemaInvalid, ToolChoiceInvalid, ToolMessageInvalid: Its tools, or
+                the calls in its conversation, cannot be meant.
             QuotaExhausted: The caller has not enough left.
             AtriumError: The error of the candidate that tells most; see :meth:`_Attempts.error`.
         """
-        schema = self._compile(prompt)
+        checks = self._checks(prompt)
         attempts = _Attempts(plan or await self.plan(caller, Capability.GENERATE, prompt))
         for target in attempts:
             try:
-                if target.served.completes:
-                    return await self._complete_on(target, prompt, schema, attempts)
-                async with aclosing(self._stream_on(target, prompt, schema, attempts)) as events:
-                    async for event in events:
-                        if isinstance(event, Generated):
-                            return event
+                try:
+                    return await self._whole_on(target, prompt, checks, attempts)
+                except ToolCallRefused as refused:
+                    again = _with_repair(prompt, refused)
+                    with _told_instead(refused):
+                        # The same replica once more: it did not fail, its model did.
+                        fresh = replace(target, tried=[])
+                        return await self._whole_on(fresh, again, checks, attempts)
             except QuotaExhausted:
                 raise
             except _NEXT_MAY_DO as error:
@@ -307,19 +320,35 @@ class Dispatch:
         Raises:
             TaskHasNoModel: No candidate can be used.
             SchemaUnsupported: The prompt's schema is none.
+            ToolRepeated, ToolSchemaInvalid, ToolChoiceInvalid, ToolMessageInvalid: Its tools, or
+                the calls in its conversation, cannot be meant.
             QuotaExhausted: The caller has not enough left.
             AtriumError: The error of the candidate that tells most; see :meth:`_Attempts.error`.
         """
-        schema = self._compile(prompt)
+        checks = self._checks(prompt)
         attempts = _Attempts(plan or await self.plan(caller, Capability.GENERATE, prompt))
         for target in attempts:
             shown = False
             try:
-                async with aclosing(self._stream_on(target, prompt, schema, attempts)) as events:
-                    async for event in events:
-                        shown = True
-                        yield event
-                return
+                try:
+                    stream = self._stream_on(target, prompt, checks, attempts)
+                    async with aclosing(stream) as events:
+                        async for event in events:
+                            shown = True
+                            yield event
+                    return
+                except ToolCallRefused as refused:
+                    if shown:
+                        raise
+                    again = _with_repair(prompt, refused)
+                    with _told_instead(refused):
+                        fresh = replace(target, tried=[])
+                        stream = self._stream_on(fresh, again, checks, attempts)
+                        async with aclosing(stream) as events:
+                            async for event in events:
+                                shown = True
+                                yield event
+                    return
             except QuotaExhausted:
                 raise
             except _NEXT_MAY_DO as error:
@@ -398,14 +427,22 @@ class Dispatch:
             return result, attempts.engine(EngineKind.ENCODER, target.served), usage
         raise attempts.error()
 
+    async def _whole_on(
+        self, target: _Target, prompt: Prompt, checks: _Checks, attempts: _Attempts
+    ) -> Generated:
+        if target.served.completes:
+            return await self._complete_on(target, prompt, checks, attempts)
+        async with aclosing(self._stream_on(target, prompt, checks, attempts)) as events:
+            async for event in events:
+                if isinstance(event, Generated):
+                    return event
+        raise AssertionError("unreachable: a stream ends with the whole, or raises")
+
     async def _stream_on(
-        self,
-        target: _Target,
-        prompt: Prompt,
-        schema: ReplySchema | None,
-        attempts: _Attempts,
+        self, target: _Target, prompt: Prompt, checks: _Checks, attempts: _Attempts
     ) -> AsyncGenerator[GenerateEvent, None]:
         reply = _Reply(await self._clear(target, attempts.caller, prompt))
+        turn = checks.tools.turn(target.served.model.name)
         most = most_tokens(reply.prompt)
         async with self._attempt(target, attempts.caller, most, GeneratorQueueFull) as running:
             running.cost = reply.cost
@@ -420,23 +457,24 @@ class Dispatch:
                     if isinstance(event, Delta):
                         shown = reply.text(event.text)
                         if shown:
-                            yield Delta(shown)
+                            for part in turn.take(Delta(shown)):
+                                yield part
                     elif isinstance(event, ToolCallDelta):
-                        yield reply.tool_call(event)
+                        for part in turn.take(reply.tool_call(event)):
+                            yield part
                     else:
                         break
             for rest in reply.rest():
-                yield rest
+                for part in turn.take(rest):
+                    yield part
             completed = reply.completed(event.reason, event.usage)
-            self._check(completed, prompt, schema, target)
+            completed = _checked(completed, turn, checks.schema, target)
+        for part in turn.rest():
+            yield part
         yield self._generated(completed, reply.cleared, target, attempts)
 
     async def _complete_on(
-        self,
-        target: _Target,
-        prompt: Prompt,
-        schema: ReplySchema | None,
-        attempts: _Attempts,
+        self, target: _Target, prompt: Prompt, checks: _Checks, attempts: _Attempts
     ) -> Generated:
         cleared = await self._clear(target, attempts.caller, prompt)
         most = most_tokens(cleared.prompt)
@@ -446,7 +484,9 @@ class Dispatch:
             async with asyncio.timeout_at(target.deadline):
                 came = await running.replica.complete(cleared)
             completed = reply.whole(came)
-            self._check(completed, prompt, schema, target)
+            turn = checks.tools.turn(target.served.model.name)
+            turn.take_whole(completed.text, completed.tool_calls)
+            completed = _checked(completed, turn, checks.schema, target)
         return self._generated(completed, cleared, target, attempts)
 
     @asynccontextmanager
@@ -504,18 +544,6 @@ class Dispatch:
             prompt = replace(prompt, max_tokens=target.candidate.max_tokens)
         return await self._guard.clear(caller, target.served.model, prompt)
 
-    def _check(
-        self, reply: Completed, prompt: Prompt, schema: ReplySchema | None, target: _Target
-    ) -> None:
-        model = target.served.model.name
-        # A reply that was cut at max_tokens cannot follow the schema; its reason says so.
-        if schema is not None and reply.reason is FinishReason.STOP:
-            mismatch = schema.mismatch(reply.text)
-            if mismatch:
-                raise SchemaUnsupported(f"the reply did not follow it ({mismatch})", model=model)
-        if reply.tool_calls and reply.reason is not FinishReason.LENGTH:
-            check_tool_calls(model, prompt, reply.tool_calls, self._schemas)
-
     def _generated(
         self, reply: Completed, cleared: Cleared, target: _Target, attempts: _Attempts
     ) -> Generated:
@@ -528,10 +556,12 @@ class Dispatch:
             redacted_values=cleared.restoration.values if cleared.restoration else 0,
         )
 
-    def _compile(self, prompt: Prompt) -> ReplySchema | None:
-        if prompt.response_schema is None:
-            return None
-        return self._schemas.compile(prompt.response_schema)
+    def _checks(self, prompt: Prompt) -> _Checks:
+        schema = prompt.response_schema
+        return _Checks(
+            None if schema is None else self._schemas.compile(schema),
+            ToolRules(prompt, self._schemas),
+        )
 
     def _lot(self, caller: Caller) -> int:
         """Return where a caller falls: always the same for one user and task, and not to guess."""
@@ -550,7 +580,6 @@ class _Reply:
         self.cleared = cleared
         self._written: list[str] = []  # as the model wrote it: what it cost
         self._shown: list[str] = []
-        self._calls = ToolCallParts()
         self._usage: Usage | None = None
         self._text: Restorer | None = None
         self._arguments: dict[int, Restorer] = {}
@@ -574,7 +603,7 @@ class _Reply:
 
     def tool_call(self, part: ToolCallDelta) -> ToolCallDelta:
         """Take a part of a tool call and return what of it can be shown now."""
-        self._written.append(part.arguments)
+        self._written.append(part.name + part.arguments)
         restoration = self.cleared.restoration
         if restoration is not None:
             restorer = self._arguments.get(part.index)
@@ -582,7 +611,6 @@ class _Reply:
                 restorer = restoration.restorer(in_json=True)
                 self._arguments[part.index] = restorer
             part = replace(part, arguments=restorer.feed(part.arguments))
-        self._calls.take(part)
         return part
 
     def rest(self) -> Iterator[Delta | ToolCallDelta]:
@@ -595,14 +623,12 @@ class _Reply:
         for index, restorer in sorted(self._arguments.items()):
             rest = restorer.end()
             if rest:
-                part = ToolCallDelta(index, rest)
-                self._calls.take(part)
-                yield part
+                yield ToolCallDelta(index, rest)
 
     def completed(self, reason: FinishReason, usage: Usage) -> Completed:
-        """Return the whole of what was streamed."""
+        """Return the whole of what was streamed, the calls aside."""
         self._usage = usage
-        return Completed("".join(self._shown), reason, usage, self._calls.whole())
+        return Completed("".join(self._shown), reason, usage)
 
     def whole(self, came: Completed) -> Completed:
         """Take a reply in one piece and return it as it can be shown."""
@@ -629,9 +655,44 @@ class _Reply:
         if not self._written and not left:
             return NO_USAGE
         return Usage(
-            prompt_tokens=estimate_prompt_tokens(self.prompt.messages),
+            prompt_tokens=estimate_prompt_tokens(self.prompt.messages, self.prompt.tools),
             completion_tokens=estimate_tokens("".join(self._written)),
         )
+
+
+def _checked(
+    reply: Completed, turn: ToolTurn, schema: ReplySchema | None, target: _Target
+) -> Completed:
+    """Return a reply with its calls, if it is what was asked for."""
+    calls, reason = turn.finish(reply.reason)
+    # A reply that was cut at max_tokens cannot follow the schema; its reason says so.
+    if schema is not None and reason is FinishReason.STOP:
+        mismatch = schema.mismatch(reply.text)
+        if mismatch:
+            raise SchemaUnsupported(
+                f"the reply did not follow it ({mismatch})", model=target.served.model.name
+            )
+    return replace(reply, reason=reason, tool_calls=calls)
+
+
+def _with_repair(prompt: Prompt, refused: ToolCallRefused) -> Prompt:
+    """Return the prompt that asks a model to call its tools better.
+
+    Raises:
+        ToolCallRefused: The same, when asking again cannot help.
+    """
+    if not refused.repair:
+        raise refused
+    return replace(prompt, messages=(*prompt.messages, *refused.repair))
+
+
+@contextmanager
+def _told_instead(refused: ToolCallRefused) -> Iterator[None]:
+    """Tell how the tools were called, not that the longer prompt was too long to ask again."""
+    try:
+        yield
+    except Invalid as error:
+        raise refused from error
 
 
 def _choose(served: ServedModel, tried: list[Replica]) -> Replica:

@@ -11,6 +11,7 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch, Plan
 from atrium_gateway.app.ground_reply import check_sources, ground, ground_stream, with_sources
 from atrium_gateway.app.ports import ReplyCache
+from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.domain.generation import (
     CacheMode,
     Delta,
@@ -29,26 +30,36 @@ class GenerateText:
         dispatch: Runs the call on a model.
         audit: Records it.
         cache: Keeps replies.
+        pages: Reads web pages.
         calculate: Answers questions that need a calculation, where that is asked for.
     """
 
     def __init__(
-        self, dispatch: Dispatch, audit: AuditCalls, cache: ReplyCache, calculate: Calculate
+        self,
+        dispatch: Dispatch,
+        audit: AuditCalls,
+        cache: ReplyCache,
+        pages: ReadWebPages,
+        calculate: Calculate,
     ) -> None:
         self._dispatch = dispatch
         self._audit = audit
         self._cache = cache
+        self._pages = pages
         self._calculate = calculate
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
 
         Raises:
+            WebPagesOff, WebPageForbidden, WebPageUnreachable, WebPageUnreadable, WebPageTooLarge:
+                A page cannot be had.
             AtriumError: See :meth:`Dispatch.generate`.
         """
         async with self._audit.call(caller, "gateway.Generate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
-            strict = check_sources(prompt, plan)
+            strict = prompt if check_sources(prompt, plan) else None
+            prompt = await self._with_pages(prompt, plan)
             generated = await self._find(prompt, plan)
             if generated is None:
                 generated = await self._generate(caller, prompt, plan, strict=strict)
@@ -60,11 +71,14 @@ class GenerateText:
         """Write a text and give it as it comes: its parts, then the whole. Closing stops the model.
 
         Raises:
+            WebPagesOff, WebPageForbidden, WebPageUnreachable, WebPageUnreadable, WebPageTooLarge:
+                A page cannot be had.
             AtriumError: See :meth:`Dispatch.stream`.
         """
         async with self._audit.call(caller, "gateway.StreamGenerate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
-            strict = check_sources(prompt, plan)
+            strict = prompt if check_sources(prompt, plan) else None
+            prompt = await self._with_pages(prompt, plan)
             kept = await self._find(prompt, plan)
             if kept is None and self._calculate.wanted(prompt):
                 kept = await self._calculate.answer(caller, prompt)
@@ -81,20 +95,28 @@ class GenerateText:
                         call.answered(event.engine, event.usage)
                     yield event
 
+    async def _with_pages(self, prompt: Prompt, plan: Plan) -> Prompt:
+        if not prompt.web_pages:
+            return prompt
+        context = plan.model.context_tokens if plan.model is not None else 0
+        reply = prompt.max_tokens or plan.candidates[0].max_tokens
+        return await self._pages(prompt, context, reply)
+
     async def _generate(
-        self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: bool
+        self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: Prompt | None
     ) -> Generated:
         # A result is no sentence of a source; its numbers are checked against them by itself.
         if self._calculate.wanted(prompt):
             return await self._calculate.answer(caller, prompt)
         generated = await self._dispatch.generate(caller, with_sources(prompt), plan)
-        return await ground(generated, prompt) if strict else generated
+        return await ground(generated, strict) if strict else generated
 
     def _stream(
-        self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: bool
+        self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: Prompt | None
     ) -> AsyncGenerator[GenerateEvent, None]:
         events = self._dispatch.stream(caller, with_sources(prompt), plan)
-        return ground_stream(events, prompt) if strict else events
+        # Web pages are no sources: the check is against the request without them.
+        return ground_stream(events, strict) if strict else events
 
     async def _find(self, prompt: Prompt, plan: Plan) -> Generated | None:
         if plan.cache is CacheMode.OFF or plan.model is None:

@@ -27,6 +27,7 @@ from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
+from atrium_gateway.domain.web_pages import WebPage
 
 
 class TextKind(StrEnum):
@@ -63,6 +64,9 @@ class GeneratorBackend(Backend, Protocol):
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
         """Write a reply: its parts as they come, then exactly one :class:`Finished`.
+
+        Calls of tools count from 0 without gaps, and the first part of each has its id and name;
+        whether they fit the request is for the caller to check.
 
         ``prompt.max_tokens`` is set. Closing the iterator stops the model.
 
@@ -277,11 +281,49 @@ class ReplyCache(Protocol):
         """Keep a reply that ``model`` made and nothing degraded."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where a JSON text breaks its schema.
+
+    Attributes:
+        path: Place in the text as a JSON pointer (RFC 6901); "" is the whole of it.
+        why: What is wrong there, without what stands there: it may come from a document.
+    """
+
+    path: str
+    why: str
+
+
+class PageReader(Protocol):
+    """Fetches pages of the web from the hosts that the operator allows."""
+
+    async def read(self, address: str) -> WebPage:
+        """Return the text of a page.
+
+        Raises:
+            WebPageForbidden: Its host is not allowed, or is not in the public Internet.
+            WebPageUnreachable: It did not come.
+            WebPageUnreadable: It holds no text that can be read.
+            WebPageTooLarge: It is too large.
+        """
+
+
 class ReplySchema(Protocol):
-    """A JSON schema, ready to check replies."""
+    """A JSON schema, ready to check replies and the arguments of tools."""
+
+    @property
+    def characters(self) -> int:
+        """Its length as JSON."""
 
     def mismatch(self, reply: str) -> str:
         """Return why ``reply`` does not follow the schema, or "" when it does."""
+
+    def fault(self, arguments: str) -> Fault | None:
+        """Return where a tool's arguments do not follow the schema, or None when they do.
+
+        Stricter than :meth:`mismatch` about the text itself: what different readers of JSON would
+        read differently (a key twice, ``NaN``) is a fault.
+        """
 
 
 class SchemaCompiler(Protocol):

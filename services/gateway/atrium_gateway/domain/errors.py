@@ -177,22 +177,6 @@ class ResidencyForbids(Denied):
         self.why = f"the tenant's residency ({residency}) forbids it"
 
 
-class ToolArgumentsInvalid(Unavailable):
-    """A model asked for a tool in a way that does not fit the tool. The next one is tried."""
-
-    reason = "TOOL_ARGUMENTS_INVALID"
-
-    def __init__(self, model: str, tool: str, why: str) -> None:
-        super().__init__(
-            f"Model {model!r} asked for tool {tool!r} with arguments that do not fit: {why}. Call "
-            "again, say in the tool's description what is expected, or route the task to a "
-            "larger model.",
-            model=model,
-            tool=tool,
-        )
-        self.why = f"its arguments for tool {tool!r} do not fit ({why})"
-
-
 class PromptTooLong(Invalid):
     """Prompt and reply do not fit the model's context together."""
 
@@ -252,6 +236,7 @@ class SchemaUnsupported(Invalid):
             "without remote references that the model can follow, or ask for free text.",
             field="response_schema",
         )
+        self.why = why
         if model is not None:
             self.metadata["model"] = model
 

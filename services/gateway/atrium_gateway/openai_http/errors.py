@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from atrium_gateway.domain.errors import UpstreamFailed, UpstreamTimedOut
+from atrium_gateway.domain.tool_errors import ToolCallRefused
 from atrium_shared.errors import (
     AtriumError,
     Conflict,
@@ -27,6 +28,7 @@ _STATUS: tuple[tuple[type[AtriumError], int, str], ...] = (
     (Exhausted, 429, "rate_limit_error"),
     (UpstreamTimedOut, 504, "api_error"),
     (UpstreamFailed, 502, "api_error"),
+    (ToolCallRefused, 502, "api_error"),
     (Unavailable, 503, "api_error"),
 )
 # Clients look for these; every other code is our reason.
