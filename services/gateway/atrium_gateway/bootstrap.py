@@ -59,6 +59,7 @@ from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.resolve_route import ResolveRoute
+from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.errors import RouteModelUnknown
 from atrium_gateway.domain.models import (
@@ -162,6 +163,7 @@ def build(
         RerankTexts(dispatch, calls),
         ClassifyTexts(dispatch, calls),
         ReadPassages(dispatch, calls),
+        TranslateTexts(dispatch, calls),
     )
     models_and_routes = CatalogServicer(
         ListModels(catalog),

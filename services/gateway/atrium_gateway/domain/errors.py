@@ -455,3 +455,29 @@ class ProcessForgotten(Conflict):
             f"Process {process!r} showed no life for too long, and its leases were taken.",
             process=process,
         )
+
+
+class LanguageUnsupported(Invalid):
+    """A language that cannot be told or translated."""
+
+    reason = "LANGUAGE_UNSUPPORTED"
+
+    def __init__(self, language: str, field: str) -> None:
+        super().__init__(
+            f"`{field}` is {language!r}, expected zh, zh-Hant or en.",
+            field=field,
+            language=language,
+        )
+
+
+class TermRepeated(Invalid):
+    """A word has two translations."""
+
+    reason = "TERM_REPEATED"
+
+    def __init__(self, index: int, term: str) -> None:
+        super().__init__(
+            f"Term {term!r} is given twice with different targets. Keep one.",
+            field=f"terms[{index}].source",
+            term=term,
+        )
