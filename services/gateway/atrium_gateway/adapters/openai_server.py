@@ -108,7 +108,8 @@ class OpenAIServer:
             # Replies take as long as they take; callers bound them with deadlines of their own.
             timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=False,  # only what the settings say decides where texts go
+            trust_env=False,  # only what the settings say decides where texts go,
+            follow_redirects=False,  # and no server sends them on
         )
         self._models: frozenset[str] | None = None
         self._alive = ModelStatus(ModelState.STARTING, "the server was not asked yet")

@@ -166,15 +166,19 @@ class ResidencyForbids(Denied):
 
     reason = "RESIDENCY_FORBIDS"
 
-    def __init__(self, model: str, residency: str) -> None:
+    def __init__(self, model: str, residency: str, unsearched: str = "") -> None:
+        if unsearched:
+            why = f"personal data cannot be taken out of the texts: {unsearched}"
+        else:
+            why = f"the tenant's residency ({residency}) forbids it"
         super().__init__(
-            f"The residency {residency!r} of the tenant forbids sending its texts to {model!r}, "
-            "which runs outside of the installation. Route the task to a model inside, or let the "
-            "operator change the tenant's residency.",
+            f"The texts of the tenant may not go to {model!r}, which runs outside of the "
+            f"installation: {why}. Route the task to a model inside, or let the operator change "
+            "the tenant's residency.",
             model=model,
             residency=residency,
         )
-        self.why = f"the tenant's residency ({residency}) forbids it"
+        self.why = why
 
 
 class PromptTooLong(Invalid):
