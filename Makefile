@@ -140,6 +140,13 @@ $(TRAIN): requirements/train.txt requirements/serve.txt requirements/build.txt
 	@$(TRAIN_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps --no-build-isolation -e shared -e services/gateway
 	@touch $@
 
+# What the bench `gateway` compares with; it needs an environment of its own (740 MB).
+.tools/litellm: requirements/litellm.txt
+	@echo "Setting up: installing LiteLLM's proxy into .tools/litellm ..."
+	@rm -rf $@ && mkdir -p .tools && $(PYTHON) -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/litellm.txt || { rm -rf $@; exit 1; }
+	@touch $@
+
 .PHONY: _packages
 _packages:
 	@$(BIN)/python protos/generate.py

@@ -43,12 +43,14 @@ class Processes:
         programs: What runs instead of ``python -m atrium_<name>``, as arguments of python.
         environment: Further variables of all three.
         admin_target: Where gateway and knowledge reach admin; admin itself when empty.
+        names: Which of them run.
     """
 
     folder: Path
     programs: Mapping[str, Sequence[str]] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     admin_target: str = ""
+    names: Sequence[str] = NAMES
 
     def __post_init__(self) -> None:
         self.targets = {name: f"127.0.0.1:{free_port()}" for name in NAMES}
@@ -72,19 +74,23 @@ class Processes:
         """Send a signal to one process."""
         self._running[name].send_signal(number)
 
+    def pid(self, name: str) -> int:
+        """Return the process id of one of them."""
+        return self._running[name].pid
+
     def log(self, name: str) -> str:
         """Return what a process wrote."""
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     async def start(self) -> None:
         """Start all three and wait until they serve."""
-        for name in NAMES:
+        for name in self.names:
             self._running[name] = await self._spawn(name)
-        await asyncio.gather(*(self._serving(name) for name in NAMES))
+        await asyncio.gather(*(self._serving(name) for name in self.names))
 
     async def stop(self) -> None:
         """End all three in order, the ones that others depend on last."""
-        for name in reversed(NAMES):
+        for name in reversed(self.names):
             process = self._running.pop(name, None)
             if process is None or process.returncode is not None:
                 continue

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
+import uvloop
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -62,7 +62,7 @@ def main() -> int:
         settings = load_settings(GatewaySettings)
         configure_logging(json=settings.log_json)
         configure_tracing("gateway", settings.otlp_endpoint)
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except (SettingsInvalid, ServerMisconfigured, AddressTaken) as error:
         sys.stderr.write(f"The gateway cannot start.\n{error}\n")
         return 2

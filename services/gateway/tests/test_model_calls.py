@@ -424,6 +424,33 @@ async def test_cancelling_a_stream_stops_the_server_within_100_ms(
         assert [(each.requests, each.failures) for each in usage] == [(1, 0)]
 
 
+async def test_a_whole_reply_is_asked_for_in_one_piece(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    choice = {"index": 0, "message": {"content": "all of it"}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    async with serve_gateway(tmp_path, with_scripted=False, **remote(upstream)) as served:
+        upstream.enqueue(json_answer({"choices": [choice], "usage": usage}))
+        response = await served.models.Generate(ask())
+        assert (response.text, response.usage.completion_tokens) == ("all of it", 4)
+        async for _ in served.models.StreamGenerate(ask()):
+            pass
+    assert [request.body.get("stream") for request in upstream.posted] == [None, True]
+
+
+async def test_leaving_a_whole_reply_stops_the_server_and_costs_all_it_could(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    async with serve_gateway(tmp_path, with_scripted=False, **remote(upstream)) as served:
+        upstream.enqueue(Answer(hang=True))
+        call = served.models.Generate(ask(max_tokens=33))
+        await eventually(lambda: upstream.posted)
+        call.cancel()
+        await eventually(lambda: upstream.left_at)
+        [usage] = await used(served)
+        assert (usage.requests, usage.usage.completion_tokens) == (1, 33)
+
+
 async def test_cancelling_a_fast_stream_stops_the_server(
     tmp_path: Path, upstream: FakeUpstream
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing
 from typing import Any
 
-import httpx
+import aiohttp
 
 from atrium_gateway.adapters.event_stream import Event, EventStreamDecoder, EventTooLarge
 from atrium_gateway.adapters.openai_server import (
@@ -32,6 +32,7 @@ from atrium_gateway.domain.errors import (
     UpstreamTimedOut,
 )
 from atrium_gateway.domain.generation import (
+    Completed,
     Delta,
     Finished,
     FinishReason,
@@ -44,6 +45,7 @@ from atrium_gateway.domain.tokens import (
     estimate_tokens,
     most_prompt_tokens,
 )
+from atrium_gateway.domain.tools import CallAssembler
 from atrium_gateway.domain.usage import Usage
 from atrium_shared.errors import AtriumError
 
@@ -121,9 +123,10 @@ class OpenAIGenerator:
         """Write a reply; see ``GeneratorBackend``."""
         await self._check_size(prompt)
         reply = _Reply(self._name, prompt)
+        body = self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}}
         try:
             async with (
-                self._server.post(self._name, "/chat/completions", self._body(prompt)) as response,
+                self._server.post(self._name, "/chat/completions", body) as response,
                 aclosing(self._events(response, reply)) as events,
             ):
                 async for event in events:
@@ -133,14 +136,36 @@ class OpenAIGenerator:
             raise self._refusal(refused, prompt) from refused
         yield reply.finished()
 
+    async def complete(self, prompt: Prompt) -> Completed:
+        """Write a reply and return it whole; see ``CompletingBackend``.
+
+        One JSON object costs a small part of what a stream of events does. Servers that stream
+        nevertheless are understood.
+        """
+        await self._check_size(prompt)
+        reply = _Reply(self._name, prompt)
+        try:
+            async with (
+                self._server.post(self._name, "/chat/completions", self._body(prompt)) as response,
+                aclosing(self._events(response, reply)) as events,
+            ):
+                parts = [part async for event in events for part in reply.take(event)]
+        except RequestRefused as refused:
+            raise self._refusal(refused, prompt) from refused
+        finished = reply.finished()
+        calls = CallAssembler()
+        for part in parts:
+            if isinstance(part, ToolCallDelta):
+                calls.take(part)
+        text = "".join(part.text for part in parts if isinstance(part, Delta))
+        return Completed(text, finished.reason, finished.usage, calls.calls())
+
     def _body(self, prompt: Prompt) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._upstream_model,
             "messages": [message_to_body(message) for message in prompt.messages],
             "max_tokens": prompt.max_tokens,
             "temperature": prompt.temperature,
-            "stream": True,
-            "stream_options": {"include_usage": True},
         }
         if prompt.stop:
             body["stop"] = list(prompt.stop)
@@ -158,7 +183,9 @@ class OpenAIGenerator:
         body |= tools_to_body(prompt, named_choice=self._named_tool_choice)
         return body
 
-    async def _events(self, response: httpx.Response, reply: _Reply) -> AsyncGenerator[Event, None]:
+    async def _events(
+        self, response: aiohttp.ClientResponse, reply: _Reply
+    ) -> AsyncGenerator[Event, None]:
         """Give the events of a response. The first may take as long as the caller waits."""
         try:
             if "json" in response.headers.get("content-type", ""):
@@ -171,14 +198,13 @@ class OpenAIGenerator:
             decoder = EventStreamDecoder()
             loop = asyncio.get_running_loop()
             until: float | None = None
-            chunks = response.aiter_bytes()
             while True:
                 async with asyncio.timeout_at(until):
-                    chunk = await anext(chunks, None)
-                events = decoder.end() if chunk is None else decoder.feed(chunk)
+                    chunk = await response.content.readany()
+                events = decoder.feed(chunk) if chunk else decoder.end()
                 for event in events:
                     yield event
-                if chunk is None:
+                if not chunk:
                     return
                 if events:
                     # Comments and empty lines keep a connection open, but show no progress.
@@ -192,7 +218,7 @@ class OpenAIGenerator:
             ) from error
         except EventTooLarge as error:
             raise UpstreamFailed(self._name, "it sent an endless event") from error
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise UpstreamFailed(self._name, "the connection broke off") from error
 
     async def _check_size(self, prompt: Prompt) -> None:

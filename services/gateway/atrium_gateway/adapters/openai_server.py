@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-import httpx
+import aiohttp
+import orjson
 from tenacity import (
     AsyncRetrying,
     retry_if_exception_type,
@@ -26,10 +27,10 @@ from atrium_gateway.domain.models import READY, ModelState, ModelStatus
 from atrium_shared.clock import Clock, SystemClock
 
 _CONNECT_SECONDS = 5.0
-_WRITE_SECONDS = 30.0
 _PROBE_SECONDS = 3.0
 _KEEP_STATUS_SECONDS = 10.0
 _MOST_ERROR_BYTES = 64 * 1024
+_MOST_LIST_BYTES = 4 << 20
 # Busy or on its way up: the same request may well succeed in a moment. A plain 500 is more often
 # the request's own doing, and the next candidate serves it better than the same server again.
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 502, 503, 504})
@@ -100,29 +101,27 @@ class OpenAIServer:
         )
         self._attempts = attempts
         self._clock = clock or SystemClock()
-        headers = {"accept-encoding": "identity", "user-agent": "atrium-gateway"}
+        self._headers = {
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "user-agent": "atrium-gateway",
+        }
         if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            # Replies take as long as they take; callers bound them with deadlines of their own.
-            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS, write=_WRITE_SECONDS),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=False,  # only what the settings say decides where texts go,
-            follow_redirects=False,  # and no server sends them on
-        )
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._opened: aiohttp.ClientSession | None = None
         self._models: frozenset[str] | None = None
         self._alive = ModelStatus(ModelState.STARTING, "the server was not asked yet")
         self._asked_at: float | None = None
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
     @asynccontextmanager
     async def post(
         self, model: str, path: str, body: Mapping[str, Any]
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request and give the response, its body still to be read.
 
         What fails before a response begins is tried again, ``attempts`` times in all, with growing
@@ -138,14 +137,11 @@ class OpenAIServer:
             UpstreamFailed: The server cannot be reached or failed.
             RequestRefused: The server refused the request.
         """
-        content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(
-            "utf-8", "replace"
-        )
-        response = await self._send(model, path, content)
+        response = await self._send(model, path, _as_json(body))
         try:
             yield response
         finally:
-            await response.aclose()
+            response.close()  # does nothing to a connection whose answer was read to its end
 
     async def post_json(
         self, model: str, path: str, body: Mapping[str, Any], most_bytes: int
@@ -160,7 +156,7 @@ class OpenAIServer:
         async with self.post(model, path, body) as response:
             try:
                 raw = await read_body(response, most_bytes)
-            except httpx.HTTPError as error:
+            except aiohttp.ClientError as error:
                 raise UpstreamFailed(model, _what_broke(error)) from error
         if raw is None:
             raise UpstreamFailed(model, f"it sent more than {most_bytes} bytes")
@@ -188,17 +184,22 @@ class OpenAIServer:
 
     async def _probe(self) -> tuple[ModelStatus, frozenset[str] | None]:
         try:
-            response = await self._client.get(f"{self._address()}/models", timeout=_PROBE_SECONDS)
-        except httpx.HTTPError as error:
+            async with self._client().get(
+                f"{self._address()}/models",
+                timeout=aiohttp.ClientTimeout(total=_PROBE_SECONDS),
+                allow_redirects=False,
+            ) as response:
+                status, raw = response.status, await read_body(response, _MOST_LIST_BYTES)
+        except (aiohttp.ClientError, TimeoutError) as error:
             why = f"The server does not answer: {_what_broke(error)}. Start it, or check its URL."
             return ModelStatus(ModelState.UNAVAILABLE, why), None
-        if response.status_code in (401, 403):
-            why = f"The server refuses the operator's key (HTTP {response.status_code})."
+        if status in (401, 403):
+            why = f"The server refuses the operator's key (HTTP {status})."
             return ModelStatus(ModelState.UNAVAILABLE, why), None
-        if response.status_code >= 500:
-            why = f"The server fails (HTTP {response.status_code}). Look at its log."
+        if status >= 500:
+            why = f"The server fails (HTTP {status}). Look at its log."
             return ModelStatus(ModelState.UNAVAILABLE, why), None
-        listed = parse_object(response.content) if response.is_success else None
+        listed = parse_object(raw) if raw is not None and status < 300 else None
         data = listed.get("data") if listed else None
         if not isinstance(data, list):
             return READY, None  # it answers, but keeps no list of models
@@ -206,43 +207,66 @@ class OpenAIServer:
             str(entry.get("id")) for entry in data if isinstance(entry, Mapping)
         )
 
-    async def _send(self, model: str, path: str, content: bytes) -> httpx.Response:
+    def _client(self) -> aiohttp.ClientSession:
+        # Made by the first call, as it belongs to the loop that runs then. Nothing of the
+        # environment decides where texts go (`trust_env`), and no cookie is kept.
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                # Replies take as long as they take; callers bound them with deadlines of their own.
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+            )
+        return self._opened
+
+    async def _send(self, model: str, path: str, content: bytes) -> aiohttp.ClientResponse:
         try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_Transient),
-                stop=stop_after_attempt(self._attempts),
-                wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
-                reraise=True,
-            ):
-                with attempt:
-                    return await self._send_once(model, path, content)
+            try:
+                return await self._send_once(model, path, content)
+            except _Transient as error:
+                return await self._send_again(error, model, path, content)
         except _Transient as error:
             raise UpstreamFailed(model, error.why, status=error.status) from error
-        except httpx.HTTPError as error:
+        except aiohttp.ClientError as error:
             raise UpstreamFailed(model, _what_broke(error)) from error
+
+    async def _send_again(
+        self, failed: _Transient | None, model: str, path: str, content: bytes
+    ) -> aiohttp.ClientResponse:
+        """Repeat what failed once; calls that do not fail pay nothing for the possibility."""
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(_Transient),
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_exponential_jitter(multiplier=0.1, max=2.0, jitter=0.2),
+            reraise=True,
+        ):
+            with attempt:
+                if failed is not None:
+                    error, failed = failed, None
+                    raise error
+                return await self._send_once(model, path, content)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _send_once(self, model: str, path: str, content: bytes) -> httpx.Response:
-        request = self._client.build_request(
-            "POST",
-            self._address() + path,
-            content=content,
-            headers={"content-type": "application/json"},
-        )
+    async def _send_once(self, model: str, path: str, content: bytes) -> aiohttp.ClientResponse:
+        url = self._address() + path
         try:
-            response = await self._client.send(request, stream=True)
-        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError) as error:
+            response = await self._client().post(url, data=content, allow_redirects=False)
+        except aiohttp.ServerTimeoutError as error:
+            raise UpstreamFailed(model, _what_broke(error)) from error
+        except aiohttp.ClientConnectionError as error:
             # A kept connection that the server closed meanwhile looks the same as a dead server.
             raise _Transient(_what_broke(error)) from error
-        if response.is_success:
+        status = response.status
+        if 200 <= status < 300:
             return response
         try:
             raw = await read_body(response, _MOST_ERROR_BYTES)
-        except httpx.HTTPError:
+        except aiohttp.ClientError:
             raw = None
         finally:
-            await response.aclose()
-        status, details = response.status_code, _error_object(raw)
+            response.close()
+        details = _error_object(raw)
         code = error_code(details)
         if status in _TRANSIENT_STATUS:
             raise _Transient(f"HTTP {status}{_in_brackets(code)}", status)
@@ -251,12 +275,24 @@ class OpenAIServer:
         raise UpstreamFailed(model, f"HTTP {status}{_in_brackets(code)}", status=status)
 
 
+def _as_json(body: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # a schema may hold numbers of more than 64 bits
+        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
 def parse_object(raw: bytes) -> Mapping[str, Any] | None:
     """Return the JSON object in ``raw``, or None when there is none."""
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
+        value = orjson.loads(raw)
+    except ValueError:
+        # Half of a surrogate pair, a number beyond 64 bits: no JSON to everyone.
+        try:
+            value = json.loads(raw)
+        except (ValueError, RecursionError):
+            return None
     return value if isinstance(value, dict) else None
 
 
@@ -269,11 +305,11 @@ def error_code(details: Mapping[str, Any]) -> str:
     return ""
 
 
-async def read_body(response: httpx.Response, most_bytes: int) -> bytes | None:
+async def read_body(response: aiohttp.ClientResponse, most_bytes: int) -> bytes | None:
     """Return the body of a response, or None when it has more than ``most_bytes``."""
     parts: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > most_bytes:
             return None
@@ -290,11 +326,13 @@ def _error_object(raw: bytes | None) -> Mapping[str, Any]:
     return error if isinstance(error, Mapping) else body
 
 
-def _what_broke(error: httpx.HTTPError) -> str:
-    if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
+def _what_broke(error: aiohttp.ClientError | TimeoutError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return "no connection to it can be made"
-    if isinstance(error, httpx.TimeoutException):
+    if isinstance(error, TimeoutError):
         return "it does not answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "it sent something that is no HTTP"
     return "the connection broke off"
 
 

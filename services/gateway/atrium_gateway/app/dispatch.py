@@ -480,7 +480,7 @@ class Dispatch:
         most = most_tokens(cleared.prompt)
         async with self._attempt(target, attempts.caller, most, GeneratorQueueFull) as running:
             reply = _Reply(cleared)
-            running.cost = reply.cost
+            running.cost = reply.cost_in_one_piece
             async with asyncio.timeout_at(target.deadline):
                 came = await running.replica.complete(cleared)
             completed = reply.whole(came)
@@ -658,6 +658,18 @@ class _Reply:
             prompt_tokens=estimate_prompt_tokens(self.prompt.messages, self.prompt.tools),
             completion_tokens=estimate_tokens("".join(self._written)),
         )
+
+    def cost_in_one_piece(self, left: bool) -> Usage:
+        """Return what it cost until now, where nothing of it shows before its end.
+
+        Args:
+            left: Whether its caller left; nobody knows how much was written by then, so all that
+                could be counts. Otherwise whoever leaves just before the end would pay nothing.
+        """
+        cost = self.cost(left)
+        if left and self._usage is None:
+            cost = replace(cost, completion_tokens=self.prompt.max_tokens)
+        return cost
 
 
 def _checked(
