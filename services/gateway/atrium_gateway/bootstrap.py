@@ -53,12 +53,14 @@ from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuot
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
-from atrium_gateway.app.pass_through import NoCache, OpenGuard
+from atrium_gateway.app.pass_through import NoCache
 from atrium_gateway.app.ports import PageReader, TextKind
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.rerank_texts import RerankTexts
+from atrium_gateway.app.residency import RedactingGuard
 from atrium_gateway.app.resolve_route import ResolveRoute
+from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.errors import RouteModelUnknown
 from atrium_gateway.domain.models import (
@@ -68,6 +70,7 @@ from atrium_gateway.domain.models import (
     Model,
     ModelState,
 )
+from atrium_gateway.domain.pii import Detector
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.web_pages import AllowedHosts
@@ -107,6 +110,7 @@ def build(
     scripted: ScriptedBackend | None = None,
     models: Iterable[ServedModel] = (),
     pages: PageReader | None = None,
+    detector: Detector | None = None,
 ) -> ServiceApp:
     """Return the gateway, ready to be served.
 
@@ -118,6 +122,7 @@ def build(
         scripted: The scripted model; made when None and ``settings.scripted``.
         models: Further models, for tests.
         pages: Reads web pages; :class:`HttpsPages` does when None and ``settings.web_hosts``.
+        detector: Finds personal data; the one that ships when None.
 
     Raises:
         SettingsInvalid: A file that the settings name is wrong.
@@ -147,7 +152,7 @@ def build(
         meter,
         JsonSchemaCompiler(),
         budgets,
-        OpenGuard(),
+        RedactingGuard(detector or Detector(), timeout_seconds=settings.redaction_seconds),
         arms_key=_key(settings, "arms of routes"),
     )
     sandbox = MontySandbox(processes=settings.calculation_processes)
@@ -162,6 +167,7 @@ def build(
         RerankTexts(dispatch, calls),
         ClassifyTexts(dispatch, calls),
         ReadPassages(dispatch, calls),
+        TranslateTexts(dispatch, calls),
     )
     models_and_routes = CatalogServicer(
         ListModels(catalog),

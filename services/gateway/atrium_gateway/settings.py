@@ -101,6 +101,9 @@ class GatewaySettings(Settings):
     llm_context_tokens: Annotated[int, Field(ge=0, validation_alias="LLM_CONTEXT_TOKENS")] = 0
     """Prompt plus reply of LLM_MODEL, in tokens. 0: not known, the server decides."""
 
+    redaction_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """How long personal data may be searched for in one call before the call is refused."""
+
     llm_location: Annotated[Location, Field(validation_alias="LLM_LOCATION")] = Location.OUTSIDE
     """Where LLM_URL is: `resident` inside of the installation, `outside` when texts leave it."""
 

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,13 @@ from atrium_gateway.adapters.scripted_backend import ScriptedBackend
 from atrium_gateway.app.catalog import ServedModel
 from atrium_gateway.app.ports import PageReader
 from atrium_gateway.bootstrap import Locate, build
+from atrium_gateway.domain.pii import Detector
 from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import FixedClock
 from atrium_shared.errors import NotFound
 from atrium_shared.identity import Authenticator
-from atrium_shared.principal import TenantQuota
+from atrium_shared.principal import Residency, TenantQuota
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.settings import load_settings
 from atrium_shared.testing import make_principal, running_server
@@ -62,6 +63,7 @@ class Answer:
         hang: Wait, after the chunks, until the client leaves.
         cut: Close the connection in the middle of the body.
         silent: Close the connection without a word.
+        headers: Further ones.
     """
 
     chunks: Sequence[bytes | float] = ()
@@ -70,6 +72,7 @@ class Answer:
     hang: bool = False
     cut: bool = False
     silent: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,10 +200,10 @@ class FakeUpstream:
     ) -> bool:
         if answer.silent:
             return False
-        writer.write(
-            f"HTTP/1.1 {answer.status} Status\r\ncontent-type: {answer.content_type}\r\n"
-            "transfer-encoding: chunked\r\n\r\n".encode()
-        )
+        headers = {"content-type": answer.content_type, **answer.headers}
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = [f"HTTP/1.1 {answer.status} Status", *lines, "transfer-encoding: chunked", "", ""]
+        writer.write("\r\n".join(head).encode())
         for chunk in answer.chunks:
             if gone.done():
                 break
@@ -316,6 +319,8 @@ async def serve_gateway(
     tokens: Mapping[str, str] | None = None,
     quotas: Mapping[str, Sequence[TenantQuota]] | None = None,
     pages: PageReader | None = None,
+    residency: Residency = Residency.ANY,
+    detector: Detector | None = None,
     **variables: str,
 ) -> AsyncIterator[ServedGateway]:
     """Serve a gateway on a free port while the block runs.
@@ -329,6 +334,8 @@ async def serve_gateway(
         tokens: Further credentials, and the tenants whose administrators they stand for.
         quotas: What the operator allows a tenant, by tenant.
         pages: Reads web pages.
+        residency: Where the tenants' texts may go.
+        detector: Finds personal data; the one that ships when None.
         **variables: Environment variables; GATEWAY_MODELS is ``none`` when it is not among them.
     """
     if routes is not None:
@@ -349,11 +356,14 @@ async def serve_gateway(
         scripted=scripted if with_scripted else None,
         models=models,
         pages=pages,
+        detector=detector,
     )
     tenants = {"acme": "acme", "globex": "globex", **(tokens or {})}
     principals = {
-        token: replace(
-            make_principal(*PERMISSIONS, tenant=tenant),
+        token: make_principal(
+            *PERMISSIONS,
+            tenant=tenant,
+            residency=residency,
             quotas=tuple((quotas or {}).get(tenant, ())),
         )
         for token, tenant in tenants.items()

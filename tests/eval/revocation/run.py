@@ -358,7 +358,11 @@ async def measure(
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(fake_upstream())
         upstream.models = ["slow"]
-        processes = Processes(folder, programs, {"LLM_URL": upstream.url, "LLM_MODEL": "slow"})
+        processes = Processes(
+            folder,
+            programs,
+            {"LLM_URL": upstream.url, "LLM_MODEL": "slow", "LLM_LOCATION": "resident"},
+        )
         proxy = await stack.enter_async_context(tcp_proxy(processes.targets["admin"]))
         processes.admin_target = proxy.address
         await stack.enter_async_context(running_processes(processes))

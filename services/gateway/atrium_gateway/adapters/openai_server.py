@@ -208,8 +208,9 @@ class OpenAIServer:
         )
 
     def _client(self) -> aiohttp.ClientSession:
-        # Made by the first call, as it belongs to the loop that runs then. Nothing of the
-        # environment decides where texts go (`trust_env`), and no cookie is kept.
+        # Made by the first call, as it belongs to the loop that runs then. Only what the settings
+        # say decides where texts go: nothing of the environment (`trust_env` is off), no server by
+        # a redirect (`allow_redirects`).
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from atrium_gateway.domain.languages import Script, script_of
 from atrium_grounding.quantities import find_quantities
+from atrium_grounding.scripts import Script, script_of
 from atrium_grounding.tokens import fold
 
 _MOST_DECIMALS: Final = 12

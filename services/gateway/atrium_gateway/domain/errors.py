@@ -166,15 +166,19 @@ class ResidencyForbids(Denied):
 
     reason = "RESIDENCY_FORBIDS"
 
-    def __init__(self, model: str, residency: str) -> None:
+    def __init__(self, model: str, residency: str, unsearched: str = "") -> None:
+        if unsearched:
+            why = f"personal data cannot be taken out of the texts: {unsearched}"
+        else:
+            why = f"the tenant's residency ({residency}) forbids it"
         super().__init__(
-            f"The residency {residency!r} of the tenant forbids sending its texts to {model!r}, "
-            "which runs outside of the installation. Route the task to a model inside, or let the "
-            "operator change the tenant's residency.",
+            f"The texts of the tenant may not go to {model!r}, which runs outside of the "
+            f"installation: {why}. Route the task to a model inside, or let the operator change "
+            "the tenant's residency.",
             model=model,
             residency=residency,
         )
-        self.why = f"the tenant's residency ({residency}) forbids it"
+        self.why = why
 
 
 class PromptTooLong(Invalid):
@@ -454,4 +458,30 @@ class ProcessForgotten(Conflict):
         super().__init__(
             f"Process {process!r} showed no life for too long, and its leases were taken.",
             process=process,
+        )
+
+
+class LanguageUnsupported(Invalid):
+    """A language that cannot be told or translated."""
+
+    reason = "LANGUAGE_UNSUPPORTED"
+
+    def __init__(self, language: str, field: str) -> None:
+        super().__init__(
+            f"`{field}` is {language!r}, expected zh, zh-Hant or en.",
+            field=field,
+            language=language,
+        )
+
+
+class TermRepeated(Invalid):
+    """A word has two translations."""
+
+    reason = "TERM_REPEATED"
+
+    def __init__(self, index: int, term: str) -> None:
+        super().__init__(
+            f"Term {term!r} is given twice with different targets. Keep one.",
+            field=f"terms[{index}].source",
+            term=term,
         )

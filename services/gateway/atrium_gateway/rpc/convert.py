@@ -57,6 +57,7 @@ from atrium_gateway.domain.routes import (
     Route,
     RouteOrigin,
 )
+from atrium_gateway.domain.translation import Job, Term, Translated
 from atrium_gateway.domain.usage import Usage, UsageRecord
 from atrium_shared.principal import QuotaUnit, QuotaWindow
 from atrium_shared.rpc.status import FieldInvalid
@@ -514,3 +515,31 @@ def quotas_to_proto(page: Page[QuotaView]) -> quota_service_pb2.ListQuotasRespon
     """Return a page of quotas."""
     quotas = [quota_to_proto(view) for view in page.items]
     return quota_service_pb2.ListQuotasResponse(quotas=quotas, next_page_token=page.next_page_token)
+
+
+def job_from_proto(request: gateway_pb2.TranslateRequest) -> Job:
+    """Return texts to translate.
+
+    Raises:
+        LanguageUnsupported: A language is none of those that can be translated.
+        TermRepeated: A word has two translations.
+    """
+    terms = [Term(term.source, term.target) for term in request.terms]
+    return Job.of(request.texts, request.source_language, request.target_language, terms)
+
+
+def translated_to_proto(translated: Translated) -> gateway_pb2.TranslateResponse:
+    """Return texts in another language."""
+    return gateway_pb2.TranslateResponse(
+        translations=[
+            gateway_pb2.TranslateResponse.Translation(
+                text=each.text,
+                source_language=each.source,
+                missing=each.missing,
+                failure=each.failure,
+            )
+            for each in translated.translations
+        ],
+        engine=engine_to_proto(translated.engine),
+        usage=usage_to_proto(translated.usage),
+    )

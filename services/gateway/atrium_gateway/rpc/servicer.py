@@ -27,6 +27,7 @@ from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuot
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.rerank_texts import RerankTexts
+from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.rpc import convert
 from atrium_shared.identity import is_internal_token
 from atrium_shared.rpc.context import principal
@@ -52,6 +53,7 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
     rerank: RerankTexts
     classify: ClassifyTexts
     read: ReadPassages
+    translate: TranslateTexts
 
     async def Generate(
         self, request: gateway_pb2.GenerateRequest, context: Context
@@ -96,6 +98,14 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
         passages = convert.passages_from_proto(request)
         caller = _caller(context, request.task)
         return convert.passages_read_to_proto(await self.read(caller, request.question, passages))
+
+    async def Translate(
+        self, request: gateway_pb2.TranslateRequest, context: Context
+    ) -> gateway_pb2.TranslateResponse:
+        job = convert.job_from_proto(request)
+        return convert.translated_to_proto(
+            await self.translate(_caller(context, request.task), job)
+        )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Which language a text is in, by its characters: English, simplified or traditional Chinese."""
+"""English, simplified or traditional Chinese: told by characters, and one script from the other."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+
+import opencc
 
 from atrium_grounding.languages import detect_language
 
@@ -25,6 +27,20 @@ def script_of(text: str) -> Script:
     old = sum(character in traditional for character in text)
     new = sum(character in simplified for character in text)
     return Script.ZH_HANT if old > new else Script.ZH
+
+
+def in_script(text: str, script: Script) -> str:
+    """Return Chinese text in one script, by phrases where characters alone do not tell.
+
+    English and what else a text holds stay as they are.
+    """
+    converter = _converter("s2t" if script is Script.ZH_HANT else "t2s")
+    return text if script is Script.EN else str(converter.convert(text))
+
+
+@cache
+def _converter(kind: str) -> opencc.OpenCC:
+    return opencc.OpenCC(kind)
 
 
 @cache
