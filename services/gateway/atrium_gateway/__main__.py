@@ -13,6 +13,7 @@ from atrium_gateway.settings import GatewaySettings
 from atrium_shared.audit import RemoteAuditSink
 from atrium_shared.http_server import AddressTaken, HttpServer, listen
 from atrium_shared.identity import IdentityClient, ServiceIdentity
+from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
@@ -36,8 +37,10 @@ async def serve(settings: GatewaySettings) -> None:
     async with open_channel(settings.admin_target, service=service) as channel:
         identity = IdentityClient(channel, service, downstream=("admin",))
         audit = RemoteAuditSink(channel, service)
+        jobs = Jobs(settings.jobs_url, executor_id=settings.replica, name="gateway")
+        app = build(settings, audit=audit, jobs=jobs)
         server = RpcServer(
-            [build(settings, audit=audit)],
+            [app],
             address=settings.address,
             authenticator=identity,
             audit=audit,
@@ -49,9 +52,11 @@ async def serve(settings: GatewaySettings) -> None:
             listener = listen(settings.http_address, "GATEWAY_HTTP_ADDRESS")
             http = HttpServer(Starlette(routes=mounted), listener)
         await identity.start()
+        await jobs.start()
         try:
             await serve_until_signal(server, http)
         finally:
+            await jobs.close()
             await audit.close()
             await identity.close()
 

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from atrium.gateway.v1 import gateway_service_pb2_grpc, quota_service_pb2_grpc
+from atrium.gateway.v1 import (
+    adapter_service_pb2_grpc,
+    gateway_service_pb2_grpc,
+    quota_service_pb2_grpc,
+)
 from atrium_documents import DocumentParser
 from atrium_gateway.adapters.absent_backend import AbsentBackend
-from atrium_gateway.adapters.config_files import ServedByServer, read_routes, read_servers
+from atrium_gateway.adapters.adapter_folders import SharedAdapterFolders
+from atrium_gateway.adapters.config_files import (
+    AdaptersEntry,
+    ServedByServer,
+    read_routes,
+    read_servers,
+)
 from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.json_schemas import JsonSchemaCompiler
 from atrium_gateway.adapters.llama_cpp_backend import LlamaCppBackend
@@ -28,20 +39,26 @@ from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
 from atrium_gateway.adapters.peft_backend import PeftBackend
+from atrium_gateway.adapters.peft_files import PeftFiles
 from atrium_gateway.adapters.scripted_backend import (
     CONTEXT_TOKENS,
     SCRIPTED_MODEL,
     ScriptedBackend,
 )
+from atrium_gateway.adapters.sql_adapters import SqlAdapters
 from atrium_gateway.adapters.sql_quotas import SqlLedgers, SqlQuotas
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
+from atrium_gateway.adapters.vllm_replica import MakeGenerator, VllmReplica
 from atrium_gateway.adapters.web_pages import HttpsPages
+from atrium_gateway.app.adapter_fleet import AdapterBase, AdapterFleet
+from atrium_gateway.app.adapter_models import AdapterModels
 from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.budgets import LeasedBudgets
 from atrium_gateway.app.calculate import Calculate
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.classify_texts import ClassifyTexts
+from atrium_gateway.app.deploy_adapter import AdapterLimits, DeployAdapter
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.embed_texts import EmbedTexts
 from atrium_gateway.app.fair_queue import FairQueue
@@ -49,6 +66,12 @@ from atrium_gateway.app.find_tasks import FindTasks
 from atrium_gateway.app.generate_text import GenerateText
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
+from atrium_gateway.app.manage_adapters import (
+    DeleteAdapter,
+    ListAdapters,
+    RollbackAdapter,
+    SweepAdapters,
+)
 from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuota
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
@@ -60,6 +83,7 @@ from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.residency import RedactingGuard
 from atrium_gateway.app.resolve_route import ResolveRoute
+from atrium_gateway.app.roll_out_adapter import ROLL_OUT_JOB, RollOutAdapter
 from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.errors import RouteModelUnknown
@@ -75,12 +99,17 @@ from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.web_pages import AllowedHosts
 from atrium_gateway.openai_http.app import OpenAIEndpoints, OpenAIUseCases
+from atrium_gateway.rpc import convert_adapters
+from atrium_gateway.rpc.adapter_servicer import AdapterServicer
 from atrium_gateway.rpc.servicer import CatalogServicer, GatewayServicer, QuotaServicer
 from atrium_gateway.settings import GatewaySettings
 from atrium_models import ModelStore
 from atrium_shared.audit import AuditSink
-from atrium_shared.clock import Clock, SystemClock
+from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
+from atrium_shared.jobs import JobRunner, MemoryJobs
+from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import PartState, ServiceApp
 from atrium_shared.settings import SettingsInvalid, secret_bytes
 
@@ -111,6 +140,8 @@ def build(
     models: Iterable[ServedModel] = (),
     pages: PageReader | None = None,
     detector: Detector | None = None,
+    jobs: JobRunner | None = None,
+    ids: Ids | None = None,
 ) -> ServiceApp:
     """Return the gateway, ready to be served.
 
@@ -123,21 +154,45 @@ def build(
         models: Further models, for tests.
         pages: Reads web pages; :class:`HttpsPages` does when None and ``settings.web_hosts``.
         detector: Finds personal data; the one that ships when None.
+        jobs: Runs roll-outs of adapters. The caller starts it after all services of the process
+            are built and before they start, and closes it after they have stopped. None: they run
+            in memory, and what a crash interrupts begins anew at the next start.
+        ids: Makes identifiers.
 
     Raises:
         SettingsInvalid: A file that the settings name is wrong.
     """
-    clock = clock or SystemClock()
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    memory = MemoryJobs() if jobs is None else None
+    jobs = jobs or memory
+    assert jobs is not None
     database = Database(settings.database_url, migrations=_MIGRATIONS, name="gateway")
     routes_store, usage_store = SqlRoutes(database), SqlUsage(database)
+    operations = OperationStore(database, "gateway", clock=clock)
+    blobs = BlobStore(settings.blob_url)
 
-    parts = _Parts(settings, clock)
+    parts = _Parts(settings, clock, blobs)
     parts.add_local(locate or _store(settings))
     parts.add_peft()
     parts.add_servers()
     if settings.scripted or scripted is not None:
         parts.add_scripted(scripted or ScriptedBackend())
-    catalog = Catalog([*parts.models, *models], parts.aliases)
+    adapters = SqlAdapters(
+        database,
+        operations,
+        ids,
+        progress_message=convert_adapters.progress_to_proto,
+        adapter_message=lambda adapter: convert_adapters.adapter_to_proto(adapter, fleet.count),
+    )
+    fleet = AdapterFleet(
+        parts.adapter_bases,
+        adapters,
+        clock,
+        check_seconds=settings.adapter_check_seconds,
+        rollout_seconds=settings.adapter_rollout_seconds,
+        also=SweepAdapters(adapters, blobs, parts.adapter_bases, clock),
+    )
+    catalog = Catalog([*parts.models, *models], parts.aliases, AdapterModels(fleet, parts.models))
     operator = read_routes(settings.routes_file)
     _check_routes(operator, catalog)
 
@@ -182,6 +237,33 @@ def build(
         UpdateQuota(quotas_store, budgets, audit),
         DeleteQuota(quotas_store, budgets, audit),
     )
+    roll_out = RollOutAdapter(adapters, fleet, jobs)
+    deploy = DeployAdapter(
+        adapters,
+        blobs,
+        PeftFiles(),
+        fleet,
+        roll_out,
+        audit,
+        clock,
+        ids,
+        AdapterLimits(settings.max_lora_rank, settings.max_adapter_bytes),
+    )
+    adapter_servicer = AdapterServicer(
+        deploy,
+        RollbackAdapter(adapters, roll_out, audit),
+        ListAdapters(adapters),
+        DeleteAdapter(adapters, routes_store, fleet, audit, clock),
+        fleet,
+    )
+
+    async def cancel(operation: str) -> None:
+        id_ = operation.rpartition(".")[2]
+        await jobs.cancel(id_)
+        await roll_out.cancel(id_)
+
+    operations.on_cancel(cancel)
+    jobs.register(ROLL_OUT_JOB, roll_out.handle, concurrency=4)
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -199,6 +281,16 @@ def build(
                 await stack.enter_async_context(parts.page_parser)
             if parts.pages is not None:
                 stack.push_async_callback(parts.pages.close)
+            if memory is not None:
+                stack.push_async_callback(memory.close)
+            stack.push_async_callback(deploy.close)
+            await fleet.refresh()
+            roll_out.gate.open()
+            stack.push_async_callback(roll_out.gate.close)
+            await roll_out.resume()
+            if fleet.bases:
+                keeping = asyncio.create_task(fleet.run(), name="adapters")
+                stack.push_async_callback(_cancelled, keeping)
             for writer in (meter, calls, budgets):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
@@ -223,12 +315,22 @@ def build(
             "atrium.gateway.v1.QuotaService": partial(
                 quota_service_pb2_grpc.add_QuotaServiceServicer_to_server, quotas
             ),
+            "atrium.gateway.v1.AdapterService": partial(
+                adapter_service_pb2_grpc.add_AdapterServiceServicer_to_server, adapter_servicer
+            ),
         },
         start=start,
         stop=running.aclose,
         parts=parts_now,
         http={"/v1": lambda chain: OpenAIEndpoints(openai, chain, clock)},
+        operations=operations,
     )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 class _Parts:
@@ -237,11 +339,14 @@ class _Parts:
     Args:
         settings: What the operator set.
         clock: Tells how long a failing server rests.
+        blobs: Where adapters are stored.
     """
 
-    def __init__(self, settings: GatewaySettings, clock: Clock) -> None:
+    def __init__(self, settings: GatewaySettings, clock: Clock, blobs: BlobStore) -> None:
         self._settings = settings
         self._clock = clock
+        self._blobs = blobs
+        self.adapter_bases: list[AdapterBase] = []
         self.models: list[ServedModel] = []
         self.aliases: dict[str, str] = {}
         self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend | PeftBackend] = []
@@ -418,6 +523,37 @@ class _Parts:
                     (queue, *shared),
                 )
             )
+            if served.adapters is not None:
+                base = self._adapter_base(served, served.adapters, replicas)
+                self.adapter_bases.append(base)
+
+    def _adapter_base(
+        self,
+        served: ServedByServer,
+        entry: AdaptersEntry,
+        replicas: Sequence[tuple[Upstream, OpenAIServer]],
+    ) -> AdapterBase:
+        def generator(server: OpenAIServer) -> MakeGenerator:
+            return lambda model, served_name: OpenAIGenerator(
+                model,
+                served_name,
+                server,
+                context_tokens=served.context_tokens,
+                idle_seconds=self._settings.idle_seconds,
+            )
+
+        return AdapterBase(
+            served.name,
+            (served.upstream_model, *entry.trained_as),
+            tuple(
+                VllmReplica(upstream, server, generator(server)) for upstream, server in replicas
+            ),
+            SharedAdapterFolders(
+                self._blobs, entry.dir, entry.seen_as or PurePosixPath(entry.dir.absolute())
+            ),
+            per_replica=entry.per_replica,
+            hidden_size=entry.hidden_size,
+        )
 
     def _replica(
         self, model: Model, served: ServedByServer, upstream: Upstream, server: OpenAIServer

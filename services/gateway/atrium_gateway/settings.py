@@ -85,6 +85,26 @@ class GatewaySettings(Settings):
 
     web_http: bool = False
     """True reads pages without TLS, too (http://); anyone on the way may then change them."""
+    blob_url: str = f"file://{Path.cwd()}/var/gateway-files"
+    """Files of adapters: file:///FOLDER or s3://BUCKET/PREFIX."""
+
+    jobs_url: str = "sqlite:///var/gateway-jobs.db"
+    """Database of jobs when it runs alone: sqlite:///FILE or postgresql+psycopg://HOST/NAME."""
+
+    replica: Annotated[str, Field(min_length=1, max_length=100)] = "gateway"
+    """Name of this process, the same after a restart and unique among its peers."""
+
+    max_lora_rank: Annotated[int, Field(ge=1, le=512)] = 64
+    """Largest rank of an adapter; vLLM needs a --max-lora-rank that is not smaller."""
+
+    max_adapter_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
+    """Largest file of an adapter's weights, in bytes."""
+
+    adapter_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """How often servers are asked which adapters they hold, in seconds."""
+
+    adapter_rollout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """Longest wait for a server that does not answer while an adapter is rolled out, in seconds."""
 
     scripted: bool = False
     """True adds models/scripted, which needs no weights and answers by rule: for tests."""

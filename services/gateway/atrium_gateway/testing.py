@@ -8,11 +8,11 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import numpy as np
@@ -49,6 +49,8 @@ PERMISSIONS = (
     "gateway.usage:read",
     "gateway.quotas:read",
     "gateway.quotas:manage",
+    "gateway.adapters:read",
+    "gateway.adapters:manage",
 )
 
 
@@ -248,10 +250,12 @@ def _embedded(texts: Sequence[str]) -> Answer:
     return json_answer({"data": rows, "usage": {"prompt_tokens": read}})
 
 
+F = TypeVar("F", bound=FakeUpstream)
+
+
 @asynccontextmanager
-async def fake_upstream() -> AsyncIterator[FakeUpstream]:
+async def serve_upstream(fake: F) -> AsyncIterator[F]:
     """Serve a :class:`FakeUpstream` on a free port while the block runs."""
-    fake = FakeUpstream()
     connections: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -266,6 +270,11 @@ async def fake_upstream() -> AsyncIterator[FakeUpstream]:
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections)
+
+
+def fake_upstream() -> AbstractAsyncContextManager[FakeUpstream]:
+    """Serve a new :class:`FakeUpstream` on a free port while the block runs."""
+    return serve_upstream(FakeUpstream())
 
 
 class FilesMissing(NotFound):
@@ -345,6 +354,7 @@ async def serve_gateway(
     defaults = {
         "GATEWAY_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/gateway.db",
         "GATEWAY_MODELS": "none",
+        "GATEWAY_BLOB_URL": (folder / "files").as_uri(),
     }
     scripted, audit = ScriptedBackend(), MemoryAuditSink()
     clock = FixedClock(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))

@@ -150,17 +150,20 @@ class Suite:
             ),
             served=("admin", "gateway", "knowledge"),
         )
+        jobs = Jobs(state.jobs_url(), executor_id=_EXECUTOR_ID, name="atrium")
         gateway = atrium_gateway.bootstrap.build(
             load_service_settings(
                 GatewaySettings,
                 {
                     "GATEWAY_DATABASE_URL": state.database_url("gateway"),
                     "GATEWAY_MODELS": settings.models,
+                    "GATEWAY_BLOB_URL": (state.folder / "gateway-files").as_uri(),
+                    "GATEWAY_REPLICA": _EXECUTOR_ID,
                 },
             ),
             audit=admin.audit,
+            jobs=jobs,
         )
-        jobs = Jobs(state.jobs_url(), executor_id=_EXECUTOR_ID, name="atrium")
         knowledge = atrium_knowledge.bootstrap.build(
             load_service_settings(
                 KnowledgeSettings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, TypeVar
 
 import yaml
@@ -100,6 +100,25 @@ class PriceEntry(_Strict):
         return Price(self.currency, self.prompt, self.completion, self.encoder)
 
 
+class AdaptersEntry(_Strict):
+    """How a model of vLLM takes tenants' adapters.
+
+    Attributes:
+        dir: Folder to which the gateway copies adapters.
+        seen_as: The same folder as the servers see it; None: under the same path.
+        per_replica: Most adapters that a replica holds; the least recently used goes first.
+        trained_as: Further names by which adapters' configurations call the model; only the last
+            part of a path counts.
+        hidden_size: Numbers between its layers, to refuse adapters of another size; 0: not known.
+    """
+
+    dir: Path
+    seen_as: PurePosixPath | None = None
+    per_replica: Annotated[int, Field(ge=1, le=100_000)] = 64
+    trained_as: tuple[str, ...] = ()
+    hidden_size: Annotated[int, Field(ge=0)] = 0
+
+
 class ServedByServer(_Strict):
     """A model of a server.
 
@@ -113,6 +132,7 @@ class ServedByServer(_Strict):
         million_parameters: Its size. 0: not known.
         price: What it costs; None: nothing is charged for.
         version: Of the model; say another when its weights change. Empty: not known.
+        adapters: How it takes tenants' adapters; None: not at all. vLLM alone does.
         query_prefix: What an encoder wants before a question.
         passage_prefix: What an encoder wants before a passage.
         unrelated_cosine: Cosine that an encoder gives to unrelated texts.
@@ -128,6 +148,7 @@ class ServedByServer(_Strict):
     million_parameters: Annotated[int, Field(ge=0)] = 0
     price: PriceEntry | None = None
     version: Annotated[str, Field(max_length=128)] = ""
+    adapters: AdaptersEntry | None = None
     query_prefix: str = ""
     passage_prefix: str = ""
     unrelated_cosine: float = PLAIN_SCALE.unrelated
@@ -139,6 +160,8 @@ class ServedByServer(_Strict):
             raise ValueError("capability: expected generate or embed")
         if self.unrelated_cosine >= self.same_cosine:
             raise ValueError("unrelated_cosine: expected less than same_cosine")
+        if self.adapters is not None and self.capability is not Capability.GENERATE:
+            raise ValueError("adapters: expected a model with capability generate")
         return self
 
 

@@ -182,6 +182,17 @@ class OpenAIServer:
             )
         return self._alive
 
+    async def list_models(self) -> frozenset[str]:
+        """Return the names of the models that the server lists now, adapters among them.
+
+        Raises:
+            UpstreamFailed: It does not answer, or not with a list.
+        """
+        status, listed = await self._probe()
+        if listed is None:
+            raise UpstreamFailed("/models", status.reason or "it keeps no list of models")
+        return listed
+
     async def _probe(self) -> tuple[ModelStatus, frozenset[str] | None]:
         try:
             async with self._client().get(

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Date, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Date,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 from atrium_shared.database import UtcDateTime
 
@@ -67,4 +78,66 @@ quota_leases = Table(
     Column("process", String(32), primary_key=True, index=True),
     Column("granted", BigInteger, nullable=False),
     Column("mark", BigInteger, nullable=False),
+)
+
+adapters = Table(
+    "adapters",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("base_model", String(256), nullable=False),
+    Column("serving", Integer, nullable=False),
+    Column("previous", Integer, nullable=False),
+    Column("asked", Integer, nullable=False),  # roll-outs begun so far
+    Column("serving_asked", Integer, nullable=False),  # the one that made `serving` answer
+)
+
+adapter_versions = Table(
+    "adapter_versions",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("adapter", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("uid", String(64), nullable=False, unique=True),
+    Column("state", String(16), nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("create_time", UtcDateTime, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("failure", Text, nullable=False),
+    ForeignKeyConstraint(
+        ["tenant", "adapter"], ["adapters.tenant", "adapters.id"], ondelete="CASCADE"
+    ),
+)
+
+adapter_rollouts = Table(
+    "adapter_rollouts",
+    metadata,
+    Column("id", String(64), primary_key=True),  # of the Operation and of the job
+    Column("tenant", String(64), nullable=False),
+    Column("adapter", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("asked", Integer, nullable=False),
+    ForeignKeyConstraint(
+        ["tenant", "adapter", "number"],
+        ["adapter_versions.tenant", "adapter_versions.adapter", "adapter_versions.number"],
+        ondelete="CASCADE",
+    ),
+)
+
+adapter_leftovers = Table(
+    "adapter_leftovers",
+    metadata,
+    Column("uid", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("served_name", String(64), nullable=False),
+    Column("remove_after", UtcDateTime, nullable=False),
+)
+
+adapter_changes = Table(
+    "adapter_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),  # one row, 1
+    Column("changes", BigInteger, nullable=False),  # grows whenever what servers may hold changes
 )

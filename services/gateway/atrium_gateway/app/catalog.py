@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from atrium_gateway.app.fair_queue import FairQueue
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
@@ -162,53 +163,77 @@ class ModelView:
     replicas: int
 
 
+class TenantModels(Protocol):
+    """Models that belong to one tenant alone."""
+
+    def find(self, tenant: str, name: str) -> ServedModel | None:
+        """Return a model of a tenant by its name; another tenant's is absent."""
+
+    def names(self, tenant: str) -> list[str]:
+        """Return the names of a tenant's models, sorted."""
+
+
 class Catalog:
     """All models, by name.
 
     Args:
-        served: The models.
+        served: The models that all tenants share.
         aliases: Further names of models, such as ``"models/remote"``.
+        owned: The models of single tenants; none when None.
     """
 
     def __init__(
-        self, served: Iterable[ServedModel], aliases: dict[str, str] | None = None
+        self,
+        served: Iterable[ServedModel],
+        aliases: dict[str, str] | None = None,
+        owned: TenantModels | None = None,
     ) -> None:
         self._served = {each.model.name: each for each in served}
         self._aliases = {alias: self._served[name] for alias, name in (aliases or {}).items()}
+        self._owned = owned
 
-    def find(self, name: str) -> ServedModel | None:
-        """Return a model by its name or alias, or None."""
-        return self._served.get(name) or self._aliases.get(name)
+    def find(self, name: str, tenant: str = "") -> ServedModel | None:
+        """Return a model by its name or alias, or None.
 
-    def capabilities_of(self, candidate: Candidate) -> frozenset[Capability] | None:
+        Args:
+            name: Resource name.
+            tenant: Who asks; "" finds no model that belongs to a tenant.
+        """
+        found = self._served.get(name) or self._aliases.get(name)
+        if found is None and tenant and self._owned is not None:
+            found = self._owned.find(tenant, name)
+        return found
+
+    def capabilities_of(self, candidate: Candidate, tenant: str) -> frozenset[Capability] | None:
         """Return what a candidate's model can do.
 
         None for a model that is not known, and for an optional one that is switched off.
         """
-        served = self.find(candidate.model)
+        served = self.find(candidate.model, tenant)
         if served is None or (served.switched_off and candidate.optional):
             return None
         return served.model.capabilities
 
-    def names(self) -> list[str]:
-        """All names without the aliases, sorted."""
-        return sorted(self._served)
+    def names(self, tenant: str = "") -> list[str]:
+        """All names without the aliases, sorted; with those of a tenant where one is given."""
+        owned = self._owned.names(tenant) if tenant and self._owned is not None else []
+        return sorted([*self._served, *owned])
 
     def running(self) -> list[str]:
         """Names of the models that the operator did not switch off, sorted."""
         return [name for name in self.names() if not self._served[name].switched_off]
 
-    async def view(self, name: str) -> ModelView:
+    async def view(self, name: str, tenant: str = "") -> ModelView:
         """Return a model and its state.
 
         Raises:
             ModelNotFound: There is no such model.
         """
-        served = self.find(name)
+        served = self.find(name, tenant)
         if served is None:
             raise ModelNotFound(name)
         return ModelView(served.model, await served.status(), len(served.replicas))
 
-    async def views(self, names: Iterable[str]) -> list[ModelView]:
+    async def views(self, names: Iterable[str], tenant: str = "") -> list[ModelView]:
         """Return several models and their states, asked for at the same time."""
-        return await asyncio.gather(*(self.view(name) for name in names))
+        return await asyncio.gather(*(self.view(name, tenant) for name in names))

@@ -249,7 +249,7 @@ class Dispatch:
         left_last: tuple[Candidate, ...] = ()
         if len(candidates) > 1:
             candidates = in_order(candidates, self._lot(caller))
-            resting = [each for each in candidates if self._rests(each)]
+            resting = [each for each in candidates if self._rests(each, caller.tenant)]
             if resting:
                 well = [each for each in candidates if each not in resting]
                 first = candidates.index(well[0]) if well else 0
@@ -261,7 +261,7 @@ class Dispatch:
             caller,
             capability,
             candidates,
-            tuple([self._catalog.find(each.model) for each in candidates]),
+            tuple([self._catalog.find(each.model, caller.tenant) for each in candidates]),
             left_last,
             grounding or route.grounding,
             cache or route.cache,
@@ -568,8 +568,8 @@ class Dispatch:
         who = f"{caller.tenant}\0{caller.principal.subject}\0{caller.task}".encode()
         return int.from_bytes(blake2b(who, digest_size=8, key=self._arms_key).digest(), "big")
 
-    def _rests(self, candidate: Candidate) -> bool:
-        served = self._catalog.find(candidate.model)
+    def _rests(self, candidate: Candidate, tenant: str) -> bool:
+        served = self._catalog.find(candidate.model, tenant)
         return served is not None and served.resting
 
 

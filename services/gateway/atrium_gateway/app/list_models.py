@@ -26,14 +26,15 @@ class ListModels:
         """
         fingerprint = f"{principal.tenant} ListModels"
         after = decode_page_token(token, fingerprint)
-        names = [name for name in self._catalog.names() if name > after]
+        names = [name for name in self._catalog.names(principal.tenant) if name > after]
         page = cut_page(names, page_size(size), lambda name: name, fingerprint)
-        return Page(await self._catalog.views(page.items), page.next_page_token)
+        views = await self._catalog.views(page.items, principal.tenant)
+        return Page(views, page.next_page_token)
 
-    async def get(self, name: str) -> ModelView:
+    async def get(self, principal: Principal, name: str) -> ModelView:
         """Return one model and its state.
 
         Raises:
             ModelNotFound: There is no such model.
         """
-        return await self._catalog.view(name)
+        return await self._catalog.view(name, principal.tenant)

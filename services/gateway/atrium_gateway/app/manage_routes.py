@@ -63,7 +63,7 @@ class UpdateRoute:
             RouteModelUnknown: It names a model that the installation does not have.
         """
         for index, candidate in enumerate(route.candidates):
-            if self._catalog.find(candidate.model) is None:
+            if self._catalog.find(candidate.model, principal.tenant) is None:
                 field = f"route.candidates[{index}].model"
                 raise RouteModelUnknown(route.name, candidate.model, field=field)
         route = replace(route, origin=RouteOrigin.TENANT)

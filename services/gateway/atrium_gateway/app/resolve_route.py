@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from atrium_gateway.app.catalog import Catalog
 from atrium_gateway.app.ports import RouteStore
@@ -53,7 +54,8 @@ class ResolveRoute:
             TaskHasNoModel: No route of the task leads to a model that can do it.
         """
         table = await self.table(tenant)
-        route = table.resolve(task, capability, self._catalog.capabilities_of)
+        capabilities_of = partial(self._catalog.capabilities_of, tenant=tenant)
+        route = table.resolve(task, capability, capabilities_of)
         if route is None:
             raise TaskHasNoModel(task, capability.value)
         return route

@@ -127,7 +127,7 @@ class CatalogServicer(gateway_service_pb2_grpc.ModelCatalogServicer):
     async def GetModel(
         self, request: gateway_service_pb2.GetModelRequest, context: Context
     ) -> gateway_pb2.Model:
-        return convert.model_to_proto(await self.list_models.get(request.name))
+        return convert.model_to_proto(await self.list_models.get(principal(context), request.name))
 
     async def ListRoutes(
         self, request: gateway_service_pb2.ListRoutesRequest, context: Context

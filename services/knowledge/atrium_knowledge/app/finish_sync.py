@@ -17,7 +17,6 @@ from tenacity import (
 
 from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS
 from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
-from atrium_knowledge.app.job_gate import JobGate
 from atrium_knowledge.app.ports import Delegation
 from atrium_knowledge.app.remove_document import RemoveDocument
 from atrium_knowledge.app.stores import SyncStore
@@ -25,6 +24,7 @@ from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound,
 from atrium_knowledge.domain.names import DocumentName
 from atrium_knowledge.domain.sync import SyncCounts
 from atrium_shared.errors import AtriumError, Unavailable
+from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
 
 SYNC_JOB: Final = "knowledge.sync"

@@ -22,7 +22,6 @@ from atrium_documents.schema import to_json
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.encode import BATCH
 from atrium_knowledge.app.index_passages import IndexPassages
-from atrium_knowledge.app.job_gate import JobGate
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import Delegation, DocumentParser
 from atrium_knowledge.app.stores import (
@@ -46,6 +45,7 @@ from atrium_knowledge.domain.errors import IngestionFailed, UploadCancelled
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, Unavailable
+from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
 from atrium_shared.principal import Principal
 

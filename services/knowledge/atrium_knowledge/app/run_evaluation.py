@@ -11,7 +11,6 @@ import structlog
 from atrium_knowledge.app.ask_question import Answer, AskMode, AskQuestion, Sources
 from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.evaluation_store import EvaluationStore
-from atrium_knowledge.app.job_gate import JobGate
 from atrium_knowledge.app.ports import Delegation, RoleHolders
 from atrium_knowledge.app.question_sets import act_for
 from atrium_knowledge.app.stores import CollectionStore
@@ -31,6 +30,7 @@ from atrium_knowledge.domain.evaluations import (
 from atrium_knowledge.domain.names import evaluation_run_id, question_set_id
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.errors import AtriumError, NotFound
+from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext, JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
