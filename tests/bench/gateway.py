@@ -4,8 +4,8 @@
 processes of its own: nothing (`direct`), a bare HTTP pass-through, a bare gRPC-to-HTTP
 pass-through, LiteLLM's proxy with a master key (`make .tools/litellm`; left out when it is not
 there), and this gateway with authentication, permissions, routing, budgets, residency, usage and
-audit on, its admin service in another process. They are asked in turns within one run, so that whatever else the
-machine does meets all of them.
+audit on, its admin service in another process. They are asked in turns within one run, so that
+whatever else the machine does meets all of them.
 
 Overhead is the median time of a call less that of `direct`, one call at a time. Throughput is with
 16 calls at once. Then the memory of the gateway's process over many calls, and 700 tenants with

@@ -428,7 +428,7 @@ async def test_no_proxy_of_the_environment_sees_texts(
         server = OpenAIServer(upstream.url, None)
         body = {"messages": [{"content": "canary"}]}
         async with server.post("models/near", "/chat/completions", body) as response:
-            await response.aread()
+            await response.read()
         await server.close()
     assert not proxy.connections
     assert len(upstream.posted) == 1
