@@ -62,8 +62,8 @@ test-vllm: $(DEV) $(VLLM) ## Run the tests with two real vLLM servers on the CPU
 	@$(BIN)/python -m pytest tests/vllm $(ARGS)
 
 .PHONY: test-faults
-test-faults: $(DEV) ## Kill, pause and starve (FAULTS_KILLS=20 for the full ingestion run)
-	@$(BIN)/python -m pytest tests/faults $(ARGS)
+test-faults: $(DEV) ## Kill, pause and starve: all a little, or one in full (FAULTS=residency); FAULTS_KILLS=20 for ingestion
+	@FAULTS=$(FAULTS) $(BIN)/python -m pytest $(if $(FAULTS),$(wildcard tests/faults/test_$(FAULTS)*.py),tests/faults) $(ARGS)
 
 .PHONY: eval
 eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]

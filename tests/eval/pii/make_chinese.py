@@ -244,7 +244,7 @@ def _person(dice: random.Random) -> str:
     return dice.choice(_SURNAMES) + "".join(dice.choices(_GIVEN, k=dice.choice([1, 2, 2])))
 
 
-_MAKERS: Final[dict[str, Callable[[random.Random], str]]] = {
+MAKERS: Final[dict[str, Callable[[random.Random], str]]] = {
     "ID_CARD": _id_card,
     "PHONE": _phone,
     "BANK_CARD": _bank_card,
@@ -371,10 +371,10 @@ _TEST: Final = """
 江苏市场增长，方向正确，严格执行计划{ORDER}。
 """
 
-_HARD_TO_SEE: Final = {"ID_CARD", "PHONE", "BANK_CARD", "CREDIT_CODE"}
+_WRITTEN_TO_HIDE: Final = {"ID_CARD", "PHONE", "BANK_CARD", "CREDIT_CODE"}
 
 
-def _hidden(value: str, dice: random.Random) -> str:
+def hard_to_see(value: str, dice: random.Random) -> str:
     """Write a number so that a plain pattern overlooks it."""
     bare = value.replace(" ", "").replace("-", "")
     form = dice.randrange(3)
@@ -401,10 +401,10 @@ def _texts(templates: str, dice: random.Random) -> list[dict[str, Any]]:
             text += template[at : hole.start()]
             at = hole.end()
             kind = hole[1]
-            value = (_MAKERS.get(kind) or _LURES[kind])(dice)
-            if kind in _HARD_TO_SEE and hide:
-                value = _hidden(value, dice)
-            if kind in _MAKERS:
+            value = (MAKERS.get(kind) or _LURES[kind])(dice)
+            if kind in _WRITTEN_TO_HIDE and hide:
+                value = hard_to_see(value, dice)
+            if kind in MAKERS:
                 spans.append({"kind": kind, "start": len(text), "end": len(text) + len(value)})
             text += value
         rows.append({"text": text + template[at:], "spans": spans})
