@@ -51,6 +51,9 @@ class GatewaySettings(Settings):
     calculation_processes: Annotated[int, Field(ge=1, le=64)] = 2
     """Programs of calculations that run at the same time, each in a process of its own."""
 
+    adapter_memory_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 1024
+    """Most memory for tenants' adapters of one encoder; the least recently used are read again."""
+
     generator_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the local generator. 0: one a core."""
 

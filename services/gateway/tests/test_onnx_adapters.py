@@ -197,6 +197,8 @@ async def test_an_adapter_that_is_not_loaded_is_unavailable(adapters: OnnxAdapte
     assert (await encoder.status()).state is ModelState.STARTING
     with pytest.raises(ModelUnavailable, match="not loaded"):
         await encoder.embed(TEXTS, TextKind.QUERY)
+    with pytest.raises(ModelUnavailable, match="not loaded"):
+        await encoder.labels()
 
 
 def test_a_graph_without_fused_attention_takes_no_adapters() -> None:
@@ -419,7 +421,7 @@ async def test_a_head_tells_its_labels_apart(
 async def test_without_a_head_there_are_no_labels(adapters: OnnxAdapters, tmp_path: Path) -> None:
     await adapters.load("a", write_adapter(tmp_path))
     encoder = adapters.encoder("a", "models/adapters/a")
-    assert encoder.labels == ()
+    assert await encoder.labels() == ()
     with pytest.raises(ModelUnavailable, match="no classifier"):
         await encoder.classify(TEXTS)
 

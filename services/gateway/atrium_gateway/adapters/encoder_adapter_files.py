@@ -142,8 +142,14 @@ def read_adapter(folder: Path, *, base: str, attention: Attention) -> AdapterWei
     Raises:
         UnfitAdapter: It cannot be served; ``why`` says why.
     """
-    config = _read_config(_read(folder / CONFIG_FILE, _MAX_CONFIG_BYTES), base)
-    tensors = _read_tensors(_read(folder / WEIGHTS_FILE, _MAX_WEIGHTS_BYTES))
+    config = _read(folder / CONFIG_FILE, _MAX_CONFIG_BYTES)
+    return parse_adapter(config, folder / WEIGHTS_FILE, base=base, attention=attention)
+
+
+def parse_adapter(told: bytes, weights: Path, *, base: str, attention: Attention) -> AdapterWeights:
+    """Read an adapter whose configuration was read already; otherwise as :func:`read_adapter`."""
+    config = _read_config(told, base)
+    tensors = _read_tensors(_read(weights, _MAX_WEIGHTS_BYTES))
     head = _take_head(tensors, config, attention)
     branches = _take_branches(tensors, config, attention)
     inputs: dict[str, Floats] = {}
