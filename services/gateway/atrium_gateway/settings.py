@@ -103,6 +103,9 @@ class GatewaySettings(Settings):
     max_adapter_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
     """Largest file of an adapter's weights, in bytes."""
 
+    adapter_dir: Path = Path("var/gateway-adapters")
+    """Folder to which adapters of encoders in this process are copied."""
+
     adapter_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """How often servers are asked which adapters they hold, in seconds."""
 

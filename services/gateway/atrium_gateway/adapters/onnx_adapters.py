@@ -128,6 +128,9 @@ class OnnxAdapters:
             lambda engine: engine.encoder.close(),
         )
 
+    async def start(self) -> None:
+        """Return; the graph is opened when the first adapter comes."""
+
     @property
     def names(self) -> frozenset[str]:
         """Names of the adapters that are loaded."""
