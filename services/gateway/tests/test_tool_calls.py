@@ -340,6 +340,10 @@ async def test_a_whole_reply_with_calls_is_read(
     assert (text, finished.reason) == ("", FinishReason.TOOL_CALLS)
     assert made == (ToolCall("a", "clock", "{}"), ToolCall("b", "get_weather", OSLO))
     assert finished.usage.completion_tokens == 9
+    upstream.enqueue(json_answer({"choices": [choice], "usage": {"completion_tokens": 9}}))
+    completed = await remote.complete(ask())
+    assert (completed.tool_calls, completed.reason) == (made, FinishReason.TOOL_CALLS)
+    assert completed.usage.completion_tokens == 9
 
 
 async def test_halves_of_surrogate_pairs_are_replaced(

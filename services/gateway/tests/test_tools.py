@@ -28,6 +28,7 @@ from atrium_gateway.testing import (
     reply,
     serve_gateway,
 )
+from atrium_shared.principal import Residency
 
 Message = gateway_pb2.Message
 LEAVE = {
@@ -36,6 +37,7 @@ LEAVE = {
     "required": ["days"],
     "additionalProperties": False,
 }
+MOBILE = "13800138000"
 RIGHT = ToolCall("c1", "book_leave", '{"days": 3}')
 WRONG = ToolCall("c1", "book_leave", '{"days": "a secret"}')
 UNKNOWN = ToolCall("c1", "rm_rf", '{"path": "/"}')
@@ -230,6 +232,42 @@ async def test_a_server_that_breaks_off_within_tools_behaves_as_within_text(
         upstream.enqueue(Answer([whole], cut=True))
         response = await served.models.Generate(ask())  # nothing is shown before the end
         assert response.engine.model == "scripted"
+
+
+# What may leave
+
+
+async def test_arguments_come_back_with_the_values_that_did_not_leave(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"to": {"type": "string", "pattern": "^1[0-9]{10}$"}},
+        "required": ["to"],
+    }
+    request = ask(message(Message.USER, f"Ring {MOBILE}."), tools=[tool("ring", schema)])
+    wrong = ToolCall("c1", "ring", '{"to": "an ⟦PHONE_1⟧"}')
+    right = ToolCall("c1", "ring", '{"to": "⟦PHONE_1⟧"}')
+    async with serve_gateway(
+        tmp_path,
+        with_scripted=False,
+        residency=Residency.HYBRID,
+        LLM_URL=upstream.url,
+        LLM_MODEL="tiny",
+    ) as served:
+        upstream.enqueue(calls(wrong), calls(right))
+        response = await served.models.Generate(request)
+        assert json.loads(response.tool_calls[0].arguments) == {"to": MOBILE}
+        upstream.enqueue(calls(right))
+        parts, done = await streamed(served, request)
+        assert "".join(each.tool_call_delta.arguments for each in parts) == f'{{"to": "{MOBILE}"}}'
+        assert done.redacted_values == 1
+    _, repair, _ = upstream.posted
+    sent = json.dumps([each.body for each in upstream.posted], ensure_ascii=False)
+    assert MOBILE not in sent
+    made, told = repair.body["messages"][-2:]
+    assert made["tool_calls"][0]["function"]["arguments"] == wrong.arguments
+    assert "/to breaks the rule at /properties/to/pattern" in told["content"]
 
 
 # Rounds

@@ -25,7 +25,6 @@ from tenacity import (
 from atrium_gateway.app.adapter_ports import (
     AdapterFolders,
     AdapterFolderUnavailable,
-    AdapterReader,
     AdapterReplica,
     AdapterStore,
     ReplicaCount,
@@ -61,7 +60,6 @@ class AdapterBase:
         folders: Where they read adapters.
         per_replica: Most adapters that a server holds; the least recently used goes first.
         hidden_size: Numbers between its layers; 0: not known.
-        reader: Reads adapters of it; None: as those of generators are read.
     """
 
     model: str
@@ -70,7 +68,6 @@ class AdapterBase:
     folders: AdapterFolders
     per_replica: int = 64
     hidden_size: int = 0
-    reader: AdapterReader | None = None
 
 
 class RolloutRefused(Exception):
