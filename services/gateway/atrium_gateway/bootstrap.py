@@ -34,6 +34,8 @@ from atrium_gateway.adapters.local_models import (
     SMALL,
 )
 from atrium_gateway.adapters.monty_sandbox import MontySandbox
+from atrium_gateway.adapters.onnx_adapter_replica import EncoderAdapterReader, OnnxAdapterReplica
+from atrium_gateway.adapters.onnx_adapters import OnnxAdapters
 from atrium_gateway.adapters.onnx_backend import OnnxBackend, OnnxReaderBackend
 from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
@@ -117,6 +119,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _REMOTE_ALIAS = "models/remote"
 _REMOTE_CONCURRENT = 64
 _ATTEMPTS = 3
+_MOST_LOCAL_ADAPTERS = 100_000
 _ENCODES = frozenset({Capability.EMBED, Capability.RERANK, Capability.CLASSIFY})
 _GENERATES = frozenset({Capability.GENERATE})
 _READS = frozenset({Capability.READ})
@@ -349,7 +352,9 @@ class _Parts:
         self.adapter_bases: list[AdapterBase] = []
         self.models: list[ServedModel] = []
         self.aliases: dict[str, str] = {}
-        self.local: list[LlamaCppBackend | OnnxBackend | OnnxReaderBackend | PeftBackend] = []
+        self.local: list[
+            LlamaCppBackend | OnnxBackend | OnnxReaderBackend | OnnxAdapters | PeftBackend
+        ] = []
         # One queue for all: two models with threads of their own would share the cores blindly.
         self.threads = FairThreads(settings.threads(settings.encoder_threads))
         self.servers: list[OpenAIServer] = []
@@ -388,8 +393,29 @@ class _Parts:
                     similarity_scale=encodes.similarity_scale,
                 )
                 self.local.append(encoder)
-                replica = Replica(self._process(model), encoder, encoder=encoder)
+                upstream = self._process(model)
+                replica = Replica(upstream, encoder, encoder=encoder)
                 self.models.append(ServedModel(model, (replica,)))
+                adapters = OnnxAdapters(
+                    model.name,
+                    _what_to_pull(id_),
+                    partial(locate, id_),
+                    threads=self.threads,
+                    similarity_scale=encodes.similarity_scale,
+                    memory_bytes=settings.adapter_memory_mib << 20,
+                )
+                self.local.append(adapters)
+                folder = settings.adapter_dir / id_
+                self.adapter_bases.append(
+                    AdapterBase(
+                        model.name,
+                        (id_,),
+                        (OnnxAdapterReplica(upstream, adapters),),
+                        SharedAdapterFolders(self._blobs, folder, PurePosixPath(folder.absolute())),
+                        per_replica=_MOST_LOCAL_ADAPTERS,
+                        reader=EncoderAdapterReader(id_, partial(locate, id_)),
+                    )
+                )
         for id_, reads in LOCAL_READERS.items():
             model = _local(
                 id_, "onnxruntime", _READS, reads.window_tokens, reads.million_parameters

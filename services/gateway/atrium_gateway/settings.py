@@ -51,6 +51,9 @@ class GatewaySettings(Settings):
     calculation_processes: Annotated[int, Field(ge=1, le=64)] = 2
     """Programs of calculations that run at the same time, each in a process of its own."""
 
+    adapter_memory_mib: Annotated[int, Field(ge=0, le=1 << 20)] = 1024
+    """Most memory for tenants' adapters of one encoder; the least recently used are read again."""
+
     generator_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of the local generator. 0: one a core."""
 
@@ -99,6 +102,9 @@ class GatewaySettings(Settings):
 
     max_adapter_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
     """Largest file of an adapter's weights, in bytes."""
+
+    adapter_dir: Path = Path("var/gateway-adapters")
+    """Folder to which adapters of encoders in this process are copied."""
 
     adapter_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """How often servers are asked which adapters they hold, in seconds."""

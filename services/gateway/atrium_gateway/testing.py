@@ -355,6 +355,7 @@ async def serve_gateway(
         "GATEWAY_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/gateway.db",
         "GATEWAY_MODELS": "none",
         "GATEWAY_BLOB_URL": (folder / "files").as_uri(),
+        "GATEWAY_ADAPTER_DIR": str(folder / "encoder-adapters"),
     }
     scripted, audit = ScriptedBackend(), MemoryAuditSink()
     clock = FixedClock(datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))

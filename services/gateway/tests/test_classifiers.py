@@ -27,7 +27,10 @@ class FakeClassifier:
     similarity_scale = SimilarityScale(0.0, 1.0)
 
     def __init__(self, *labels: str) -> None:
-        self.labels = labels
+        self._labels = labels
+
+    async def labels(self) -> tuple[str, ...]:
+        return self._labels
 
     async def status(self) -> ModelStatus:
         return READY
@@ -36,8 +39,8 @@ class FakeClassifier:
         return Embedding(np.ones((len(texts), 4), np.float32) / 2, len(texts), [False] * len(texts))
 
     async def classify(self, texts: Sequence[str]) -> Classification:
-        found = np.array([[text[0] == label[0] for label in self.labels] for text in texts])
-        return Classification(self.labels, np.where(found, 0.8, 0.1).astype(np.float32), 7)
+        found = np.array([[text[0] == label[0] for label in self._labels] for text in texts])
+        return Classification(self._labels, np.where(found, 0.8, 0.1).astype(np.float32), 7)
 
 
 class OneEncoder:

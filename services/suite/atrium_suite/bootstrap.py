@@ -158,6 +158,7 @@ class Suite:
                     "GATEWAY_DATABASE_URL": state.database_url("gateway"),
                     "GATEWAY_MODELS": settings.models,
                     "GATEWAY_BLOB_URL": (state.folder / "gateway-files").as_uri(),
+                    "GATEWAY_ADAPTER_DIR": str(state.folder / "gateway-adapters"),
                     "GATEWAY_REPLICA": _EXECUTOR_ID,
                 },
             ),

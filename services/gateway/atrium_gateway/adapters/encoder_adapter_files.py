@@ -32,11 +32,7 @@ from atrium_gateway.adapters.onnx_lora import (
     down_input,
     up_input,
 )
-
-CONFIG_FILE = "adapter_config.json"
-WEIGHTS_FILE = "adapter_model.safetensors"
-MAX_RANK = 64
-"""Larger ranks cost more time than they can be worth on an encoder of this size."""
+from atrium_gateway.domain.adapters import CONFIG_FILE, WEIGHTS_FILE
 
 _MAX_CONFIG_BYTES = 1 << 20
 _MAX_WEIGHTS_BYTES = 64 << 20
@@ -142,8 +138,14 @@ def read_adapter(folder: Path, *, base: str, attention: Attention) -> AdapterWei
     Raises:
         UnfitAdapter: It cannot be served; ``why`` says why.
     """
-    config = _read_config(_read(folder / CONFIG_FILE, _MAX_CONFIG_BYTES), base)
-    tensors = _read_tensors(_read(folder / WEIGHTS_FILE, _MAX_WEIGHTS_BYTES))
+    config = _read(folder / CONFIG_FILE, _MAX_CONFIG_BYTES)
+    return parse_adapter(config, folder / WEIGHTS_FILE, base=base, attention=attention)
+
+
+def parse_adapter(told: bytes, weights: Path, *, base: str, attention: Attention) -> AdapterWeights:
+    """Read an adapter whose configuration was read already; otherwise as :func:`read_adapter`."""
+    config = _read_config(told, base)
+    tensors = _read_tensors(_read(weights, _MAX_WEIGHTS_BYTES))
     head = _take_head(tensors, config, attention)
     branches = _take_branches(tensors, config, attention)
     inputs: dict[str, Floats] = {}
@@ -189,8 +191,6 @@ def _read_config(content: bytes, base: str) -> _Config:
             f"it was trained on {named[:100]!r}, not on {base!r}; deploy it on that base, or "
             f"correct base_model_name_or_path in {CONFIG_FILE}"
         )
-    if config.r > MAX_RANK:
-        raise UnfitAdapter(f"its rank is {config.r}, at most {MAX_RANK} is served; lower `r`")
     if isinstance(config.target_modules, list):
         for target in config.target_modules:
             if target.rpartition(".")[2] not in PROJECTIONS:

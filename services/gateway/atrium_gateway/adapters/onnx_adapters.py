@@ -128,6 +128,9 @@ class OnnxAdapters:
             lambda engine: engine.encoder.close(),
         )
 
+    async def start(self) -> None:
+        """Return; the graph is opened when the first adapter comes."""
+
     @property
     def names(self) -> frozenset[str]:
         """Names of the adapters that are loaded."""
@@ -185,10 +188,13 @@ class OnnxAdapters:
             return ModelStatus(ModelState.STARTING, "it is not loaded yet")
         return await self._local.status()
 
-    def labels(self, name: str) -> tuple[str, ...]:
-        """Return the labels of an adapter's classifier; empty without one."""
-        entry = self._entries.get(name)
-        return entry.loaded.labels if entry is not None else ()
+    def labels(self, name: str, model: str) -> tuple[str, ...]:
+        """Return the labels of an adapter's classifier; empty without one.
+
+        Raises:
+            ModelUnavailable: It is not loaded.
+        """
+        return self._entry(name, model).loaded.labels
 
     async def bring(self, name: str) -> None:
         """Have an adapter's matrices in memory, as its next call will want them.
@@ -222,10 +228,14 @@ class OnnxAdapters:
         self._used_bytes = 0
         await self._local.close()
 
-    async def _weights_of(self, name: str, model: str, engine: _Engine) -> AdapterWeights:
+    def _entry(self, name: str, model: str) -> _Entry:
         entry = self._entries.get(name)
         if entry is None:
             raise ModelUnavailable(model, "the adapter is not loaded")
+        return entry
+
+    async def _weights_of(self, name: str, model: str, engine: _Engine) -> AdapterWeights:
+        entry = self._entry(name, model)
         weights = self._weights.get(name)
         if weights is not None:
             self._weights.move_to_end(name)
@@ -285,10 +295,9 @@ class AdapterEncoder:
         """What its cosines mean: what the base's do, since nobody measured the adapter's."""
         return self._adapters.similarity_scale
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that its classifier knows; empty without one."""
-        return self._adapters.labels(self._name)
+    async def labels(self) -> tuple[str, ...]:
+        """Return the labels that its classifier knows; empty without one."""
+        return self._adapters.labels(self._name, self._model)
 
     async def status(self) -> ModelStatus:
         """Return whether it can be used now."""

@@ -13,6 +13,9 @@ from tokenizers import Tokenizer
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_shared.errors import Invalid
 
+GRAPH_FILE = "model.int8.onnx"
+"""The graph in a model's folder."""
+
 CHARACTERS_PER_TOKEN = 64
 """More characters a token than any real text has: what lies beyond is cut unread."""
 
@@ -81,7 +84,7 @@ def open_files(
     options.log_severity_level = 3
     # Every length is another shape: remembering a memory plan for each would only grow.
     options.enable_mem_pattern = False
-    graph, vocabulary = model_dir / "model.int8.onnx", model_dir / "tokenizer.json"
+    graph, vocabulary = model_dir / GRAPH_FILE, model_dir / "tokenizer.json"
     for path in (graph, vocabulary):
         if not path.is_file():
             raise ModelUnavailable(name, f"{path} is missing; run `atrium models pull {name}`")

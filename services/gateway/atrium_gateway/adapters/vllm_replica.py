@@ -71,6 +71,9 @@ class VllmReplica:
         """Return what writes text with an adapter on this server alone."""
         return self._generator(model, served_name)
 
+    def encoder(self, model: str, served_name: str) -> None:
+        """Return None: adapters of vLLM write text."""
+
     async def _post(self, path: str, body: dict[str, str]) -> None:
         name = self._upstream.name
         try:

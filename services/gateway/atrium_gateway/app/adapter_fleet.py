@@ -25,6 +25,7 @@ from tenacity import (
 from atrium_gateway.app.adapter_ports import (
     AdapterFolders,
     AdapterFolderUnavailable,
+    AdapterReader,
     AdapterReplica,
     AdapterStore,
     ReplicaCount,
@@ -60,6 +61,7 @@ class AdapterBase:
         folders: Where they read adapters.
         per_replica: Most adapters that a server holds; the least recently used goes first.
         hidden_size: Numbers between its layers; 0: not known.
+        reader: Reads adapters of it; None: as those of generators are read.
     """
 
     model: str
@@ -68,6 +70,7 @@ class AdapterBase:
     folders: AdapterFolders
     per_replica: int = 64
     hidden_size: int = 0
+    reader: AdapterReader | None = None
 
 
 class RolloutRefused(Exception):

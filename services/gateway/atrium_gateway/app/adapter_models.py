@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
 from atrium_gateway.app.adapter_fleet import AdapterBase, AdapterFleet
 from atrium_gateway.app.catalog import Replica, ServedModel
-from atrium_gateway.app.outside import OutsideGenerator
+from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
+from atrium_gateway.app.ports import (
+    Classification,
+    ClassifierBackend,
+    Embedding,
+    GeneratorBackend,
+    TextKind,
+)
 from atrium_gateway.domain.adapters import ADAPTER_MODEL_PREFIX, HeldVersion
 from atrium_gateway.domain.errors import UpstreamFailed
 from atrium_gateway.domain.generation import Delta, Finished, Prompt, ToolCallDelta
 from atrium_gateway.domain.models import (
     READY,
-    Capability,
     Location,
     ModelState,
     ModelStatus,
     Tier,
 )
+from atrium_gateway.domain.similarity import SimilarityScale
 
 _MOST_KEPT = 10_000
 
@@ -68,14 +75,22 @@ class AdapterModels:
         model = replace(
             served.model,
             name=name,
-            capabilities=frozenset({Capability.GENERATE}),
             tier=Tier.VERTICAL,
             version=f"{version.number}-{version.uid}",
         )
         replicas = []
+        outside = model.location is not Location.RESIDENT
         for place, replica in enumerate(base.replicas):
-            generator = AdapterGenerator(self._fleet, version, name, place)
-            outside = model.location is not Location.RESIDENT
+            held = _Held(self._fleet, version, place)
+            encodes = replica.encoder(name, version.served_name)
+            if encodes is not None:
+                encoder = AdapterEncoder(held, encodes)
+                guarded = OutsideEncoder(name, encoder) if outside else encoder
+                replicas.append(Replica(replica.upstream, encoder, encoder=guarded))
+                continue
+            writes = replica.generator(name, version.served_name)
+            assert writes is not None  # a replica does one or the other
+            generator = AdapterGenerator(held, writes)
             replicas.append(
                 Replica(
                     replica.upstream,
@@ -87,22 +102,19 @@ class AdapterModels:
         return ServedModel(model, tuple(replicas), served.queues, adapter=version.served_name)
 
 
-class AdapterGenerator:
-    """Writes text with one version of an adapter on one server.
+class _Held:
+    """One version of an adapter on one server.
 
     Args:
         fleet: The servers.
         version: The version.
-        name: Resource name of the model.
         place: Which server, in the order of the base's.
     """
 
-    def __init__(self, fleet: AdapterFleet, version: HeldVersion, name: str, place: int) -> None:
+    def __init__(self, fleet: AdapterFleet, version: HeldVersion, place: int) -> None:
         self._fleet = fleet
         self._version = version
         self._place = place
-        replica = fleet.bases[version.base_model].replicas[place]
-        self._generator = replica.generator(name, version.served_name)
 
     async def status(self) -> ModelStatus:
         """Return whether the server holds it."""
@@ -114,11 +126,77 @@ class AdapterGenerator:
             f"it. If that fails, look at the servers of {self._version.base_model}.",
         )
 
+    async def ensure(self) -> None:
+        """Load it where it is missing."""
+        await self._fleet.ensure(self._version, self._place)
+
+    async def again(self) -> None:
+        """Load it although the server was thought to hold it.
+
+        It restarted since it was asked what it holds, or another gateway unloaded it.
+        """
+        self._fleet.forgot(self._version, self._place)
+        await self.ensure()
+
+
+class AdapterEncoder:
+    """Makes vectors, and classes, with one version of an adapter on one server.
+
+    Args:
+        held: The version there.
+        encoder: Does the work.
+    """
+
+    def __init__(self, held: _Held, encoder: ClassifierBackend) -> None:
+        self._held = held
+        self._encoder = encoder
+
+    @property
+    def similarity_scale(self) -> SimilarityScale:
+        """What its cosines mean."""
+        return self._encoder.similarity_scale
+
+    async def status(self) -> ModelStatus:
+        """Return whether the server holds it."""
+        return await self._held.status()
+
+    async def embed(self, texts: Sequence[str], kind: TextKind) -> Embedding:
+        """Return one vector a text; see ``EncoderBackend``."""
+        await self._held.ensure()
+        return await self._encoder.embed(texts, kind)
+
+    async def labels(self) -> tuple[str, ...]:
+        """Return the labels that its classifier knows; see ``ClassifierBackend``."""
+        await self._held.ensure()
+        return await self._encoder.labels()
+
+    async def classify(self, texts: Sequence[str]) -> Classification:
+        """Return how well each label fits each text; see ``ClassifierBackend``."""
+        await self._held.ensure()
+        return await self._encoder.classify(texts)
+
+
+class AdapterGenerator:
+    """Writes text with one version of an adapter on one server.
+
+    Args:
+        held: The version there.
+        generator: Does the work.
+    """
+
+    def __init__(self, held: _Held, generator: GeneratorBackend) -> None:
+        self._held = held
+        self._generator = generator
+
+    async def status(self) -> ModelStatus:
+        """Return whether the server holds it."""
+        return await self._held.status()
+
     async def stream(
         self, prompt: Prompt
     ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
         """Write a reply; see ``GeneratorBackend``. Loads the adapter first where it is missing."""
-        await self._fleet.ensure(self._version, self._place)
+        await self._held.ensure()
         shown = False
         try:
             async with aclosing(self._generator.stream(prompt)) as events:
@@ -129,9 +207,7 @@ class AdapterGenerator:
         except UpstreamFailed as error:
             if shown or error.metadata.get("status") != "404":
                 raise
-        # It restarted since it was asked what it holds, or another gateway unloaded it.
-        self._fleet.forgot(self._version, self._place)
-        await self._fleet.ensure(self._version, self._place)
+        await self._held.again()
         async with aclosing(self._generator.stream(prompt)) as events:
             async for event in events:
                 yield event

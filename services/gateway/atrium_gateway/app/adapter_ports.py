@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from atrium_gateway.app.ports import GeneratorBackend
+from atrium_gateway.app.ports import ClassifierBackend, GeneratorBackend
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.adapters import Adapter, AdapterVersion, HeldVersion
 from atrium_shared.errors import AtriumError
@@ -73,13 +73,16 @@ class AdapterReplica(Protocol):
             ReplicaRefused: It does not let go of it.
         """
 
-    def generator(self, model: str, served_name: str) -> GeneratorBackend:
-        """Return what writes text with an adapter on this server alone.
+    def generator(self, model: str, served_name: str) -> GeneratorBackend | None:
+        """Return what writes text with an adapter on this server alone; None for an encoder.
 
         Args:
             model: Resource name, for errors.
             served_name: The adapter's name there.
         """
+
+    def encoder(self, model: str, served_name: str) -> ClassifierBackend | None:
+        """Return what makes vectors with an adapter there; None for a generator."""
 
 
 class AdapterFolders(Protocol):

@@ -91,7 +91,7 @@ class ClassifyTexts:
         starts = np.cumsum([0, *(len(label.texts) for label in labels[:-1])])
 
         async def run(encoder: EncoderBackend) -> tuple[list[list[float]], int]:
-            if isinstance(encoder, ClassifierBackend) and encoder.labels:
+            if isinstance(encoder, ClassifierBackend) and await encoder.labels():
                 return await _by_classifier(encoder, texts, labels)
             _check_meanings(labels)
             # Both sides say things, neither asks: the same mark on both makes them comparable.

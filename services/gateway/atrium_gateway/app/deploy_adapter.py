@@ -88,7 +88,7 @@ class DeployAdapter:
     Args:
         store: Keeps adapters.
         blobs: Keeps their files.
-        reader: Reads them.
+        reader: Reads them, unless their base model has a reader of its own.
         fleet: Knows the base models that take adapters.
         roll_out: Brings versions to servers.
         audit: Records the change.
@@ -134,6 +134,7 @@ class DeployAdapter:
             AdapterBaseUnknown: The base model is not there or takes no adapters.
             AdapterRankTooLarge: Its rank is above the operator's limit.
             AdapterTooLarge: Its files are above the operator's limit.
+            ModelUnavailable: The base model is not there, so nothing can be compared with it.
             BlobStoreUnavailable: The file store failed.
         """
         header = await anext(parts, None)
@@ -178,7 +179,8 @@ class DeployAdapter:
 
     def _check(self, header: AdapterHeader, base: AdapterBase, received: _Received) -> AdapterFacts:
         try:
-            facts = self._reader.read(received.config, received.weights)
+            reader = base.reader or self._reader
+            facts = reader.read(received.config, received.weights)
         except UnreadableAdapter as error:
             raise AdapterInvalid(header.name, error.why) from error
         if not same_base(facts.base, base.accepted):

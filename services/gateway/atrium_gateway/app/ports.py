@@ -126,9 +126,12 @@ class Classification:
 class ClassifierBackend(EncoderBackend, Protocol):
     """An encoder that may also have been trained to tell labels apart."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What it tells apart; empty when it was not trained for that."""
+    async def labels(self) -> tuple[str, ...]:
+        """Return what it tells apart; empty when it was not trained for that.
+
+        Raises:
+            ModelUnavailable: The model cannot be used now.
+        """
 
     async def classify(self, texts: Sequence[str]) -> Classification:
         """Return how well each label fits each text.
