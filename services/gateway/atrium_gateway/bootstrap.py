@@ -204,20 +204,21 @@ def build(
     budgets = LeasedBudgets(quotas_store, SqlLedgers(database), clock)
     calls = AuditCalls(audit)
     routes = ResolveRoute(operator, routes_store, catalog, clock)
+    guard = RedactingGuard(detector or Detector(), timeout_seconds=settings.redaction_seconds)
     dispatch = Dispatch(
         catalog,
         routes,
         meter,
         JsonSchemaCompiler(),
         budgets,
-        RedactingGuard(detector or Detector(), timeout_seconds=settings.redaction_seconds),
+        guard,
         arms_key=_key(settings, "arms of routes"),
     )
     sandbox = MontySandbox(processes=settings.calculation_processes)
     calculate = Calculate(dispatch, sandbox)
     if pages is None and settings.web_hosts:
         pages = parts.add_pages()
-    generate = GenerateText(dispatch, calls, NoCache(), ReadWebPages(pages), calculate)
+    generate = GenerateText(dispatch, calls, NoCache(), ReadWebPages(pages), calculate, guard)
     embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
         generate,

@@ -35,6 +35,7 @@ from atrium_gateway.domain.generation import (
 )
 from atrium_gateway.domain.models import Capability, Location, Model
 from atrium_gateway.domain.pii import Detector, Found
+from atrium_gateway.domain.web_pages import WebPage
 from atrium_gateway.testing import (
     Answer,
     FakeUpstream,
@@ -398,6 +399,40 @@ async def test_texts_of_tenants_that_may_go_anywhere_go_as_they_are(
         response = await served.models.Generate(ask(MOBILE))
         assert (response.text, response.redacted_values) == (MOBILE, 0)
     assert MOBILE in sent_to(upstream)
+
+
+class Pages:
+    """Web pages that remember who was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def read(self, address: str) -> WebPage:
+        self.asked.append(address)
+        return WebPage(address, "A page", "Words.")
+
+
+@pytest.mark.parametrize(
+    ("residency", "address", "why"),
+    [
+        (Residency.PRIVATE_ONLY, "https://docs.example/a", "residency (private_only) forbids"),
+        (Residency.HYBRID, f"https://docs.example/?q={MOBILE}", "address of a page holds some"),
+    ],
+)
+async def test_no_page_is_fetched_whose_address_must_stay_inside(
+    tmp_path: Path, residency: Residency, address: str, why: str
+) -> None:
+    pages = Pages()
+    async with serve_gateway(
+        tmp_path, routes=route_to("scripted"), residency=residency, pages=pages
+    ) as served:
+        error = await refusal(served.models.Generate(ask("Sum up.", web_pages=[address])))
+        assert error.reason == "RESIDENCY_FORBIDS"
+        assert why in error.message
+        assert not pages.asked
+        if residency is Residency.HYBRID:
+            await served.models.Generate(ask("Sum up.", web_pages=["https://docs.example/a"]))
+            assert pages.asked == ["https://docs.example/a"]
 
 
 # Ways around

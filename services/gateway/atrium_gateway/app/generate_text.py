@@ -10,8 +10,9 @@ from atrium_gateway.app.calculate import Calculate
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch, Plan
 from atrium_gateway.app.ground_reply import check_sources, ground, ground_stream, with_sources
-from atrium_gateway.app.ports import ReplyCache
+from atrium_gateway.app.ports import ReplyCache, ResidencyGuard
 from atrium_gateway.app.read_web_pages import ReadWebPages
+from atrium_gateway.domain.errors import ResidencyForbids
 from atrium_gateway.domain.generation import (
     CacheMode,
     Delta,
@@ -20,7 +21,10 @@ from atrium_gateway.domain.generation import (
     Prompt,
     ToolCallDelta,
 )
-from atrium_gateway.domain.models import Capability
+from atrium_gateway.domain.models import Capability, Model
+
+_WEB = Model("web pages", "https", frozenset())
+"""What addresses of pages are sent to: outside, like any model there."""
 
 
 class GenerateText:
@@ -32,6 +36,7 @@ class GenerateText:
         cache: Keeps replies.
         pages: Reads web pages.
         calculate: Answers questions that need a calculation, where that is asked for.
+        guard: Decides whether the addresses of pages may leave.
     """
 
     def __init__(
@@ -41,12 +46,14 @@ class GenerateText:
         cache: ReplyCache,
         pages: ReadWebPages,
         calculate: Calculate,
+        guard: ResidencyGuard,
     ) -> None:
         self._dispatch = dispatch
         self._audit = audit
         self._cache = cache
         self._pages = pages
         self._calculate = calculate
+        self._guard = guard
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
@@ -98,6 +105,12 @@ class GenerateText:
     async def _with_pages(self, prompt: Prompt, plan: Plan) -> Prompt:
         if not prompt.web_pages:
             return prompt
+        # Who asks for a page tells its host the address, and that somebody reads it.
+        cleared = await self._guard.clear_texts(plan.caller, _WEB, prompt.web_pages)
+        if list(cleared.texts) != list(prompt.web_pages):
+            raise ResidencyForbids(
+                _WEB.name, plan.caller.principal.residency, "an address of a page holds some"
+            )
         context = plan.model.context_tokens if plan.model is not None else 0
         reply = prompt.max_tokens or plan.candidates[0].max_tokens
         return await self._pages(prompt, context, reply)
