@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import openai
 import pytest
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
 
@@ -76,6 +78,60 @@ def test_the_openai_client_completes_streams_and_embeds(api: Api) -> None:
     assert api.client.models.retrieve(TASK).owned_by == "atrium"
 
 
+LOOK_UP: openai.types.chat.ChatCompletionToolParam = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Looks a word up.",
+        "parameters": {
+            "type": "object",
+            "properties": {"word": {"type": "string"}},
+            "required": ["word"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def test_the_openai_client_calls_tools_in_rounds(api: Api) -> None:
+    messages: list[Any] = [{"role": "user", "content": "What is a llama?"}]
+    whole = api.client.chat.completions.create(
+        model=TASK, messages=messages, tools=[LOOK_UP], tool_choice="required"
+    )
+    assert whole.choices[0].finish_reason == "tool_calls"
+    assert whole.choices[0].message.tool_calls is not None
+    with api.client.chat.completions.stream(
+        model=TASK, messages=messages, tools=[LOOK_UP], tool_choice="required"
+    ) as stream:
+        written = [each.arguments_delta for each in stream
+                   if each.type == "tool_calls.function.arguments.delta"]  # fmt: skip
+        streamed = stream.get_final_completion().choices[0]
+    for choice in (whole.choices[0], streamed):
+        assert choice.message.tool_calls is not None
+        (call,) = choice.message.tool_calls
+        assert call.type == "function"
+        assert call.function.name == "look_up"
+        assert json.loads(call.function.arguments) == {"word": "scripted"}
+    assert json.loads("".join(written)) == {"word": "scripted"}
+
+    messages += [
+        whole.choices[0].message.to_dict(),
+        {"role": "tool", "tool_call_id": call.id, "content": "an animal"},
+    ]
+    answer = api.client.chat.completions.create(model=TASK, messages=messages, tools=[LOOK_UP])
+    assert answer.choices[0].message.content == "scripted: an animal"
+    assert answer.choices[0].finish_reason == "stop"
+
+    with pytest.raises(openai.BadRequestError) as unanswered:
+        api.client.chat.completions.create(model=TASK, messages=messages[:2])
+    assert (unanswered.value.code, unanswered.value.param) == ("TOOL_MESSAGE_INVALID", "messages")
+    with pytest.raises(openai.BadRequestError) as twice:
+        api.client.chat.completions.create(
+            model=TASK, messages=messages[:1], tools=[LOOK_UP, LOOK_UP]
+        )
+    assert (twice.value.code, twice.value.param) == ("TOOL_REPEATED", "tools[1].name")
+
+
 def test_the_openai_client_understands_what_is_refused(api: Api) -> None:
     messages: list[openai.types.chat.ChatCompletionMessageParam] = [
         {"role": "user", "content": "hello"}
@@ -107,6 +163,21 @@ def test_langchain_invokes_streams_structures_and_embeds(api: Api) -> None:
     assert "".join(str(chunk.content) for chunk in chat.stream(asked)) == "scripted: hello there"
     verdict = chat.with_structured_output(Verdict, method="json_schema").invoke(asked)
     assert verdict == Verdict(fine=False, why="scripted")
+
+    calling = chat.bind_tools([LOOK_UP], tool_choice="look_up")
+    called = calling.invoke(asked)
+    assert isinstance(called, AIMessage)
+    parts = list(calling.stream(asked))
+    streamed = parts[0]
+    for part in parts[1:]:
+        streamed += part  # type: ignore[assignment]
+    assert isinstance(streamed, AIMessage)
+    for message in (called, streamed):
+        (call,) = message.tool_calls
+        assert (call["name"], call["args"]) == ("look_up", {"word": "scripted"})
+    result = ToolMessage("an animal", tool_call_id=called.tool_calls[0]["id"])
+    told = chat.bind_tools([LOOK_UP]).invoke([*asked, called, result])
+    assert told.content == "scripted: an animal"
 
     embeddings = OpenAIEmbeddings(
         model="embed",
