@@ -406,13 +406,12 @@ class _Parts:
                     memory_bytes=settings.adapter_memory_mib << 20,
                 )
                 self.local.append(adapters)
-                folder = settings.adapter_dir / id_
                 self.adapter_bases.append(
                     AdapterBase(
                         model.name,
                         (id_,),
                         (OnnxAdapterReplica(upstream, adapters),),
-                        SharedAdapterFolders(self._blobs, folder, PurePosixPath(folder.absolute())),
+                        self._local_folders(model),
                         per_replica=_MOST_LOCAL_ADAPTERS,
                         reader=EncoderAdapterReader(id_, partial(locate, id_)),
                     )
@@ -443,8 +442,18 @@ class _Parts:
         model = Model(backend.name, "peft", _GENERATES, location=Location.RESIDENT)
         # The worker writes one reply at a time.
         queue = FairQueue(1, settings.queue_capacity)
-        replica = Replica(self._process(model), backend, generator=backend)
+        upstream = self._process(model)
+        replica = Replica(upstream, backend, generator=backend)
         self.models.append(ServedModel(model, (replica,), (queue,)))
+        self.adapter_bases.append(
+            AdapterBase(
+                model.name,
+                (model.id,),
+                (VllmReplica(upstream, backend.server, backend.generator),),
+                self._local_folders(model),
+                per_replica=_MOST_LOCAL_ADAPTERS,
+            )
+        )
 
     def add_servers(self) -> None:
         """Add the models of LLM_URL and of the servers file."""
@@ -506,6 +515,10 @@ class _Parts:
         )
         self.models.append(ServedModel(model, (replica,), switched_off=True))
         return True
+
+    def _local_folders(self, model: Model) -> SharedAdapterFolders:
+        folder = self._settings.adapter_dir / model.id
+        return SharedAdapterFolders(self._blobs, folder, PurePosixPath(folder.absolute()))
 
     def _process(self, model: Model) -> Upstream:
         return Upstream(model.id, self._clock)

@@ -104,7 +104,7 @@ class GatewaySettings(Settings):
     """Largest file of an adapter's weights, in bytes."""
 
     adapter_dir: Path = Path("var/gateway-adapters")
-    """Folder to which adapters of encoders in this process are copied."""
+    """Folder to which adapters of encoders and of `peft_model` are copied."""
 
     adapter_check_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """How often servers are asked which adapters they hold, in seconds."""

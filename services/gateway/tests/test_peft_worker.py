@@ -25,6 +25,7 @@ from atrium.gateway.v1 import gateway_pb2
 from atrium_gateway.adapters.llama_server import WatchTimes
 from atrium_gateway.adapters.openai_server import RequestRefused
 from atrium_gateway.adapters.peft_backend import PeftBackend
+from atrium_gateway.domain.adapters import ADAPTER_FILES
 from atrium_gateway.domain.errors import (
     ModelUnavailable,
     PromptTooLong,
@@ -41,6 +42,7 @@ from atrium_gateway.domain.generation import (
 )
 from atrium_gateway.domain.models import ModelState
 from atrium_gateway.testing import serve_gateway
+from atrium_gateway.testing_vllm import AdapterDesk
 
 ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("ATRIUM_TRAIN_PYTHON", sys.executable))
@@ -257,3 +259,22 @@ async def test_the_gateway_serves_the_model_of_the_settings(
         assert reply.engine.backend == "peft"
         assert reply.engine.model == "tiny-llama"
         assert reply.usage.completion_tokens == 5
+
+
+@needs_torch
+async def test_a_deployed_adapter_writes_what_its_merged_model_writes(
+    made: Path, path_of_package: None, tmp_path: Path
+) -> None:
+    settings = {"GATEWAY_PEFT_MODEL": str(made / "tiny-llama"), "GATEWAY_PEFT_PYTHON": str(PYTHON)}
+    merged = PeftBackend(made / "merged-1" / "merged", PYTHON, threads=1, times=TIMES)
+    await merged.start()
+    expected, _ = await write(merged, prompt("hello"))
+    await merged.close()
+    files = {file: (made / "adapter-1" / file).read_bytes() for file in ADAPTER_FILES}
+    routes = {"default": [{"model": "models/tiny-llama"}]}
+    async with serve_gateway(tmp_path, routes=routes, with_scripted=False, **settings) as served:
+        desk = AdapterDesk(served, patience_seconds=100)
+        await desk.deployed(files, base_model="models/tiny-llama")
+        await desk.route("models/adapters/clause-risk")
+        assert await desk.ask(max_tokens=12) == expected
+        assert await desk.ask("other.task", max_tokens=12) != expected

@@ -10,7 +10,7 @@ from atrium_gateway.adapters.llama_server import LlamaServer, WatchTimes
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
 from atrium_gateway.app.ports import GeneratorBackend
-from atrium_gateway.domain.errors import ModelUnavailable
+from atrium_gateway.domain.errors import ModelUnavailable, UpstreamFailed
 from atrium_gateway.domain.generation import Delta, Finished, Prompt, ToolCallDelta
 from atrium_gateway.domain.models import MODEL_PREFIX, ModelStatus
 
@@ -43,7 +43,7 @@ class PeftBackend:
             ),
             times=times,
         )
-        self.server = OpenAIServer(lambda: self._process.base_url, self._process.api_key)
+        self.server = OpenAIServer(self._address, self._process.api_key)
         self._generator = self.generator(self.name, folder.name)
 
     def generator(self, model: str, served_name: str) -> GeneratorBackend:
@@ -79,3 +79,9 @@ class PeftBackend:
         async with aclosing(self._generator.stream(prompt)) as events:
             async for event in events:
                 yield event
+
+    def _address(self) -> str:
+        try:
+            return self._process.base_url
+        except ModelUnavailable as error:  # to whoever asks the server it is one that is away
+            raise UpstreamFailed(self.name, error.why) from error
