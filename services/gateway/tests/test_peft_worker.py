@@ -1,4 +1,6 @@
-"""The worker for transformers and peft, on a tiny random model; see ``make test-peft``.
+"""The worker for transformers and peft, on a tiny random model, and peft as a yardstick.
+
+See ``make test-peft``.
 
 Needs a Python with torch, transformers and peft, named by ATRIUM_TRAIN_PYTHON.
 """
@@ -19,10 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from atrium.gateway.v1 import gateway_pb2
+from atrium_gateway.adapters.encoder_adapter_files import read_adapter
 from atrium_gateway.adapters.llama_server import WatchTimes
+from atrium_gateway.adapters.onnx_lora import add_branches
 from atrium_gateway.adapters.openai_server import RequestRefused
 from atrium_gateway.adapters.peft_backend import PeftBackend
 from atrium_gateway.domain.adapters import ADAPTER_FILES
@@ -43,6 +51,7 @@ from atrium_gateway.domain.generation import (
 from atrium_gateway.domain.models import ModelState
 from atrium_gateway.testing import serve_gateway
 from atrium_gateway.testing_vllm import AdapterDesk
+from tests.encoder_adapters import HIDDEN, TINY, in_floats, write_adapter, write_encoder
 
 ROOT = Path(__file__).parents[3]
 PYTHON = Path(os.environ.get("ATRIUM_TRAIN_PYTHON", sys.executable))
@@ -278,3 +287,34 @@ async def test_a_deployed_adapter_writes_what_its_merged_model_writes(
         await desk.route("models/adapters/clause-risk")
         assert await desk.ask(max_tokens=12) == expected
         assert await desk.ask("other.task", max_tokens=12) != expected
+
+
+@needs_torch
+def test_branches_of_an_encoder_compute_what_peft_computes(tmp_path: Path) -> None:
+    """transformers and peft on the same float weights, beside the graph without rounding."""
+    base = write_encoder(tmp_path / TINY)
+    folder = write_adapter(tmp_path / "adapter", lora_alpha=12)
+    model = onnx.load(base / "model.int8.onnx")
+    told = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    floats = {
+        name: values * told.get(f"{name.removesuffix('.w')}.scale", np.float32(1))
+        for name, values in told.items()
+        if name.endswith((".w", ".b"))
+    }
+    codes = np.stack([told["words"] & 15, told["words"] >> 4], axis=2).reshape(-1, HIDDEN)
+    scales = np.repeat(told["words.scale"], 32, axis=1)
+    floats |= {"words": (codes - np.float32(8)) * scales, "positions": told["positions"]}
+    np.savez(tmp_path / "weights.npz", **{k: v.astype(np.float32) for k, v in floats.items()})
+    lines = [[1, 3, 4], [2, 5, 6, 7, 8], list(range(12)) * 2]
+    script = Path(__file__).with_name("peft_vectors.py")
+    command = [PYTHON, script, tmp_path / "weights.npz", folder, json.dumps(lines)]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=100)
+    expected = np.array(json.loads(done.stdout.splitlines()[-1]))
+    attention = add_branches(model)
+    weights = read_adapter(folder, base=TINY, attention=attention)
+    session = ort.InferenceSession(in_floats(model, {}).SerializeToString())
+    for ids, vector in zip(lines, expected, strict=True):
+        fed = {"input_ids": np.array([ids], np.int64)}
+        (made,) = session.run(None, {**fed, **weights.inputs})
+        np.testing.assert_allclose(made[0], vector, atol=2e-5)
+        assert session.run(None, fed)[0][0] @ vector < 0.999
