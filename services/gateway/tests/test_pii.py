@@ -84,6 +84,7 @@ def test_each_kind_is_found_in_chinese_and_english(kind: str, value: str) -> Non
         ("参加者有李静、赵敏、欧阳锋", "李静"),
         ("Please ask Dr. Jane O'Neill about it", "Jane O'Neill"),
         ("My name is anna schmidt.", "anna schmidt"),
+        ("Customer: Anna M. Schmidt, Berlin", "Anna M. Schmidt"),
     ],
 )
 def test_a_name_is_found_by_the_words_around_it(text: str, name: str) -> None:
@@ -132,6 +133,9 @@ def test_no_spelling_hides_a_number(value: str, spell: object) -> None:
         "高兴，安全、方法、时间；严格执行",
         "周总结了一下，任何方案都可以",
         "std::vector<a::b> 12:30:45",
+        "Order 300 974 04/01/2015, then 12 more",
+        "各党组织和管委会的老师，全体经理，客户管理部",
+        "Contact Locations and Customer Components",
         "Dear all, please see chapter 12 of the road map.",
     ],
 )

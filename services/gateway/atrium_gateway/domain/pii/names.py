@@ -23,8 +23,8 @@ _SURNAMES = (
     "廖贾夏韦付傅方白邹孟熊秦邱江尹薛闫阎段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向"
     "汤常温康施文牛樊葛邢安齐易乔伍庞颜倪庄聂章鲁岳翟"
     "殷詹申欧耿关兰焦俞左柳甘祝包宁尚符舒阮柯纪梅童凌毕单季裴霍涂成苗谷盛曲翁冉骆蓝路"
-    "游辛靳管柴蒙鲍华喻祁蒲房滕屈饶解牟艾尤阳时穆农司卓古吉缪简车项连芦麦褚娄窦戚岑景"
-    "党宫费卜冷晏席卫米柏宗瞿桂全佟应臧闵苟邬边卞姬师和仇栾隋商刁沙荣巫寇桑郎甄丛仲虞"
+    "辛靳柴蒙鲍华喻祁蒲房滕屈饶牟艾尤阳时穆农司卓古吉缪简车芦麦褚娄窦戚岑景"
+    "宫卜冷晏席卫米柏宗瞿桂佟臧闵苟邬边卞姬仇栾隋刁沙荣巫寇桑郎甄丛仲虞"
     "敖巩明佘池查麻苑迟邝"
 )
 _NAME = f"(?:(?:{_COMPOUND})|[{_SURNAMES}])"
@@ -88,9 +88,10 @@ _ENGLISH_TITLED = re.compile(
     rf"\b(?i:mr|mrs|ms|miss|dr|prof|professor|sir|madam)\b\.? ?({_ENGLISH_NAME})"
 )
 _ENGLISH_INTRODUCED = re.compile(
-    r"\b(?i:my name is|my name's|name ?: ?|i am called|this is|i'm|signed by|"
-    r"sincerely,?|regards,?|dear|hi|hello|attn\.? ?:?|contact ?:?"
-    rf"|passenger|patient|employee|customer|recipient ?:?|cardholder ?:?)\s{{1,2}}({_ENGLISH_NAME})"
+    r"(?:\b(?i:my name is|my name's|i am called|this is|i'm|signed by|sincerely,?|regards,?)"
+    r"|\b(?i:dear|hi)"
+    r"|\b(?i:name|attn\.?|contact|passenger|patient|employee|customer|recipient|cardholder) ?:)"
+    rf"\s{{1,2}}({_ENGLISH_NAME})"
 )
 _ENGLISH_NAMED = re.compile(
     r"\b(?i:my (?:full |first |last )?name is|my name's|full name ?:|first name ?:|"

@@ -115,13 +115,19 @@ def _end_after(text: str, count: int) -> int | None:
 def _cards(run: str, offset: int) -> Iterator[Found]:
     """Find cards that begin and end where groups of digits do."""
     groups = [match.span() for match in _DIGITS.finditer(run)]
-    for first, (start, _) in enumerate(groups):
+    for first, (start, last) in enumerate(groups):
         number = ""
+        gaps = set()
         for group_start, group_end in groups[first:]:
+            if number:
+                gaps.add(run[last:group_start])
             number += run[group_start:group_end]
+            last = group_end
             if len(number) > _CARD_SIZES[-1]:
                 break
-            if len(number) in _CARD_SIZES and checksums.is_bank_card(number):
+            # Numbers of a table with a date among them are no card.
+            dated = "/" in gaps and len(gaps) > 1
+            if len(number) in _CARD_SIZES and not dated and checksums.is_bank_card(number):
                 yield Found(PiiKind.BANK_CARD, offset + start, offset + group_end)
 
 
