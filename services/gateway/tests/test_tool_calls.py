@@ -28,8 +28,17 @@ from atrium_gateway.domain.generation import (
     ToolChoice,
     ToolMode,
 )
+from atrium_gateway.domain.tool_errors import ToolsUnsupported
 from atrium_gateway.domain.tools import CallAssembler
-from atrium_gateway.testing import Answer, FakeUpstream, delta, event, json_answer, reply
+from atrium_gateway.testing import (
+    Answer,
+    FakeUpstream,
+    delta,
+    event,
+    failure,
+    json_answer,
+    reply,
+)
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = Tool("get_weather", "Tells the weather — 天气.", CITY)
@@ -106,6 +115,27 @@ async def test_calls_without_their_fields_are_a_failure_of_the_server(
     upstream.enqueue(Answer([event({"choices": [choice]})]))
     with pytest.raises(UpstreamFailed, match="calls of tools without the fields"):
         await collect(remote, ask())
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+        "this server follows no response_format (schema) and knows no tools",
+        "Function calling is not enabled for this model",
+    ],
+)
+async def test_a_server_that_takes_no_tools_is_told_from_one_that_fails(
+    upstream: FakeUpstream, remote: OpenAIGenerator, message: str
+) -> None:
+    upstream.enqueue(*[failure(400, message=message)] * 3)
+    with pytest.raises(ToolsUnsupported) as caught:
+        await collect(remote, ask())
+    assert caught.value.metadata == {"model": "models/tiny"}
+    with pytest.raises(ToolsUnsupported):
+        await remote.complete(ask())
+    with pytest.raises(UpstreamFailed):
+        await collect(remote, ask(tools=()))
 
 
 async def test_a_stream_that_ends_within_a_call_broke_off(

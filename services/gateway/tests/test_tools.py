@@ -212,6 +212,22 @@ async def test_a_model_that_cannot_call_leaves_it_to_the_next(
         assert len(upstream.posted) == 6
 
 
+async def test_a_server_that_takes_no_tools_is_passed_over_and_stays_well(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    routes = {"default": [{"model": "models/tiny"}, {"model": "models/scripted"}]}
+    async with serve_gateway(
+        tmp_path, routes=routes, LLM_URL=upstream.url, LLM_MODEL="tiny"
+    ) as served:
+        for _ in range(30):
+            upstream.enqueue(failure(400, message="no tool-call-parser"))
+            response = await served.models.Generate(ask())
+            assert response.engine.model == "scripted"
+            assert "its server takes no tools" in response.engine.degraded_reason
+        response = await served.models.Generate(ask(tools=[]))
+        assert response.engine.model == "tiny"
+
+
 @pytest.mark.parametrize("shown", [False, True])
 async def test_a_server_that_breaks_off_within_tools_behaves_as_within_text(
     tmp_path: Path, upstream: FakeUpstream, shown: bool

@@ -45,6 +45,7 @@ from atrium_gateway.domain.tokens import (
     estimate_tokens,
     most_prompt_tokens,
 )
+from atrium_gateway.domain.tool_errors import ToolsUnsupported
 from atrium_gateway.domain.tools import CallAssembler
 from atrium_gateway.domain.usage import Usage
 from atrium_shared.errors import AtriumError
@@ -71,6 +72,7 @@ _TOO_LONG_WORDS = re.compile(
     re.IGNORECASE,
 )
 _SCHEMA_WORDS = re.compile(r"schema|grammar|response_format|guided|structured", re.IGNORECASE)
+_TOOL_WORDS = re.compile(r"\btools?\b|tool[_-]choice|tool[_-]call|function call", re.IGNORECASE)
 _FINISH_REASONS = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -254,6 +256,8 @@ class OpenAIGenerator:
                 context_tokens=int(context) if isinstance(context, int) else self._context_tokens,
                 exact=known,
             )
+        if prompt.tools and _TOOL_WORDS.search(message):
+            return ToolsUnsupported(self._name)
         if prompt.response_schema is not None and _SCHEMA_WORDS.search(message):
             return SchemaUnsupported("its server refused the schema", model=self._name)
         return refused.as_failure(self._name)

@@ -76,6 +76,7 @@ class GeneratorBackend(Backend, Protocol):
             UpstreamTimedOut: Its server hangs.
             PromptTooLong: Prompt and reply do not fit its context.
             SchemaUnsupported: It cannot follow the schema, or did not.
+            ToolsUnsupported: It takes no tools.
         """
 
 

@@ -70,6 +70,21 @@ class ToolMessageInvalid(Invalid):
             self.metadata["call"] = call
 
 
+class ToolsUnsupported(Invalid):
+    """A model's server takes no tools. The next candidate is tried."""
+
+    reason = "TOOLS_UNSUPPORTED"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The server of model {model!r} takes no tools. Route the task to a model that calls "
+            "tools; vLLM does with --enable-auto-tool-choice and a --tool-call-parser.",
+            field="tools",
+            model=model,
+        )
+        self.why = "its server takes no tools"
+
+
 class ToolCallRefused(Unavailable):
     """A model's reply calls tools in a way that the request does not allow. The next one is tried.
 
