@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,7 +71,8 @@ class Server:
             *("--enable-lora", "--max-loras", "2", "--max-cpu-loras", "8"),
             *("--max-lora-rank", "16"),
             # Noise would fill a JSON reply with blanks for ever.
-            *("--structured-outputs-config", '{"disable_any_whitespace": true}'),
+            "--structured-outputs-config",
+            '{"backend": "xgrammar", "disable_any_whitespace": true}',
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -100,9 +101,11 @@ class Server:
 
     def kill(self) -> None:
         """Kill it and its engine without a warning."""
-        if self.process is not None:
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):  # it died by itself
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
 
 
 @dataclass

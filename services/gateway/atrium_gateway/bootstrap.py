@@ -39,6 +39,7 @@ from atrium_gateway.adapters.onnx_adapters import OnnxAdapters
 from atrium_gateway.adapters.onnx_backend import OnnxBackend, OnnxReaderBackend
 from atrium_gateway.adapters.openai_encoder import OpenAIEncoder
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
+from atrium_gateway.adapters.openai_reranker import OpenAIReranker
 from atrium_gateway.adapters.openai_server import OpenAIServer
 from atrium_gateway.adapters.peft_backend import PeftBackend
 from atrium_gateway.adapters.peft_files import PeftFiles
@@ -77,7 +78,7 @@ from atrium_gateway.app.manage_adapters import (
 from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuota
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
-from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
+from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator, OutsideReranker
 from atrium_gateway.app.pass_through import NoCache
 from atrium_gateway.app.ports import PageReader, TextKind
 from atrium_gateway.app.read_passages import ReadPassages
@@ -123,6 +124,11 @@ _MOST_LOCAL_ADAPTERS = 100_000
 _ENCODES = frozenset({Capability.EMBED, Capability.RERANK, Capability.CLASSIFY})
 _GENERATES = frozenset({Capability.GENERATE})
 _READS = frozenset({Capability.READ})
+_SERVED = {
+    Capability.GENERATE: _GENERATES,
+    Capability.EMBED: _ENCODES,
+    Capability.RERANK: frozenset({Capability.RERANK}),
+}
 _PART_STATES: dict[ModelState, Literal["READY", "STARTING", "UNAVAILABLE"]] = {
     ModelState.READY: "READY",
     ModelState.STARTING: "STARTING",
@@ -545,7 +551,7 @@ class _Parts:
             model = Model(
                 served.name,
                 "openai",
-                _ENCODES if served.capability is Capability.EMBED else _GENERATES,
+                _SERVED[served.capability],
                 served.context_tokens,
                 tier=served.tier,
                 million_parameters=served.million_parameters,
@@ -613,6 +619,12 @@ class _Parts:
             )
             guarded = OutsideEncoder(model.name, encoder) if outside else encoder
             return Replica(upstream, encoder, encoder=guarded)
+        if served.capability is Capability.RERANK:
+            reranker = OpenAIReranker(
+                model.name, served.upstream_model, server, context_tokens=served.context_tokens
+            )
+            alone = OutsideReranker(model.name, reranker) if outside else reranker
+            return Replica(upstream, reranker, reranker=alone)
         generator = OpenAIGenerator(
             model.name,
             served.upstream_model,

@@ -19,6 +19,7 @@ from safetensors.numpy import save
 
 from atrium.gateway.v1 import (
     adapter_service_pb2,
+    gateway_pb2,
     gateway_service_pb2,
 )
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelCatalogStub
@@ -428,9 +429,20 @@ async def test_a_restarted_server_gets_its_adapters_again(two: House) -> None:
     files = adapter_files(1)
     await two.deployed(files)
     await two.route("models/adapters/clause-risk")
-    two.servers[0].restart()
+    for server in two.servers:  # at once, so that calls meet servers that lost it
+        server.restart()
     assert {await two.ask() for _ in range(6)} == {reply_of(files)}
-    await eventually(lambda: len(two.servers[0].loaded) == 1)
+    for server in two.servers:
+        server.restart()
+    assert await streamed(two) == reply_of(files)
+    await eventually(lambda: all(len(server.loaded) == 1 for server in two.servers))
+
+
+async def streamed(two: House) -> str:
+    message = gateway_pb2.Message(role=gateway_pb2.Message.USER, content="hello")
+    request = gateway_pb2.GenerateRequest(task="contract.clause", messages=[message])
+    events = two.gateway.models.StreamGenerate(request)
+    return "".join([event.text_delta async for event in events])
 
 
 async def test_calls_go_on_while_a_server_is_away(two: House) -> None:

@@ -156,7 +156,7 @@ def test_a_servers_file_names_servers_keys_and_models(tmp_path: Path) -> None:
     [
         ("[]", "servers.0.models"),
         ("[{name: a, upstream_model: a}]", "servers.0.models.0.name"),
-        ("[{name: models/a, upstream_model: a, capability: rerank}]", "generate or embed"),
+        ("[{name: models/a, upstream_model: a, capability: read}]", "generate, embed or rerank"),
         ("[{name: models/a, upstream_model: a, unrelated_cosine: 2}]", "less than same_cosine"),
     ],
 )

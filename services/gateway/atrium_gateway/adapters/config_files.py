@@ -125,7 +125,7 @@ class ServedByServer(_Strict):
     Attributes:
         name: Resource name here, ``"models/qwen2.5-7b"``.
         upstream_model: Its name at the server.
-        capability: ``generate`` or ``embed``.
+        capability: ``generate``, ``embed`` or ``rerank``.
         context_tokens: Its context or window; 0: not known.
         concurrent: Calls that run at once, on all replicas together.
         tier: How special it is.
@@ -156,8 +156,8 @@ class ServedByServer(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> ServedByServer:
-        if self.capability not in (Capability.GENERATE, Capability.EMBED):
-            raise ValueError("capability: expected generate or embed")
+        if self.capability not in (Capability.GENERATE, Capability.EMBED, Capability.RERANK):
+            raise ValueError("capability: expected generate, embed or rerank")
         if self.unrelated_cosine >= self.same_cosine:
             raise ValueError("unrelated_cosine: expected less than same_cosine")
         if self.adapters is not None and self.capability is not Capability.GENERATE:

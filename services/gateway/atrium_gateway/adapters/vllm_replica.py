@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from atrium_gateway.adapters.openai_server import OpenAIServer, RequestRefused
-from atrium_gateway.app.adapter_ports import ReplicaRefused, ReplicaUnreachable
-from atrium_gateway.app.ports import GeneratorBackend
+from atrium_gateway.app.adapter_ports import AdapterBackend, ReplicaRefused, ReplicaUnreachable
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.adapters import SERVED_PREFIX
 from atrium_gateway.domain.errors import UpstreamFailed
@@ -18,7 +17,7 @@ from atrium_gateway.domain.errors import UpstreamFailed
 # Of these another attempt may get a different answer; a 500 is how vLLM refuses what it read.
 _BUSY = frozenset({"408", "425", "429", "502", "503", "504"})
 
-MakeGenerator = Callable[[str, str], GeneratorBackend]
+MakeGenerator = Callable[[str, str], AdapterBackend]
 """Makes what writes text on the server: resource name of the model, its name at the server."""
 
 
@@ -67,7 +66,7 @@ class VllmReplica:
             if served_name in await self.held():
                 raise ReplicaRefused(_why(refused)) from refused
 
-    def generator(self, model: str, served_name: str) -> GeneratorBackend:
+    def generator(self, model: str, served_name: str) -> AdapterBackend:
         """Return what writes text with an adapter on this server alone."""
         return self._generator(model, served_name)
 

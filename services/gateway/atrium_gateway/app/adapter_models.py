@@ -7,18 +7,18 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from atrium_gateway.app.adapter_fleet import AdapterBase, AdapterFleet
+from atrium_gateway.app.adapter_ports import AdapterBackend
 from atrium_gateway.app.catalog import Replica, ServedModel
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
 from atrium_gateway.app.ports import (
     Classification,
     ClassifierBackend,
     Embedding,
-    GeneratorBackend,
     TextKind,
 )
 from atrium_gateway.domain.adapters import ADAPTER_MODEL_PREFIX, HeldVersion
 from atrium_gateway.domain.errors import UpstreamFailed
-from atrium_gateway.domain.generation import Delta, Finished, Prompt, ToolCallDelta
+from atrium_gateway.domain.generation import Completed, Delta, Finished, Prompt, ToolCallDelta
 from atrium_gateway.domain.models import (
     READY,
     Location,
@@ -95,7 +95,8 @@ class AdapterModels:
                 Replica(
                     replica.upstream,
                     generator,
-                    OutsideGenerator(name, generator) if outside else generator,
+                    OutsideGenerator(name, generator, generator) if outside else generator,
+                    None if outside else generator,
                 )
             )
         # The queues are the base's, so that the servers' limits hold for both together.
@@ -184,7 +185,7 @@ class AdapterGenerator:
         generator: Does the work.
     """
 
-    def __init__(self, held: _Held, generator: GeneratorBackend) -> None:
+    def __init__(self, held: _Held, generator: AdapterBackend) -> None:
         self._held = held
         self._generator = generator
 
@@ -205,9 +206,25 @@ class AdapterGenerator:
                     yield event
             return
         except UpstreamFailed as error:
-            if shown or error.metadata.get("status") != "404":
+            if shown or not _lost(error):
                 raise
         await self._held.again()
         async with aclosing(self._generator.stream(prompt)) as events:
             async for event in events:
                 yield event
+
+    async def complete(self, prompt: Prompt) -> Completed:
+        """Write a reply and return it whole; see ``CompletingBackend``."""
+        await self._held.ensure()
+        try:
+            return await self._generator.complete(prompt)
+        except UpstreamFailed as error:
+            if not _lost(error):
+                raise
+        await self._held.again()
+        return await self._generator.complete(prompt)
+
+
+def _lost(error: UpstreamFailed) -> bool:
+    """Return whether a server does not know the adapter."""
+    return error.metadata.get("status") == "404"

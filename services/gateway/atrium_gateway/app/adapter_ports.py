@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from atrium_gateway.app.ports import ClassifierBackend, GeneratorBackend
+from atrium_gateway.app.ports import ClassifierBackend, CompletingBackend, GeneratorBackend
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.adapters import Adapter, AdapterVersion, HeldVersion
 from atrium_shared.errors import AtriumError
@@ -37,6 +37,10 @@ class ReplicaRefused(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class AdapterBackend(GeneratorBackend, CompletingBackend, Protocol):
+    """Writes text with one adapter on one server, streamed or whole."""
 
 
 class AdapterReplica(Protocol):
@@ -73,7 +77,7 @@ class AdapterReplica(Protocol):
             ReplicaRefused: It does not let go of it.
         """
 
-    def generator(self, model: str, served_name: str) -> GeneratorBackend | None:
+    def generator(self, model: str, served_name: str) -> AdapterBackend | None:
         """Return what writes text with an adapter on this server alone; None for an encoder.
 
         Args:

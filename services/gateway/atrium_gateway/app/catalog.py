@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from atrium_gateway.app.fair_queue import FairQueue
-from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
+from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator, OutsideReranker
 from atrium_gateway.app.ports import (
     Backend,
     Cleared,
@@ -17,6 +17,7 @@ from atrium_gateway.app.ports import (
     EncoderBackend,
     GeneratorBackend,
     ReaderBackend,
+    RerankerBackend,
 )
 from atrium_gateway.app.upstreams import Upstream
 from atrium_gateway.domain.errors import ModelNotFound
@@ -38,6 +39,7 @@ class Replica:
         completer: Gives whole replies, where a generator inside of the installation can.
         encoder: Makes vectors, where the model does.
         reader: Reads passages, where the model does.
+        reranker: Scores texts, where the model reads each with the query.
     """
 
     upstream: Upstream
@@ -46,6 +48,7 @@ class Replica:
     completer: CompletingBackend | None = None
     encoder: EncoderBackend | OutsideEncoder | None = None
     reader: ReaderBackend | None = None
+    reranker: RerankerBackend | OutsideReranker | None = None
 
     @property
     def completes(self) -> bool:
@@ -95,10 +98,14 @@ class ServedModel:
         if self.model.location is Location.RESIDENT:
             return
         for replica in self.replicas:
-            inside = (
-                replica.generator is not None
-                and not isinstance(replica.generator, OutsideGenerator)
-            ) or (replica.encoder is not None and not isinstance(replica.encoder, OutsideEncoder))
+            guarded = (
+                (replica.generator, OutsideGenerator),
+                (replica.encoder, OutsideEncoder),
+                (replica.reranker, OutsideReranker),
+            )
+            inside = any(
+                backend is not None and not isinstance(backend, kind) for backend, kind in guarded
+            )
             if inside or replica.reader is not None or replica.completer is not None:
                 raise TypeError(f"{self.model.name} is outside, its backends must be, too")
 

@@ -24,13 +24,14 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.fair_queue import FairQueue, QueueFull
 from atrium_gateway.app.meter_usage import MeterUsage
-from atrium_gateway.app.outside import OutsideEncoder
+from atrium_gateway.app.outside import OutsideEncoder, OutsideReranker
 from atrium_gateway.app.ports import (
     Budgets,
     Cleared,
     EncoderBackend,
     ReaderBackend,
     ReplySchema,
+    RerankerBackend,
     ResidencyGuard,
     Restorer,
     SchemaCompiler,
@@ -382,13 +383,45 @@ class Dispatch:
         """
 
         async def run_on(served: ServedModel, replica: Replica) -> tuple[T, int]:
-            encoder = replica.encoder
-            assert encoder is not None  # routes lead to models that can do what is asked
-            if isinstance(encoder, OutsideEncoder):
-                encoder = encoder.of(caller, served.model, self._guard)
-            return await run(encoder)
+            return await run(self._encoder(caller, served, replica))
 
         return await self._first(caller, capability, run_on, most_tokens)
+
+    async def rerank(
+        self,
+        caller: Caller,
+        by_encoder: Callable[[EncoderBackend], Awaitable[tuple[T, int]]],
+        by_reranker: Callable[[RerankerBackend], Awaitable[tuple[T, int]]],
+        most_tokens: int,
+    ) -> tuple[T, Engine, Usage]:
+        """Run work for which a reranker is best and an encoder will do.
+
+        Args:
+            caller: Whose call.
+            by_encoder: Does the work on an encoder; see :meth:`encode`.
+            by_reranker: Does it on a reranker.
+            most_tokens: The most tokens that either can read.
+
+        Returns:
+            As :meth:`encode`; its errors, too.
+        """
+
+        async def run_on(served: ServedModel, replica: Replica) -> tuple[T, int]:
+            reranker = replica.reranker
+            if reranker is None:
+                return await by_encoder(self._encoder(caller, served, replica))
+            if isinstance(reranker, OutsideReranker):
+                reranker = reranker.of(caller, served.model, self._guard)
+            return await by_reranker(reranker)
+
+        return await self._first(caller, Capability.RERANK, run_on, most_tokens)
+
+    def _encoder(self, caller: Caller, served: ServedModel, replica: Replica) -> EncoderBackend:
+        encoder = replica.encoder
+        assert encoder is not None  # routes lead to models that can do what is asked
+        if isinstance(encoder, OutsideEncoder):
+            return encoder.of(caller, served.model, self._guard)
+        return encoder
 
     async def read(
         self,

@@ -16,6 +16,8 @@ from atrium_gateway.app.ports import (
     Embedding,
     EncoderBackend,
     GeneratorBackend,
+    Relevance,
+    RerankerBackend,
     ResidencyGuard,
     TextKind,
 )
@@ -112,6 +114,58 @@ class OutsideEncoder:
     def of(self, caller: Caller, model: Model, guard: ResidencyGuard) -> EncoderBackend:
         """Return an encoder for one call, which clears every text before it leaves."""
         return _ClearingEncoder(self, caller, model, guard)
+
+
+class OutsideReranker:
+    """A reranker outside of the installation.
+
+    Args:
+        model: Resource name of its model.
+        reranker: Scores texts.
+    """
+
+    def __init__(self, model: str, reranker: RerankerBackend) -> None:
+        self._model = model
+        self._reranker = reranker
+
+    async def status(self) -> ModelStatus:
+        """Return whether it can be used now."""
+        return await self._reranker.status()
+
+    async def rerank(self, cleared: ClearedTexts) -> Relevance:
+        """Return one score a text behind the first, which is the query.
+
+        Raises:
+            NotCleared: The texts were not cleared for this model.
+        """
+        if not isinstance(cleared, ClearedTexts) or cleared.model != self._model:
+            raise NotCleared(self._model)
+        query, *texts = cleared.texts
+        return await self._reranker.rerank(query, texts)
+
+    def of(self, caller: Caller, model: Model, guard: ResidencyGuard) -> RerankerBackend:
+        """Return a reranker for one call, which clears every text before it leaves."""
+        return _ClearingReranker(self, caller, model, guard)
+
+
+class _ClearingReranker:
+    def __init__(
+        self, outside: OutsideReranker, caller: Caller, model: Model, guard: ResidencyGuard
+    ) -> None:
+        self._outside = outside
+        self._caller = caller
+        self._model = model
+        self._guard = guard
+
+    async def status(self) -> ModelStatus:
+        """Return whether it can be used now."""
+        return await self._outside.status()
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> Relevance:
+        """Return one score a text; see ``RerankerBackend``."""
+        # Together, so that what is replaced in the query is replaced alike in the texts.
+        cleared = await self._guard.clear_texts(self._caller, self._model, [query, *texts])
+        return await self._outside.rerank(cleared)
 
 
 class _ClearingEncoder:

@@ -144,6 +144,31 @@ class ClassifierBackend(EncoderBackend, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Relevance:
+    """How well texts answer a query.
+
+    Attributes:
+        scores: One a text, in order; higher is better, comparable within one reply.
+        tokens: Tokens that the model read, the query once for every text.
+    """
+
+    scores: Sequence[float]
+    tokens: int
+
+
+class RerankerBackend(Backend, Protocol):
+    """Something that reads a query together with each text."""
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> Relevance:
+        """Return one score a text, in order.
+
+        Raises:
+            UpstreamFailed: Its server failed.
+            UpstreamTimedOut: Its server hangs.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A question read with passages.
 
