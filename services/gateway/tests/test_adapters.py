@@ -442,7 +442,7 @@ async def streamed(two: House) -> str:
     message = gateway_pb2.Message(role=gateway_pb2.Message.USER, content="hello")
     request = gateway_pb2.GenerateRequest(task="contract.clause", messages=[message])
     events = two.gateway.models.StreamGenerate(request)
-    return "".join([event.text_delta async for event in events])
+    return "".join([event.delta async for event in events])
 
 
 async def test_calls_go_on_while_a_server_is_away(two: House) -> None:
