@@ -9,7 +9,7 @@ from pathlib import Path
 from atrium_gateway.adapters.llama_server import LlamaServer, WatchTimes
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
-from atrium_gateway.app.ports import GeneratorBackend
+from atrium_gateway.app.adapter_ports import AdapterBackend
 from atrium_gateway.domain.errors import ModelUnavailable, UpstreamFailed
 from atrium_gateway.domain.generation import Delta, Finished, Prompt, ToolCallDelta
 from atrium_gateway.domain.models import MODEL_PREFIX, ModelStatus
@@ -46,7 +46,7 @@ class PeftBackend:
         self.server = OpenAIServer(self._address, self._process.api_key)
         self._generator = self.generator(self.name, folder.name)
 
-    def generator(self, model: str, served_name: str) -> GeneratorBackend:
+    def generator(self, model: str, served_name: str) -> AdapterBackend:
         """Return what writes text with an adapter that the worker holds.
 
         Args:
