@@ -84,6 +84,7 @@ def test_each_kind_is_found_in_chinese_and_english(kind: str, value: str) -> Non
         ("参加者有李静、赵敏、欧阳锋", "李静"),
         ("Please ask Dr. Jane O'Neill about it", "Jane O'Neill"),
         ("My name is anna schmidt.", "anna schmidt"),
+        ("Yesterday Laura K. Meier-Lang came", "Laura K. Meier-Lang"),
         ("Customer: Anna M. Schmidt, Berlin", "Anna M. Schmidt"),
     ],
 )
@@ -136,6 +137,7 @@ def test_no_spelling_hides_a_number(value: str, spell: object) -> None:
         "Order 300 974 04/01/2015, then 12 more",
         "各党组织和管委会的老师，全体经理，客户管理部",
         "Contact Locations and Customer Components",
+        "See Section 2.3.3.4 and 第2.3.3.4条",
         "Dear all, please see chapter 12 of the road map.",
     ],
 )

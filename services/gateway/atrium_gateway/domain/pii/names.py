@@ -1,7 +1,8 @@
 """Finders of people's names in text of plain spelling.
 
 There is no list of all names: a Chinese name is a surname with one or two characters where the
-words around it say that a person is meant; an English one follows a title or an introduction.
+words around it say that a person is meant; an English one follows a title or an introduction, or
+begins with a common first name.
 Better a name overlooked than every third word replaced; what was found once is found again.
 """
 
@@ -97,6 +98,49 @@ _ENGLISH_NAMED = re.compile(
     r"\b(?i:my (?:full |first |last )?name is|my name's|full name ?:|first name ?:|"
     r"last name ?:) {1,2}([\w'’\-]{2,24}(?: [\w'’\-]{2,24})?)"
 )
+# Looked for at every word, so that the one before a name does not take its first half.
+_CAPITALS = re.compile(rf"\b(?=(({_CAPITAL}) (?:[A-Z]\. )?{_CAPITAL}(?: {_CAPITAL})?))")
+# First names that are common somewhere; with a capital word behind them they are a name.
+_FIRST_NAMES = frozenset(
+    (
+        "aaron abigail adam adrian ahmed alan albert alejandro alex alexander alexandra alice "
+        "alicia alison amanda amber amelia amy ana andrea andreas andrew angela anita ann anna "
+        "anne annette anthony antonio arthur ashley audrey barbara beatrice ben benjamin "
+        "bernard bernd beth betty bill birgit bob brandon brenda brian bruce bryan camille carl "
+        "carla carlos carmen carol caroline catherine charles charlotte cheryl chloe chris "
+        "christina christine christoph christopher claire clara claudia colin craig "
+        "cynthia daniel daniela danielle david deborah denise dennis derek diana diane "
+        "diego dieter dominic don donald donna dorothy doris douglas duncan dylan edward eileen "
+        "elaine eleanor elena elizabeth ella ellen emily emma eric erica erik ernest esther "
+        "ethan eugene eva evelyn fatima felix filip fiona florian frances francesca francesco "
+        "francis frank fred frederick gabriel gary geoffrey george gerald gerhard gina giovanni "
+        "giulia gloria gordon graham greg gregory guillaume gunter hannah hans harold harriet "
+        "harry heather heidi heinz helen helena helga henry herbert hiroshi holly howard hugh "
+        "ian ibrahim ingrid irene isabel isabella ivan jack jackson jacob jacqueline jakub "
+        "james jamie jan jane janet janice jason javier jean jeff jeffrey jennifer jeremy jerry "
+        "jessica jill jim joan joanna joe joel john johannes jon jonas jonathan jorge jose "
+        "joseph joshua juan judith judy juergen julia julian julie jurgen justin karen karin "
+        "karl kate katharina katherine kathleen kathryn katie keith kelly ken kenneth kenji "
+        "kevin kim klaus kristen kyle larry laura lauren laurent lawrence lee leo leon leonard "
+        "leslie lewis liam linda lisa logan lorenzo louis louise luca lucas lucia lucy luis "
+        "luke lukas lynn maddison madison manfred manuel marc marcel marco marcus margaret "
+        "maria mariam marie marilyn mario marion mark marta martha martin martina mary matteo "
+        "matthew matthias maureen max megan mehmet melanie melissa michael michel michelle "
+        "miguel mike mikhail miriam mohamed mohammed monica monika muhammad nadia nancy naomi "
+        "natalia natalie natasha nathan neil nicholas nick nicola nicole nigel nina noah nora "
+        "norbert norma oliver olivia omar oscar pablo pamela patricia patrick paul paula "
+        "pauline pedro penelope peter petra philip philippe phillip pierre rachel ralf ralph "
+        "ramona raymond rebecca renate rene ricardo richard rita robert roberta roberto robin "
+        "rodney roger roland ronald rosa rosemary ross roy russell ruth ryan sabine sally sam "
+        "samantha samuel sandra sara sarah scott sean sebastian sergei sergio sharon sheila "
+        "shirley simon sofia sophia sophie stefan stefanie stephanie stephen steve steven "
+        "stuart susan susanne suzanne sven sylvia takashi tanya tara teresa terry thabo "
+        "theodore theresa thomas tiffany tim timothy tina tobias todd tom tomasz tony tracy "
+        "trevor tyler ursula uwe valerie vanessa vera veronica victor victoria vincent "
+        "vladimir walter wanda wayne wendy werner wilhelm william winston wolfgang xavier "
+        "yasmin yusuf yvonne zachary zoe"
+    ).split()
+)
 _NO_NAMES = frozenset(
     (
         "the a an sir madam all everyone team there hello hi dear please not no yes your our "
@@ -143,6 +187,9 @@ def _named(text: str) -> Iterator[Found]:
             name = match[1]
             if name not in _WORDS and name[:2] not in _WORDS and set(name[1:]) <= _GIVEN:
                 yield Found(PiiKind.PERSON, *match.span(1))
+    for match in _CAPITALS.finditer(text):
+        if match[2].lower() in _FIRST_NAMES:
+            yield Found(PiiKind.PERSON, *match.span(1))
     for pattern in (_ENGLISH_TITLED, _ENGLISH_INTRODUCED, _ENGLISH_NAMED):
         for match in pattern.finditer(text):
             first = match[1].split()[0].lower()

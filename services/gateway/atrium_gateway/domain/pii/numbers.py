@@ -141,7 +141,10 @@ _IP4 = re.compile(r"(?<![0-9A-Za-z.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9A-Za-z]
 _IP6 = re.compile(
     r"(?<![0-9A-Za-z.])(?:[0-9A-Fa-f]|::)[0-9A-Fa-f:]{2,38}:[0-9A-Fa-f.]{1,15}(?![0-9A-Za-z:])"
 )
-_VERSION_WORDS = re.compile(r"(?:版本|版|version|release|\bv)[号: ]{0,3}$", re.IGNORECASE)
+_VERSION_WORDS = re.compile(
+    r"(?:版本|版|第|version|release|section|sections|clause|article|chapter|\bv|§)[号: ]{0,3}$",
+    re.IGNORECASE,
+)
 
 
 def net_names(text: str) -> Iterator[Found]:
