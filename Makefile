@@ -55,14 +55,14 @@ test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL includ
 
 .PHONY: test-postgres
 test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of their own
-	@$(BIN)/python -m tests.postgres services/admin services/knowledge tests/integration/*postgres.py $(ARGS)
+	@$(BIN)/python -m tests.postgres services/admin services/gateway/tests/test_budgets.py services/knowledge tests/integration/*postgres.py $(ARGS)
 
 .PHONY: test-vllm
 test-vllm: $(DEV) $(VLLM) ## Run the tests with two real vLLM servers on the CPU (an environment of its own, 3 GB)
 	@$(BIN)/python -m pytest tests/vllm $(ARGS)
 
 .PHONY: test-faults
-test-faults: $(DEV) ## Kill, pause and starve: all a little, or one in full (FAULTS=residency); FAULTS_KILLS=20 for ingestion
+test-faults: $(DEV) ## Kill, pause and starve: all a little, or one in full (FAULTS=quota, residency); FAULTS_KILLS=20 for ingestion
 	@FAULTS=$(FAULTS) $(BIN)/python -m pytest $(if $(FAULTS),$(wildcard tests/faults/test_$(FAULTS)*.py),tests/faults) $(ARGS)
 
 .PHONY: eval

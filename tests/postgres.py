@@ -108,6 +108,7 @@ def main(arguments: list[str]) -> int:
                 **os.environ,
                 "POSTGRES_URL": f"postgresql://{address}",
                 "ADMIN_TEST_DATABASE_URL": url,
+                "GATEWAY_TEST_DATABASE_URL": url,
                 "KNOWLEDGE_TEST_DATABASE_URL": url,
             }
             return subprocess.call([sys.executable, "-m", "pytest", *arguments], env=environment)
