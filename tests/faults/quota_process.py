@@ -24,7 +24,7 @@ from atrium_gateway.adapters.tables import quota_leases
 from atrium_gateway.settings import GatewaySettings
 from atrium_gateway.testing import PERMISSIONS
 from atrium_shared.audit import MemoryAuditSink
-from atrium_shared.principal import Principal, QuotaUnit, QuotaWindow, TenantQuota
+from atrium_shared.principal import Principal, QuotaUnit, QuotaWindow, Residency, TenantQuota
 from atrium_shared.rpc.server import RpcServer
 from atrium_shared.settings import load_settings
 from atrium_shared.telemetry import configure_logging
@@ -48,6 +48,7 @@ class AnyKey(FakeAuthenticator):
         return replace(
             make_principal(*PERMISSIONS, tenant=tenant),
             credential=f"apiKeys/{key}",
+            residency=Residency.ANY,
             quotas=self._quotas.get(tenant, ()),
         )
 

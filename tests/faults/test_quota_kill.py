@@ -25,15 +25,18 @@ import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+import atrium_gateway
 from atrium.gateway.v1 import gateway_pb2, quota_service_pb2
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelGatewayStub
 from atrium.gateway.v1.quota_service_pb2_grpc import QuotaServiceStub
+from atrium_shared.database import Database
 from atrium_shared.rpc.channel import metadata_interceptors
 from atrium_shared.testing import memory_folder
 from tests.figures import Figures
 from tests.postgres import running_postgres
 from tests.processes import free_port
 
+MIGRATIONS = Path(atrium_gateway.__file__).parent / "migrations"
 PROGRAM = Path(__file__).parent / "quota_process.py"
 FULL = os.environ.get("FAULTS") == "quota"
 SECONDS_TO_GIVE_BACK = 10.0
@@ -215,10 +218,12 @@ async def running(folder: Path) -> AsyncIterator[World]:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         arguments = [database, url, str(routes), json.dumps(operator)]
         gateways = [Gateway(arguments, folder / f"{n}.log") for n in range(SIZE.gateways)]
-        await gateways[0].start()  # migrates
+        tables = Database(database, migrations=MIGRATIONS, name="gateway")
+        await tables.start()
+        await tables.close()
         for gateway in gateways:
             stack.push_async_callback(gateway.stop)
-        await asyncio.gather(*(gateway.start() for gateway in gateways[1:]))
+        await asyncio.gather(*(gateway.start() for gateway in gateways))
         quotas = QuotaServiceStub(gateways[0].channel("gamma/k1"))
         for name, subject in (("key", "apiKeys/k1"), ("docs", "tasks/docs")):
             quota = quota_service_pb2.Quota(

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +17,14 @@ from atrium_gateway.adapters.tables import quota_ledgers as ledgers
 from atrium_gateway.adapters.tables import quota_processes as processes
 from atrium_gateway.adapters.tables import quotas
 from atrium_gateway.domain.errors import ProcessForgotten
-from atrium_gateway.domain.quotas import Allotment, Lease, LeaseAsk, Quota, allot
+from atrium_gateway.domain.quotas import (
+    Allotment,
+    Charged,
+    Lease,
+    LeaseAsk,
+    Quota,
+    allot,
+)
 from atrium_shared.database import Database, DatabaseUnavailable
 from atrium_shared.principal import QuotaUnit, QuotaWindow
 
@@ -129,20 +136,29 @@ class SqlLedgers:
         async with _writing(self._database) as connection:
             return await _bury(connection, process, beat)
 
-    async def used(self, ledgers_: Collection[str]) -> Mapping[str, int]:
-        """Return what is charged or marked of budgets."""
-        found: dict[str, int] = {}
+    async def used(self, ledgers_: Collection[str]) -> Mapping[str, Charged]:
+        """Return what is charged of budgets, and who holds how much of them."""
+        found: dict[str, Charged] = {}
         async with _reading(self._database) as connection:
             for keys in _parts(sorted(ledgers_)):
-                unused = (
-                    select(func.coalesce(func.sum(leases.c.granted - leases.c.mark), 0))
-                    .where(leases.c.ledger == ledgers.c.ledger)
-                    .scalar_subquery()
+                # One statement, so that no lease moves between two.
+                query = (
+                    select(
+                        ledgers.c.ledger,
+                        ledgers.c.granted.label("total"),
+                        leases.c.process,
+                        leases.c.granted,
+                        leases.c.mark,
+                    )
+                    .join_from(ledgers, leases, ledgers.c.ledger == leases.c.ledger, isouter=True)
+                    .where(ledgers.c.ledger.in_(keys))
                 )
-                query = select(ledgers.c.ledger, (ledgers.c.granted - unused).label("used")).where(
-                    ledgers.c.ledger.in_(keys)
-                )
-                found |= {row.ledger: int(row.used) for row in await connection.execute(query)}
+                for row in await connection.execute(query):
+                    before = found.get(row.ledger, Charged(row.total, {}))
+                    if row.process is not None:
+                        marks = {**before.marks, row.process: row.mark}
+                        before = Charged(before.settled - row.granted, marks)
+                    found[row.ledger] = before
         return found
 
     async def forget_windows(self, before: datetime) -> None:

@@ -24,6 +24,7 @@ from atrium_gateway.app.ports import QuotaLedgers, QuotaStore
 from atrium_gateway.domain.errors import ProcessForgotten, QuotaExhausted
 from atrium_gateway.domain.quotas import (
     Allotment,
+    Charged,
     LeaseAsk,
     Quota,
     binding,
@@ -360,13 +361,21 @@ class LeasedBudgets:
             quota.counter.ledger(tenant, start)
             for quota, (start, _) in zip(quotas, windows, strict=True)
         ]
-        # What this process reserved is known better here: its mark lies ahead of it.
-        ahead = {key: self._counts[key].slack for key in keys if key in self._counts}
-        used = await self._ledgers.used(set(keys))
+        charged = await self._ledgers.used(set(keys))
         return [
-            (quota, max(0, used.get(key, 0) - ahead.get(key, 0)), end)
+            (quota, self._used(key, charged.get(key)), end)
             for quota, key, (_, end) in zip(quotas, keys, windows, strict=True)
         ]
+
+    def _used(self, ledger: str, charged: Charged | None) -> int:
+        if charged is None:
+            return 0
+        used = charged.settled
+        for process, mark in charged.marks.items():
+            # What this process reserved is known better here: its mark lies ahead of it.
+            own = self._counts.get(ledger) if process == self._process else None
+            used += mark if own is None else own.spent
+        return used
 
     def _reserve_now(self, plan: _Plan, tokens: int, requests: int) -> LeasedReservation | None:
         for count in plan.tokens:

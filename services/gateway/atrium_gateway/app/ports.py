@@ -22,7 +22,7 @@ from atrium_gateway.domain.generation import (
     ToolCallDelta,
 )
 from atrium_gateway.domain.models import Model, ModelStatus
-from atrium_gateway.domain.quotas import Allotment, LeaseAsk, Quota
+from atrium_gateway.domain.quotas import Allotment, Charged, LeaseAsk, Quota
 from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
@@ -475,8 +475,8 @@ class QuotaLedgers(Protocol):
             beat: Its number. False when it has changed since: the process lives.
         """
 
-    async def used(self, ledgers: Collection[str]) -> Mapping[str, int]:
-        """Return what is charged or marked of these budgets; one that nobody used is missing."""
+    async def used(self, ledgers: Collection[str]) -> Mapping[str, Charged]:
+        """Return what is used of these budgets; one that nobody used is missing."""
 
     async def forget_windows(self, before: datetime) -> None:
         """Remove the ledgers of windows that ended before a moment."""

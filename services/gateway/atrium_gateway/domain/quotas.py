@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -170,6 +170,19 @@ class Lease:
 
     granted: int = 0
     mark: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """What is used of a budget.
+
+    Attributes:
+        settled: By processes that hold no lease of it any more.
+        marks: Of each process that holds one: used or reserved, or about to be.
+    """
+
+    settled: int
+    marks: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
