@@ -13,7 +13,12 @@ from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.classify_texts import ClassifyTexts, Label
 from atrium_gateway.app.ports import Classification, Embedding, TextKind
-from atrium_gateway.domain.errors import LabelRepeated, LabelUnknown, LabelWithoutMeaning
+from atrium_gateway.domain.errors import (
+    LabelRepeated,
+    LabelUnknown,
+    LabelWithoutMeaning,
+    ModelUnavailable,
+)
 from atrium_gateway.domain.models import READY, Capability, Engine, EngineKind, ModelStatus
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.usage import Usage
@@ -41,6 +46,13 @@ class FakeClassifier:
     async def classify(self, texts: Sequence[str]) -> Classification:
         found = np.array([[text[0] == label[0] for label in self._labels] for text in texts])
         return Classification(self._labels, np.where(found, 0.8, 0.1).astype(np.float32), 7)
+
+
+class AwayClassifier(FakeClassifier):
+    """Cannot be used now."""
+
+    async def classify(self, texts: Sequence[str]) -> Classification:
+        raise ModelUnavailable("models/adapters/risk", "it is being loaded")
 
 
 class OneEncoder:
@@ -99,3 +111,13 @@ async def test_a_trained_classifier_needs_no_meaning_and_answers_for_the_labels_
     assert made.usage == Usage(encoder_tokens=7)
     two = await classify(classifier)(CALLER, ["lost"], asked[1:])
     assert [score.label for score in two.results[0]] == ["low", "high"]
+
+
+async def test_while_the_classifier_is_away_labels_without_meaning_can_be_asked_again() -> None:
+    away = AwayClassifier("high", "low")
+    with pytest.raises(ModelUnavailable):
+        await classify(away)(CALLER, ["x"], [Label("low"), Label("high")])
+    told = [Label("low", description="little"), Label("high", examples=("much to lose",))]
+    made = await classify(away)(CALLER, ["much to lose"], told)
+    assert made.engine.degraded
+    assert made.results[0][0].label == "high"

@@ -84,7 +84,8 @@ class ClassifyTexts:
                 classifier knows it.
             LabelUnknown: The tenant's classifier knows no such label.
             LabelRepeated: Two labels have the same id.
-            AtriumError: See :meth:`Dispatch.encode`; never Unavailable.
+            Unavailable: No model answers, and a label has no meaning to go by.
+            AtriumError: See :meth:`Dispatch.encode`.
         """
         _check_ids(labels)
         meanings = [text for label in labels for text in label.texts]
@@ -109,7 +110,8 @@ class ClassifyTexts:
                     caller, Capability.CLASSIFY, run, most_encoder_tokens([*meanings, *texts])
                 )
             except Unavailable as error:
-                _check_meanings(labels)
+                if not all(label.texts for label in labels):
+                    raise  # a classifier that will be back may know these without
                 rows, usage = [_by_words(text, labels) for text in texts], NO_USAGE
                 engine = Engine(EngineKind.RULES, "atrium").degraded_because(error.message)
             call.answered(engine, usage)
