@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from atrium_gateway.adapters.openai_generator import OpenAIGenerator
 from atrium_gateway.adapters.openai_server import OpenAIServer
+from atrium_gateway.adapters.openai_tools import CallReader
 from atrium_gateway.adapters.scripted_backend import ScriptedBackend, ScriptedReply
 from atrium_gateway.app.ports import GeneratorBackend
 from atrium_gateway.domain.errors import PromptTooLong, UpstreamFailed
@@ -249,6 +252,7 @@ async def test_long_instructions_arrive_byte_for_byte(
 
 # How calls are read
 
+VALUES = (1, "a}b", {"n": []}, " ", '{"')
 PARIS, OSLO = '{"city": "Paris"}', '{"city": "Oslo"}'
 
 
@@ -351,6 +355,45 @@ async def test_calls_are_read_in_every_shape(
     assert re.fullmatch(r"b|call_[0-9a-f]{24}", second)
     assert finished.reason is FinishReason.TOOL_CALLS
     assert finished.usage.completion_tokens > 8
+
+
+def shapes(draw: random.Random, made: Sequence[ToolCall]) -> list[list[dict[str, Any]]]:
+    """Return the parts of calls as some server might send them, in events."""
+    style = draw.choice(["usual", "no index", "index 0", "gaps", "no id", "object", "repeated"])
+    parts = []
+    for number, call in enumerate(made):
+        text = call.arguments
+        cuts = sorted(draw.sample(range(1, len(text)), draw.randint(0, min(4, len(text) - 1))))
+        pieces: list[Any] = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
+        if style == "object":
+            pieces = [json.loads(text)]
+        index = {"no index": None, "index 0": 0, "gaps": 3 * number + 1}.get(style, number)
+        for place, piece in enumerate(pieces):
+            begins = place == 0 or style == "repeated"
+            id_ = call.id if begins and style != "no id" else None
+            parts.append(part(index, id_, call.name if begins else None, piece))
+    events = []
+    while parts:
+        size = draw.randint(1, 3)
+        events.append(parts[:size])
+        parts = parts[size:]
+    return events
+
+
+def test_calls_cut_in_any_shape_come_out_as_they_went_in() -> None:
+    for seed in range(1000):
+        draw = random.Random(seed)
+        made = [
+            ToolCall(f"c{number}", draw.choice("abc"), json.dumps({"x": draw.choice(VALUES)}))
+            for number in range(draw.randint(1, 5))
+        ]
+        reader, assembler = CallReader(), CallAssembler()
+        for parts in shapes(draw, made):
+            for each in reader.read(parts):
+                assembler.take(each)
+        got = [(call.name, json.loads(call.arguments)) for call in assembler.calls()]
+        assert got == [(call.name, json.loads(call.arguments)) for call in made], seed
+        assert len({call.id for call in assembler.calls()}) == len(made)
 
 
 async def test_a_whole_reply_with_calls_is_read(

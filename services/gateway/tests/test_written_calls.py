@@ -36,8 +36,9 @@ def ask(tools: tuple[Tool, ...] = TOOLS, **choice: object) -> Prompt:
 
 
 async def reply(
-    text: str, reason: FinishReason = FinishReason.STOP, step: int = 3
+    text: str, reason: FinishReason = FinishReason.STOP, step: int = 0
 ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
+    step = step or max(3, len(text) // 100)
     for start in range(0, len(text), step):
         yield Delta(text[start : start + step])
     yield Finished(reason, NO_USAGE)
@@ -68,6 +69,8 @@ async def collect(
         WRITTEN + "\nIt is 12 degrees.",
         "```json\n" + "[" * 50_000,
         "{ not JSON }",
+        "{}" + " " * 100_000 + "x",
+        "```",
         "<b>bold</b>",
         "Call: " + WRITTEN,
         "   ",

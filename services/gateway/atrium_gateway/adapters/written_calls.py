@@ -26,11 +26,8 @@ from atrium_gateway.domain.generation import (
 from atrium_gateway.domain.tools import allowed_tools, must_call, schema_of
 
 _MAY_BEGIN_CALL = ("{", "`", "<")
-_AROUND = re.compile(
-    r"\s*(?:```(?:json)?|<tool_call>)?\s*(\{.*\})\s*(?:```|</tool_call>)?\s*", re.DOTALL
-)
+_AROUND = (("```json", "```"), ("```", "```"), ("<tool_call>", "</tool_call>"))
 _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)')
-_CLOSING = re.compile(r"\s*\}\s*\Z")
 
 Events = AsyncGenerator[Delta | ToolCallDelta | Finished, None]
 
@@ -75,13 +72,13 @@ async def read_held_call(events: Events) -> Events:
                 shown = head.end()
             if started:
                 # What may be the end of the object around the arguments waits.
-                safe = len(text) - len(_last_closing(text, shown))
+                safe = _before_closing(text, shown)
                 if safe > shown:
                     yield ToolCallDelta(0, text[shown:safe])
                     shown = safe
         elif isinstance(event, Finished):
             if started:
-                end = len(text) - len(_last_closing(text, shown)) if _is_json(text) else len(text)
+                end = _before_closing(text, shown) if _is_json(text) else len(text)
                 if end > shown:
                     yield ToolCallDelta(0, text[shown:end])
                 if event.reason is FinishReason.STOP:
@@ -125,9 +122,13 @@ async def read_written_call(events: Events, prompt: Prompt) -> Events:
 
 
 def _written_call(text: str, allowed: tuple[str, ...]) -> ToolCall | None:
-    inside = _AROUND.fullmatch(text)
+    text = text.strip()
+    for opening, closing in _AROUND:
+        if text.startswith(opening) and text.endswith(closing):
+            text = text[len(opening) : -len(closing)]
+            break
     try:
-        value = json.loads(inside.group(1)) if inside else None
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict) or set(value) != {"name", "arguments"}:
@@ -138,9 +139,10 @@ def _written_call(text: str, allowed: tuple[str, ...]) -> ToolCall | None:
     return ToolCall(_new_id(), value["name"], arguments)
 
 
-def _last_closing(text: str, start: int) -> str:
-    found = _CLOSING.search(text, start)
-    return found.group() if found else ""
+def _before_closing(text: str, start: int) -> int:
+    """Return where the brace that ends ``text`` and the white space around it begin."""
+    inside = text[start:].rstrip()
+    return start + len(inside[:-1].rstrip()) if inside.endswith("}") else len(text)
 
 
 def _is_json(text: str) -> bool:
