@@ -242,6 +242,9 @@ async def run(sandbox: MontySandbox, program: str, question: str = "", unit: str
         ("import math\nresult = math.ceil(7 / 2) + math.floor(2.5)", "6"),
         ("from decimal import Decimal\nresult = Decimal('0.1') * 3", "0.3"),
         ("120 * 3", "360"),
+        ("total = 1\nnumber = 2\nday = 3\nresult = sum([total, number, day]) * 0.5", "3"),
+        ("def total(x, number):\n    return x + number\nresult = total(1.5, number=2)", "3.5"),
+        ("result = sorted([1, 2], reverse=True)", "2, 1"),
     ],
 )
 async def test_results_are_exact(sandbox: MontySandbox, program: str, result: str) -> None:

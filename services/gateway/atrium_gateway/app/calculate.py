@@ -63,36 +63,37 @@ class Calculate:
         self._dispatch = dispatch
         self._sandbox = sandbox
 
-    def wanted(self, prompt: Prompt) -> bool:
-        """Tell whether the call asks for the aid and its question needs it. Asks no model.
+    def question(self, prompt: Prompt) -> str | None:
+        """Return the question of a call that asks for the aid and needs it. Asks no model.
 
         Raises:
             CalculationWithSchema: The reply would have to follow a schema, too.
         """
         if Aid.CALCULATE not in prompt.aids:
-            return False
+            return None
         if prompt.response_schema is not None:
             raise CalculationWithSchema
         *context, asked = prompt.messages
         if asked.role is not Role.USER:
-            return False
-        return needs_calculation(asked.content, [each.content for each in context])
+            return None
+        known = [each.content for each in context] + [each.text for each in prompt.sources]
+        return asked.content if needs_calculation(asked.content, known) else None
 
-    async def answer(self, caller: Caller, prompt: Prompt) -> Generated:
+    async def answer(self, caller: Caller, question: str, prompt: Prompt) -> Generated:
         """Return the result, or the sentence that names what the question does not give.
 
         A program that cannot be used is told to the model once.
 
         Args:
             caller: Whose call.
-            prompt: Its last message is the question.
+            question: What is asked.
+            prompt: Its last message holds the question, and what is read with it.
 
         Raises:
             CalculationFailed: The model wrote no program that could be run.
             CalculationQueueFull: Too many calculations run already.
             AtriumError: See :meth:`Dispatch.generate`.
         """
-        question = prompt.messages[-1].content
         sources = [source.text for source in prompt.sources]
         given = given_by([*(each.content for each in prompt.messages), *sources])
         messages = list(_conversation(prompt))

@@ -66,10 +66,16 @@ class GenerateText:
         async with self._audit.call(caller, "gateway.Generate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
             strict = prompt if check_sources(prompt, plan) else None
+            question = self._calculate.question(prompt)
             prompt = await self._with_pages(prompt, plan)
             generated = await self._find(prompt, plan)
             if generated is None:
-                generated = await self._generate(caller, prompt, plan, strict=strict)
+                # A result is no sentence of a source; its numbers are checked by themselves.
+                if question is not None:
+                    generated = await self._calculate.answer(caller, question, prompt)
+                else:
+                    generated = await self._dispatch.generate(caller, with_sources(prompt), plan)
+                    generated = await ground(generated, strict) if strict else generated
                 await self._keep(prompt, plan, generated)
             call.answered(generated.engine, generated.usage)
             return generated
@@ -85,10 +91,11 @@ class GenerateText:
         async with self._audit.call(caller, "gateway.StreamGenerate") as call:
             plan = await self._dispatch.plan(caller, Capability.GENERATE, prompt)
             strict = prompt if check_sources(prompt, plan) else None
+            question = self._calculate.question(prompt)
             prompt = await self._with_pages(prompt, plan)
             kept = await self._find(prompt, plan)
-            if kept is None and self._calculate.wanted(prompt):
-                kept = await self._calculate.answer(caller, prompt)
+            if kept is None and question is not None:
+                kept = await self._calculate.answer(caller, question, prompt)
                 await self._keep(prompt, plan, kept)
             if kept is not None:
                 call.answered(kept.engine, kept.usage)
@@ -114,15 +121,6 @@ class GenerateText:
         context = plan.model.context_tokens if plan.model is not None else 0
         reply = prompt.max_tokens or plan.candidates[0].max_tokens
         return await self._pages(prompt, context, reply)
-
-    async def _generate(
-        self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: Prompt | None
-    ) -> Generated:
-        # A result is no sentence of a source; its numbers are checked against them by itself.
-        if self._calculate.wanted(prompt):
-            return await self._calculate.answer(caller, prompt)
-        generated = await self._dispatch.generate(caller, with_sources(prompt), plan)
-        return await ground(generated, strict) if strict else generated
 
     def _stream(
         self, caller: Caller, prompt: Prompt, plan: Plan, *, strict: Prompt | None

@@ -223,7 +223,7 @@ class _Checked:
         """Return the variable that holds the result."""
         for name in _RESULTS:
             if name in self._names:
-                return name
+                return self._own_name(name)
         if self._printed:
             return "_printed"
         return self._last or None
@@ -294,7 +294,6 @@ class _Checked:
         )
         if node.decorator_list or not plain:
             raise ProgramRefused("functions may have plain arguments only, and no decorators")
-        self._own_name(node.name)
         new = ast.arguments(
             [], [ast.arg(self._own_name(each.arg)) for each in arguments.args], None, [], [], None,
             self._expressions(arguments.defaults),
@@ -302,11 +301,11 @@ class _Checked:
         last, self._last = self._last, ""
         body = self._block(node.body)
         self._last = last
-        return ast.FunctionDef(node.name, new, body, [], None, None)
+        return ast.FunctionDef(self._own_name(node.name), new, body, [], None, None)
 
     def _assign(self, target: ast.expr, value: ast.expr) -> ast.stmt:
         if isinstance(target, ast.Name):
-            self._last = target.id
+            self._last = self._own_name(target.id)
             literal = value.operand if isinstance(value, ast.UnaryOp) else value
             placeholder = _is_placeholder(literal) and self._stores[target.id] == 1
             if placeholder and target.id in _RESULTS:
@@ -329,9 +328,10 @@ class _Checked:
         raise ProgramRefused(f"assigning to {_spoken(node)} is not allowed")
 
     def _own_name(self, name: str) -> str:
+        """Return a program's own name as it is written: apart from those of the helpers."""
         if name.startswith("_") and name != "_":
             raise ProgramRefused(f"names may not begin with an underscore ({name!r})")
-        return name
+        return f"v_{name}"
 
     # Expressions
 
@@ -408,9 +408,9 @@ class _Checked:
         return False
 
     def _name(self, name: str) -> ast.expr:
-        self._own_name(name)
+        own = self._own_name(name)
         if name in self._names:
-            return ast.Name(name, ast.Load())
+            return ast.Name(own, ast.Load())
         if name == "pi":
             return _call("number", [ast.Constant(_PI)])
         if name in HELPERS or name in self._functions or name in _MODULES:
@@ -481,7 +481,7 @@ class _Checked:
         arguments = list(node.args)
         if name in self._functions:
             new = self._expressions(arguments)
-            target = name
+            target = self._own_name(name)
         elif name in _ROUNDING and len(arguments) == 2:
             decimals = self._exempt(arguments[1], _MOST_DIGITS_TO_ROUND)
             new, target = [self.expression(arguments[0]), decimals], HELPERS[name]
@@ -490,7 +490,10 @@ class _Checked:
         else:
             new, target = self._expressions(arguments), HELPERS[name]
         keywords = [
-            ast.keyword(each.arg, self._exempt(each.value, 0))
+            ast.keyword(
+                self._own_name(each.arg) if name in self._functions else each.arg,
+                self.expression(each.value),
+            )
             for each in node.keywords
             if each.arg is not None
         ]
