@@ -196,10 +196,8 @@ _NUMERAL: Final = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _HAN_NUMERAL: Final = "[零〇一二三四五六七八九十百千两]+"
 _MONTH: Final = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + ")"
 _LATIN_WEEKDAYS: Final = [name for name in _WEEKDAYS if name.isascii() and len(name) > 3]
-_WORD_NUMERAL: Final = (
-    r"(?:(?:{small})(?:[- ](?:{small}|{scales}))*(?:(?: and)?[- ](?:{small}|{scales}))*)".format(
-        small="|".join(sorted(_SMALL, key=len, reverse=True)), scales="|".join(_SCALES)
-    )
+_WORD_NUMERAL: Final = r"(?:(?:{small})(?:(?: and)?[- ](?:{small}|{scales}))*)".format(
+    small="|".join(sorted(_SMALL, key=len, reverse=True)), scales="|".join(_SCALES)
 )
 _UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))
 # Adjectives that stand between a number and its unit.
@@ -207,6 +205,9 @@ _BETWEEN: Final = (
     r"(?:(?:paid|unpaid|full|consecutive|additional|extra|further|more|free|working|business|"
     r"calendar|net|gross|monthly|whole|整|多)[ -]){0,2}"
 )
+
+# No number has so many digits, and the patterns would try each of their beginnings and ends.
+_ENDLESS: Final = re.compile(r"\d{40,}|[零〇一二三四五六七八九十百千两]{40,}")
 
 _PATTERNS: Final[list[tuple[re.Pattern[str], Callable[[re.Match[str]], list[Quantity]]]]] = []
 
@@ -227,7 +228,7 @@ def _pattern(
 
 def find_quantities(text: str) -> list[Quantity]:
     """Return the quantities of ``text`` in order; they do not overlap."""
-    folded = fold_keeping_length(text)
+    folded = _ENDLESS.sub(lambda run: "\0" * len(run.group()), fold_keeping_length(text))
     taken = bytearray(len(folded))
     found: list[Quantity] = []
     for pattern, reader in _PATTERNS:

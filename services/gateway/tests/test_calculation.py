@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -451,3 +452,22 @@ async def test_a_result_follows_no_schema(served: ServedGateway) -> None:
     schema.update({"type": "object"})
     error = await refusal(served.models.Generate(ask(SHIRTS, response_schema=schema)))
     assert error.reason == "CALCULATION_WITH_SCHEMA"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How much is 3 + 4? " + "word " * 2_000_000,
+        "9" * 5_000 + " times 3 is how much in total?",
+        "1," * 1_900 + " how much in total?",
+        "two hundred and " * 240 + " how much in total?",
+        "一" * 3_000 + "点五多少",
+        "百分之" * 1_300 + "多少",
+    ],
+    ids=["ten megabytes", "digits", "commas", "words", "numerals", "percents"],
+)
+def test_a_strange_question_takes_no_time(question: str) -> None:
+    started = time.perf_counter()
+    needs_calculation(question)
+    given_by([question])
+    assert time.perf_counter() - started < 10  # seconds, on a busy machine

@@ -64,3 +64,8 @@ def test_spans_are_those_of_the_text() -> None:
     text = "享有 15 个工作日，最多 20 天"
     assert [text[q.start : q.end] for q in find_quantities(text)] == ["15 个工作日", "20 天"]
     assert {q.kind for q in find_quantities(text)} == {QuantityKind.DURATION}
+
+
+def test_runs_of_digits_that_are_no_numbers_take_no_time() -> None:
+    for run in ("9" * 50_000, "一" * 50_000, "two hundred and " * 100):
+        assert find_quantities(f"{run} and 3 days")[-1].value == 3

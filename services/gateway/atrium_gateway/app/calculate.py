@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from atrium_gateway.app.caller import Caller
@@ -95,7 +96,8 @@ class Calculate:
             AtriumError: See :meth:`Dispatch.generate`.
         """
         sources = [source.text for source in prompt.sources]
-        given = given_by([*(each.content for each in prompt.messages), *sources])
+        texts = [*sources, *(each.content for each in prompt.messages)]
+        given = await asyncio.to_thread(given_by, texts)  # long texts take a while to read
         messages = list(_conversation(prompt))
         usage = NO_USAGE
         attempt = _Attempt()

@@ -15,6 +15,7 @@ from atrium_grounding.tokens import fold
 
 _MOST_DECIMALS: Final = 12
 _SHOWN_DECIMALS: Final = 6
+_LONGEST_QUESTION: Final = 4_000
 _MOST_NAMED: Final = 8
 _LONGEST_NAME: Final = 80
 _LONGEST_UNIT: Final = 16
@@ -44,6 +45,7 @@ _ASKS: Final = re.compile(
     r"多少|几(?!乎)|等于|是多|何时|哪[一]?天|哪[一]?日|星期几|周几|\bhow (?:much|many|long|old)\b|"
     r"\bwhat\b|\bwhen\b|\bwhich (?:day|date)\b|="
 )
+_HOLDS_NUMBER: Final = re.compile(r"\d|[一二两三四五六七八九十百千]\s*[个元天年月人件%]")
 _COMMANDS: Final = re.compile(
     r"计算|算一下|算算|求|换算|\b(?:calculate|compute|work out|convert)\b"
 )
@@ -59,12 +61,15 @@ def needs_calculation(question: str, context: Sequence[str] = ()) -> bool:
 
     By rules, so that a question that does not costs nothing: it must ask, and hold a formula, or a
     number together with a word for computing, or two numbers and "how much". Numbers that only
-    point at something (section 3, version 2.1) do not count.
+    point at something (section 3, version 2.1) do not count. A text of more than 4,000 characters
+    is no question: it is not read.
 
     Args:
         question: What is asked.
         context: Texts whose numbers the question may mean, such as earlier messages.
     """
+    if len(question) > _LONGEST_QUESTION:
+        return False
     text = _REFERENCE.sub(" ", fold(question))
     if _FORMULA.search(text):
         return True
@@ -72,7 +77,7 @@ def needs_calculation(question: str, context: Sequence[str] = ()) -> bool:
         return False
     counted = find_quantities(text)
     if _COMPUTES.search(text):
-        return bool(counted) or any(find_quantities(each) for each in context)
+        return bool(counted) or any(_HOLDS_NUMBER.search(each) for each in context)
     return len(counted) >= 2 and bool(re.search(r"多少|几(?!乎)|\bhow (?:much|many|old)\b", text))
 
 

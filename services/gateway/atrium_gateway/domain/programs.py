@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -398,10 +399,8 @@ class _Checked:
         if isinstance(value, bool) or value is None:
             return False
         if isinstance(value, str):
-            return any(
-                Fraction(digits) not in self._given.numbers
-                for digits in re.findall(r"\d+(?:\.\d+)?", value.replace(",", ""))
-            )
+            numbers = re.findall(r"\d+(?:\.\d+)?", value.replace(",", ""))
+            return any(len(n) > 60 or Fraction(n) not in self._given.numbers for n in numbers)
         if isinstance(value, int | float):
             literal = _fraction(_literal(self._program, node))
             return literal is not None and literal not in self._given.numbers
@@ -602,10 +601,13 @@ def _fraction(literal: str) -> Fraction | None:
 
 # The numbers of a question
 
-_DIGITS: Final = re.compile(r"\d+(?:\.\d+)?")
+MOST_CHARACTERS_READ: Final = 100_000
+"""Of all texts that may give numbers; the last ones count."""
+
+_DIGITS: Final = re.compile(r"(?<![\d.])\d{1,60}(?:\.\d{1,60})?(?!\d)")
 _THOUSANDS: Final = re.compile(r"(?<=\d)[,，](?=\d{3}(?!\d))")
 _SCALED: Final = re.compile(
-    r"(\d+(?:\.\d+)?)\s*(万亿|万|亿|千万|百万|千|百|k\b|m\b|thousand|million|billion)"
+    r"(\d{1,60}(?:\.\d{1,60})?)\s*(万亿|万|亿|千万|百万|千|百|k\b|m\b|thousand|million|billion)"
 )
 _SCALES: Final = {
     "万亿": 10**12, "万": 10**4, "亿": 10**8, "千万": 10**7, "百万": 10**6, "千": 1000, "百": 100,
@@ -615,9 +617,9 @@ _OFF: Final = re.compile(r"([一二三四五六七八九]|\d(?:\.\d)?)([一二�
 _TENTHS: Final = re.compile(r"([一二两三四五六七八九]|\d)\s*成(?![本为员立交长功绩])")
 _HAN: Final = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2}
 _HAN_DECIMAL: Final = re.compile(
-    r"(百分之|千分之)?\s*([零一二两三四五六七八九十百]+)点([零一二三四五六七八九]+)"
+    r"(百分之|千分之)?\s*([零一二两三四五六七八九十百]{1,20})点([零一二三四五六七八九]{1,20})"
 )
-_PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(?:%|％|per ?cent|个?百分点|‰|bps?\b)")
+_PERCENT: Final = re.compile(r"(\d{1,60}(?:\.\d{1,60})?)\s*(?:%|％|per ?cent|个?百分点|‰|bps?\b)")
 
 _IN_CONTEXT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = tuple(
     (re.compile(words), tuple(numbers.split()))
@@ -630,7 +632,7 @@ _IN_CONTEXT: Final[tuple[tuple[re.Pattern[str], tuple[str, ...]], ...]] = tuple(
         (r"四分之|quarter|季|square|正方", "4 0.25"),
         (r"周|星期|礼拜|week", "7"),
         (r"week|周|workday|工作日|working day|business day", "5"),
-        (r"(?s)(?=.*(?:年|year|annual|annum))(?=.*(?:月|month))|dozen|一打", "12"),
+        (r"(?s)\A(?=.*(?:年|year|annual|annum))(?=.*(?:月|month))|dozen|一打", "12"),
         (r"年|year|annual|annum", "365 360"),
         (r"年|year|week|周", "52"),
         (r"小时|hour|昼夜", "24"),
@@ -653,7 +655,9 @@ def given_by(texts: Iterable[str]) -> Given:
     number. Units bring their constants: hours and minutes 60, years 12 months, weeks 7 days.
     """
     numbers = {Fraction(0), Fraction(1)}
-    for text in texts:
+    left = MOST_CHARACTERS_READ
+    for text in reversed(list(texts)):
+        text, left = text[max(len(text) - left, 0) :], max(left - len(text), 0)
         folded = _THOUSANDS.sub("", fold(text))
         plain = {Fraction(digits) for digits in _DIGITS.findall(folded)}
         for digits, scale in _SCALED.findall(folded):
@@ -661,7 +665,9 @@ def given_by(texts: Iterable[str]) -> Given:
         percents = {Fraction(digits) for digits in _PERCENT.findall(folded)}
         for quantity in find_quantities(text):
             values = quantity.value if isinstance(quantity.value, tuple) else (quantity.value,)
-            exact_values = {Fraction(repr(value)) for value in values if value != -1}
+            exact_values = {
+                Fraction(repr(value)) for value in values if value != -1 and math.isfinite(value)
+            }
             plain |= exact_values
             if quantity.kind is QuantityKind.PERCENT:
                 percents |= exact_values
