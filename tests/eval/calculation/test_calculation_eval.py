@@ -10,12 +10,13 @@ import pytest
 from tests.eval.calculation.hostile import Bait, categories, hostile
 from tests.eval.calculation.run import main
 
-SMALL = ["--programs", "210", "--hostile-every", "9", "--problems", "0"]
+SMALL = ["--programs", "210", "--hostile-every", "19", "--problems", "0"]
 
 
 async def test_a_small_run_finds_nothing_wrong(tmp_path: Path) -> None:
     assert await main(SMALL, tmp_path) == 0
-    figures = [json.loads(line) for line in (tmp_path / "calculation.jsonl").open()]
+    lines = (tmp_path / "calculation.jsonl").read_text().splitlines()
+    figures = [json.loads(line) for line in lines]
     values = {figure["name"]: figure["value"] for figure in figures}
     assert values["calculation.programs.unequal"] == 0
     assert values["calculation.hostile.escapes"] == 0
@@ -23,7 +24,7 @@ async def test_a_small_run_finds_nothing_wrong(tmp_path: Path) -> None:
 
 async def test_a_sabotaged_run_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SABOTAGE", "1")
-    small = ["--programs", "70", "--hostile-every", "5", "--problems", "0"]
+    small = ["--programs", "70", "--hostile-every", "7", "--problems", "0"]
     assert await main(small, tmp_path) == 1
 
 
