@@ -49,6 +49,7 @@ from atrium_gateway.adapters.scripted_backend import (
     ScriptedBackend,
 )
 from atrium_gateway.adapters.sql_adapters import SqlAdapters
+from atrium_gateway.adapters.sql_outcomes import SqlOutcomes
 from atrium_gateway.adapters.sql_quotas import SqlLedgers, SqlQuotas
 from atrium_gateway.adapters.sql_routes import SqlRoutes
 from atrium_gateway.adapters.sql_usage import SqlUsage
@@ -67,6 +68,7 @@ from atrium_gateway.app.embed_texts import EmbedTexts
 from atrium_gateway.app.fair_queue import FairQueue
 from atrium_gateway.app.find_tasks import FindTasks
 from atrium_gateway.app.generate_text import GenerateText
+from atrium_gateway.app.generation_names import GenerationNames
 from atrium_gateway.app.list_models import ListModels
 from atrium_gateway.app.list_usage import ListUsage
 from atrium_gateway.app.manage_adapters import (
@@ -83,6 +85,8 @@ from atrium_gateway.app.pass_through import NoCache
 from atrium_gateway.app.ports import PageReader, TextKind
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.read_web_pages import ReadWebPages
+from atrium_gateway.app.record_outcome import RecordOutcome
+from atrium_gateway.app.report_costs import ReportCosts
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.residency import RedactingGuard
 from atrium_gateway.app.resolve_route import ResolveRoute
@@ -179,6 +183,7 @@ def build(
     routes_store, usage_store = SqlRoutes(database), SqlUsage(database)
     operations = OperationStore(database, "gateway", clock=clock)
     blobs = BlobStore(settings.blob_url)
+    outcomes = SqlOutcomes(database)
 
     parts = _Parts(settings, clock, blobs)
     parts.add_local(locate or _store(settings))
@@ -211,6 +216,7 @@ def build(
     calls = AuditCalls(audit)
     routes = ResolveRoute(operator, routes_store, catalog, clock)
     guard = RedactingGuard(detector or Detector(), timeout_seconds=settings.redaction_seconds)
+    names = GenerationNames(_key(settings, "names of generations"), clock)
     dispatch = Dispatch(
         catalog,
         routes,
@@ -218,13 +224,16 @@ def build(
         JsonSchemaCompiler(),
         budgets,
         guard,
+        names,
         arms_key=_key(settings, "arms of routes"),
     )
     sandbox = MontySandbox(processes=settings.calculation_processes)
     calculate = Calculate(dispatch, sandbox)
     if pages is None and settings.web_hosts:
         pages = parts.add_pages()
-    generate = GenerateText(dispatch, calls, NoCache(), ReadWebPages(pages), calculate, guard)
+    generate = GenerateText(
+        dispatch, calls, NoCache(), ReadWebPages(pages), calculate, guard, names
+    )
     embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
         generate,
@@ -233,6 +242,7 @@ def build(
         ClassifyTexts(dispatch, calls),
         ReadPassages(dispatch, calls),
         TranslateTexts(dispatch, calls),
+        RecordOutcome(names, outcomes),
     )
     models_and_routes = CatalogServicer(
         ListModels(catalog),
@@ -240,6 +250,7 @@ def build(
         UpdateRoute(routes_store, routes, catalog, audit),
         DeleteRoute(routes_store, routes, audit),
         ListUsage(usage_store, meter, clock),
+        ReportCosts(usage_store, meter, outcomes, catalog, clock),
     )
     openai = OpenAIUseCases(generate, embed, FindTasks(routes))
     quotas = QuotaServicer(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import BigInteger, and_, cast, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from atrium_gateway.adapters.tables import usage
@@ -59,21 +60,38 @@ class SqlUsage:
         async with self._database.read() as session:
             rows = (await session.execute(query)).all()
         return [
-            UsageRecord(
-                UsageKey(row.tenant, row.day, row.task, row.model),
-                UsageCount(
-                    row.requests,
-                    row.failures,
-                    Usage(
-                        prompt_tokens=row.prompt_tokens,
-                        completion_tokens=row.completion_tokens,
-                        encoder_tokens=row.encoder_tokens,
-                        cached_prompt_tokens=row.cached_prompt_tokens,
-                    ),
-                ),
-            )
+            UsageRecord(UsageKey(row.tenant, row.day, row.task, row.model), _count(row))
             for row in rows
         ]
+
+    async def sum_by_model(
+        self, tenant: str, start: date, end: date
+    ) -> dict[tuple[str, str], UsageCount]:
+        """Return the sums by task and model; see ``UsageStore``."""
+        task, model = usage.c.task, usage.c.model
+        # The sum of big integers is a decimal in PostgreSQL; the sums here fit the column's type.
+        sums = [cast(func.sum(usage.c[name]), BigInteger).label(name) for name in _SUMS]
+        query = (
+            select(task, model, *sums)
+            .where(usage.c.tenant == tenant, usage.c.day >= start, usage.c.day <= end)
+            .group_by(task, model)
+        )
+        async with self._database.read() as session:
+            rows = (await session.execute(query)).all()
+        return {(row.task, row.model): _count(row) for row in rows}
+
+
+def _count(row: Any) -> UsageCount:
+    return UsageCount(
+        row.requests,
+        row.failures,
+        Usage(
+            prompt_tokens=row.prompt_tokens,
+            completion_tokens=row.completion_tokens,
+            encoder_tokens=row.encoder_tokens,
+            cached_prompt_tokens=row.cached_prompt_tokens,
+        ),
+    )
 
 
 def _order(key: UsageKey) -> tuple[str, date, str, str]:

@@ -8,6 +8,7 @@ from sqlalchemy import (
     Column,
     Date,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     String,
@@ -140,4 +141,16 @@ adapter_changes = Table(
     metadata,
     Column("id", Integer, primary_key=True),  # one row, 1
     Column("changes", BigInteger, nullable=False),  # grows whenever what servers may hold changes
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("generation", String(16), primary_key=True),
+    Column("day", Date, nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Index("outcomes_by_day", "tenant", "day"),
 )

@@ -226,6 +226,12 @@ class Catalog:
         owned = self._owned.names(tenant) if tenant and self._owned is not None else []
         return sorted([*self._served, *owned])
 
+    @property
+    def currency(self) -> str:
+        """ISO 4217 code of all prices; "" when no model has one."""
+        prices = (served.model.price for served in self._served.values())
+        return next((price.currency for price in prices if price is not None), "")
+
     def running(self) -> list[str]:
         """Names of the models that the operator did not switch off, sorted."""
         return [name for name in self.names() if not self._served[name].switched_off]

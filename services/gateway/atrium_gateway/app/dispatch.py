@@ -23,6 +23,7 @@ from typing import TypeVar
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.fair_queue import FairQueue, QueueFull
+from atrium_gateway.app.generation_names import GenerationNames
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideReranker
 from atrium_gateway.app.ports import (
@@ -210,6 +211,7 @@ class Dispatch:
         schemas: Checks replies that must follow a schema.
         budgets: What callers may still use.
         guard: Decides what may leave the installation.
+        names: Names replies, for their outcomes.
         arms_key: Key of the hash that draws a caller's arm; the same in every replica.
     """
 
@@ -221,6 +223,7 @@ class Dispatch:
         schemas: SchemaCompiler,
         budgets: Budgets,
         guard: ResidencyGuard,
+        names: GenerationNames,
         *,
         arms_key: bytes = b"",
     ) -> None:
@@ -230,6 +233,7 @@ class Dispatch:
         self._schemas = schemas
         self._budgets = budgets
         self._guard = guard
+        self._names = names
         self._arms_key = arms_key
 
     async def plan(
@@ -586,6 +590,7 @@ class Dispatch:
             attempts.engine(EngineKind.GENERATIVE, target.served),
             reply.usage,
             reply.tool_calls,
+            self._names.new(attempts.caller, target.served.model.name),
             redacted_values=cleared.restoration.values if cleared.restoration else 0,
         )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.calculate import Calculate
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch, Plan
+from atrium_gateway.app.generation_names import GenerationNames
 from atrium_gateway.app.ground_reply import check_sources, ground, ground_stream, with_sources
 from atrium_gateway.app.ports import ReplyCache, ResidencyGuard
 from atrium_gateway.app.read_web_pages import ReadWebPages
@@ -37,6 +39,7 @@ class GenerateText:
         pages: Reads web pages.
         calculate: Answers questions that need a calculation, where that is asked for.
         guard: Decides whether the addresses of pages may leave.
+        names: Names replies that come from the cache.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class GenerateText:
         pages: ReadWebPages,
         calculate: Calculate,
         guard: ResidencyGuard,
+        names: GenerationNames,
     ) -> None:
         self._dispatch = dispatch
         self._audit = audit
@@ -54,6 +58,7 @@ class GenerateText:
         self._pages = pages
         self._calculate = calculate
         self._guard = guard
+        self._names = names
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
@@ -132,7 +137,11 @@ class GenerateText:
     async def _find(self, prompt: Prompt, plan: Plan) -> Generated | None:
         if plan.cache is CacheMode.OFF or plan.model is None:
             return None
-        return await self._cache.find(plan.caller, plan.model, prompt, plan.cache)
+        kept = await self._cache.find(plan.caller, plan.model, prompt, plan.cache)
+        if kept is None:
+            return None
+        # What becomes of it here says nothing about what became of it where it was first given.
+        return replace(kept, generation=self._names.new(plan.caller, plan.model.name))
 
     async def _keep(self, prompt: Prompt, plan: Plan, reply: Generated) -> None:
         if plan.cache is not CacheMode.OFF and plan.model is not None and not reply.engine.degraded:

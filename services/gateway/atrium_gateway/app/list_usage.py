@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.page import Page, cut_page
 from atrium_gateway.app.ports import UsageCursor, UsageStore
-from atrium_gateway.domain.errors import UsagePeriodInvalid
+from atrium_gateway.app.usage_period import usage_days
 from atrium_gateway.domain.usage import UsageRecord
 from atrium_shared.clock import Clock
 from atrium_shared.paging import PageTokenInvalid, decode_page_token, page_size
 from atrium_shared.principal import Principal
-
-_DEFAULT_DAYS = 30
 
 
 class ListUsage:
@@ -52,19 +50,12 @@ class ListUsage:
             UsagePeriodInvalid: The period is empty.
             PageTokenInvalid: The token belongs to another request.
         """
-        now = self._clock.now()
         fingerprint = f"{principal.tenant} ListUsage {start} {end}"
-        first = (start or now - timedelta(days=_DEFAULT_DAYS)).astimezone(UTC)
-        until = (end or now + timedelta(microseconds=1)).astimezone(UTC)
-        if until <= first:
-            raise UsagePeriodInvalid(first.isoformat(), until.isoformat())
-        last = (until - timedelta(microseconds=1)).date()
+        first, last = usage_days(start, end, self._clock.now())
         after = _cursor(decode_page_token(token, fingerprint))
         await self._meter.flush()
         limit = page_size(size)
-        records = await self._store.list_records(
-            principal.tenant, first.date(), last, after, limit + 1
-        )
+        records = await self._store.list_records(principal.tenant, first, last, after, limit + 1)
         return cut_page(records, limit, _key, fingerprint)
 
 

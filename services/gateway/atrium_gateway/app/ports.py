@@ -22,6 +22,7 @@ from atrium_gateway.domain.generation import (
     ToolCallDelta,
 )
 from atrium_gateway.domain.models import Model, ModelStatus
+from atrium_gateway.domain.outcomes import Generation, Outcome, OutcomeCount
 from atrium_gateway.domain.quotas import Allotment, Charged, LeaseAsk, Quota
 from atrium_gateway.domain.reading import PassageReading, ReadPassage
 from atrium_gateway.domain.routes import Route
@@ -420,6 +421,31 @@ class UsageStore(Protocol):
             end: Last day.
             after: Where the page before ended, or None for the first page.
             limit: Most records to return.
+        """
+
+    async def sum_by_model(
+        self, tenant: str, start: date, end: date
+    ) -> Mapping[tuple[str, str], UsageCount]:
+        """Return the sums over the days ``start`` to ``end``, both included.
+
+        Returns:
+            By task and model; only those that were asked.
+        """
+
+
+class OutcomeStore(Protocol):
+    """What became of replies."""
+
+    async def put(self, tenant: str, generation: Generation, outcome: Outcome) -> None:
+        """Keep what became of a reply, in place of what was told of it before."""
+
+    async def count_by_model(
+        self, tenant: str, start: date, end: date
+    ) -> Mapping[tuple[str, str], OutcomeCount]:
+        """Count the replies of the days ``start`` to ``end``, both included.
+
+        Returns:
+            By task and model; only those with an outcome.
         """
 
 

@@ -35,6 +35,18 @@ class RouteNotFound(NotFound):
         )
 
 
+class GenerationNotFound(NotFound):
+    """No reply of this tenant has this name."""
+
+    reason = "GENERATION_NOT_FOUND"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The generation does not exist. Send `generation` as a reply of this tenant gave it.",
+            field="generation",
+        )
+
+
 class RouteModelUnknown(Invalid):
     """A route names a model that the installation does not have."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from enum import StrEnum
 
 from atrium_gateway.domain.usage import Usage
 
 MODEL_PREFIX = "models/"
+_DIGITS = 60
 
 
 class Capability(StrEnum):
@@ -83,12 +84,20 @@ class Price:
 
     def of(self, usage: Usage) -> Decimal:
         """Return what ``usage`` costs, exactly."""
-        whole = (
-            self.prompt * usage.prompt_tokens
-            + self.completion * usage.completion_tokens
-            + self.encoder * usage.encoder_tokens
-        )
-        return whole / 1_000_000
+        with localcontext() as context:
+            context.prec = _DIGITS
+            whole = (
+                self.prompt * usage.prompt_tokens
+                + self.completion * usage.completion_tokens
+                + self.encoder * usage.encoder_tokens
+            )
+            return whole / 1_000_000
+
+
+def plain_decimal(number: Decimal) -> str:
+    """Return a decimal number without exponent and without zeros that say nothing."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,9 @@ from atrium_gateway.app.manage_quotas import QuotaView
 from atrium_gateway.app.page import Page
 from atrium_gateway.app.ports import TextKind
 from atrium_gateway.app.read_passages import PassagesRead
+from atrium_gateway.app.report_costs import CostReport
 from atrium_gateway.app.rerank_texts import Reranked
+from atrium_gateway.domain.costs import ModelCost, TaskCost
 from atrium_gateway.domain.generation import (
     Aid,
     CacheMode,
@@ -46,7 +47,9 @@ from atrium_gateway.domain.models import (
     ModelState,
     Price,
     Tier,
+    plain_decimal,
 )
+from atrium_gateway.domain.outcomes import Outcome
 from atrium_gateway.domain.quotas import Quota, QuotaOrigin
 from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_gateway.domain.routes import (
@@ -121,6 +124,11 @@ _STATES = {
     ModelState.READY: gateway_pb2.Model.READY,
     ModelState.STARTING: gateway_pb2.Model.STARTING,
     ModelState.UNAVAILABLE: gateway_pb2.Model.UNAVAILABLE,
+}
+_OUTCOMES = {
+    gateway_service_pb2.RecordOutcomeRequest.ACCEPTED: Outcome.ACCEPTED,
+    gateway_service_pb2.RecordOutcomeRequest.EDITED: Outcome.EDITED,
+    gateway_service_pb2.RecordOutcomeRequest.REJECTED: Outcome.REJECTED,
 }
 _ORIGINS = {
     RouteOrigin.FILE: gateway_pb2.Route.FILE,
@@ -423,16 +431,10 @@ def model_to_proto(view: ModelView) -> gateway_pb2.Model:
 def _price_to_proto(price: Price) -> gateway_pb2.Price:
     return gateway_pb2.Price(
         currency=price.currency,
-        prompt=decimal_to_proto(price.prompt),
-        completion=decimal_to_proto(price.completion),
-        encoder=decimal_to_proto(price.encoder),
+        prompt=plain_decimal(price.prompt),
+        completion=plain_decimal(price.completion),
+        encoder=plain_decimal(price.encoder),
     )
-
-
-def decimal_to_proto(number: Decimal) -> str:
-    """Return a decimal number without exponent and without zeros that say nothing."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def models_to_proto(page: Page[ModelView]) -> gateway_service_pb2.ListModelsResponse:
@@ -542,4 +544,43 @@ def translated_to_proto(translated: Translated) -> gateway_pb2.TranslateResponse
         ],
         engine=engine_to_proto(translated.engine),
         usage=usage_to_proto(translated.usage),
+    )
+
+
+def outcome_from_proto(
+    outcome: gateway_service_pb2.RecordOutcomeRequest.Outcome.ValueType,
+) -> Outcome:
+    """Return what became of a reply."""
+    return _OUTCOMES[outcome]
+
+
+def cost_report_to_proto(report: CostReport) -> gateway_service_pb2.ReportCostsResponse:
+    """Return what tasks cost."""
+    return gateway_service_pb2.ReportCostsResponse(
+        tasks=map(_task_cost_to_proto, report.tasks), currency=report.currency
+    )
+
+
+def _task_cost_to_proto(task: TaskCost) -> gateway_service_pb2.ReportCostsResponse.TaskCost:
+    return gateway_service_pb2.ReportCostsResponse.TaskCost(
+        task=task.task,
+        models=map(_model_cost_to_proto, task.models),
+        suggested_model=task.suggested_model,
+        saving=plain_decimal(task.saving) if task.suggested_model else "",
+        reason=task.reason,
+    )
+
+
+def _model_cost_to_proto(cost: ModelCost) -> gateway_service_pb2.ReportCostsResponse.ModelCost:
+    low, high = cost.outcomes.accepted_interval
+    return gateway_service_pb2.ReportCostsResponse.ModelCost(
+        model=cost.model,
+        requests=cost.count.requests,
+        usage=usage_to_proto(cost.count.usage),
+        cost=plain_decimal(cost.cost) if cost.cost is not None else "",
+        accepted=cost.outcomes.accepted,
+        edited=cost.outcomes.edited,
+        rejected=cost.outcomes.rejected,
+        acceptance_low=low,
+        acceptance_high=high,
     )

@@ -26,6 +26,8 @@ from atrium_gateway.app.list_usage import ListUsage
 from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuota
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.read_passages import ReadPassages
+from atrium_gateway.app.record_outcome import RecordOutcome
+from atrium_gateway.app.report_costs import ReportCosts
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.rpc import convert
@@ -54,6 +56,7 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
     classify: ClassifyTexts
     read: ReadPassages
     translate: TranslateTexts
+    record_outcome: RecordOutcome
 
     async def Generate(
         self, request: gateway_pb2.GenerateRequest, context: Context
@@ -107,6 +110,13 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
             await self.translate(_caller(context, request.task), job)
         )
 
+    async def RecordOutcome(
+        self, request: gateway_service_pb2.RecordOutcomeRequest, context: Context
+    ) -> empty_pb2.Empty:
+        outcome = convert.outcome_from_proto(request.outcome)
+        await self.record_outcome(principal(context), request.generation, outcome)
+        return empty_pb2.Empty()
+
 
 @dataclass(frozen=True)
 class CatalogServicer(gateway_service_pb2_grpc.ModelCatalogServicer):
@@ -117,6 +127,7 @@ class CatalogServicer(gateway_service_pb2_grpc.ModelCatalogServicer):
     update_route: UpdateRoute
     delete_route: DeleteRoute
     list_usage: ListUsage
+    report_costs: ReportCosts
 
     async def ListModels(
         self, request: gateway_service_pb2.ListModelsRequest, context: Context
@@ -158,6 +169,16 @@ class CatalogServicer(gateway_service_pb2_grpc.ModelCatalogServicer):
             request.page_token,
         )
         return convert.usage_records_to_proto(page)
+
+    async def ReportCosts(
+        self, request: gateway_service_pb2.ReportCostsRequest, context: Context
+    ) -> gateway_service_pb2.ReportCostsResponse:
+        report = await self.report_costs(
+            principal(context),
+            convert.time_from_proto(request, "start_time"),
+            convert.time_from_proto(request, "end_time"),
+        )
+        return convert.cost_report_to_proto(report)
 
 
 @dataclass(frozen=True)
