@@ -87,7 +87,9 @@ async def test_generate_returns_the_text_what_made_it_and_what_it_cost(
             seed=0,
         )
     )
+    assert response.generation.startswith("generations/")
     assert response == gateway_pb2.GenerateResponse(
+        generation=response.generation,
         text="Twenty days.",
         finish_reason=gateway_pb2.GenerateResponse.STOP,
         engine=engine_pb2.Engine(

@@ -120,7 +120,7 @@ class ServedModel:
         return all(replica.upstream.resting for replica in self.replicas)
 
     def choose(self, tried: Sequence[Replica] = ()) -> Replica | None:
-        """Return the replica to ask next: it holds the adapter, is well, and has least to do.
+        """Return the replica to ask next: it holds the adapter and has least to do.
 
         Args:
             tried: Replicas that failed in this call already.
@@ -144,8 +144,9 @@ class ServedModel:
         return min(
             able,
             key=lambda replica: (
+                # One that rested is due for its probe; passed over, it would never come back.
+                not replica.upstream.failing,
                 not replica.upstream.holds(adapter),
-                replica.upstream.failing,
                 replica.upstream.in_flight,
             ),
         )
