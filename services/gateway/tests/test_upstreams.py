@@ -78,10 +78,10 @@ async def fakes() -> AsyncIterator[Sequence[FakeUpstream]]:
 async def test_the_breaker_of_a_bad_server_opens_and_closes_again(
     tmp_path: Path, upstream: FakeUpstream, answer: Answer, reason: str
 ) -> None:
-    routes = route("m", timeout_seconds=0.15)
+    impatient = reason == "UPSTREAM_TIMED_OUT"
     async with serve_gateway(
         tmp_path,
-        routes=routes,
+        routes=route("m", timeout_seconds=0.1 if impatient else 20),
         with_scripted=False,
         GATEWAY_IDLE_SECONDS="0.1",
         **servers(tmp_path, entry("m", upstream)),
@@ -95,6 +95,9 @@ async def test_the_breaker_of_a_bad_server_opens_and_closes_again(
         assert int(resting.metadata["retry_seconds"]) in range(4, 7)
         assert len(upstream.posted) == 5
         served.clock.advance(6.1)
+        candidate = gateway_pb2.Route.Candidate(model="models/m", timeout_seconds=20)
+        patient = gateway_pb2.Route(name="routes/default", candidates=[candidate])
+        await served.catalog.UpdateRoute(gateway_service_pb2.UpdateRouteRequest(route=patient))
         assert (await served.models.Generate(ask())).text == "a b c"
         assert (await served.models.Generate(ask())).text == "a b c"
         assert len(upstream.posted) == 7
