@@ -49,6 +49,7 @@ from atrium_gateway.domain.models import Capability, Location, Model
 from atrium_gateway.domain.routes import LOTS, Candidate, Route, RouteOrigin, in_order
 from atrium_gateway.domain.tool_errors import ToolCallRefused
 from atrium_gateway.domain.usage import Usage, UsageCount
+from atrium_gateway.testing import eventually
 from atrium_shared.clock import FixedClock
 from atrium_shared.errors import Unavailable
 from atrium_shared.testing import make_principal
@@ -326,8 +327,7 @@ async def test_a_call_cancelled_while_it_waits_for_its_model_is_charged_its_prom
     (backend,) = world.add("a")
     backend.enqueue(ScriptedReply("late", pause_seconds=60))
     call = asyncio.ensure_future(world.generate())
-    while not backend.prompts:  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0)
+    await eventually(lambda: backend.prompts)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
