@@ -79,10 +79,12 @@ class NoRoutes:
 @dataclass
 class Reserved:
     tokens: int
+    requests: int = 1
     settled: list[int] = field(default_factory=list)
 
-    def settle(self, tokens: int) -> None:
+    def settle(self, tokens: int) -> int:
         self.settled.append(tokens)
+        return tokens
 
 
 class FakeBudgets:
@@ -92,10 +94,10 @@ class FakeBudgets:
         self.reserved: list[Reserved] = []
         self.empty = False
 
-    async def reserve(self, caller: Caller, tokens: int) -> Reserved:
+    async def reserve(self, caller: Caller, tokens: int, requests: int = 1) -> Reserved:
         if self.empty:
             raise QuotaExhausted("quotas/q", limit=1, remaining=0, reset_time="tomorrow")
-        self.reserved.append(Reserved(tokens))
+        self.reserved.append(Reserved(tokens, requests))
         return self.reserved[-1]
 
     @property
@@ -296,6 +298,7 @@ async def test_a_failed_attempt_gives_everything_back_before_the_next_reserves(
     first.enqueue(UpstreamFailed("models/a", "down"))
     generated = await world.generate()
     assert world.budgets.settled == [[0], [generated.usage.total_tokens]]
+    assert [each.requests for each in world.budgets.reserved] == [1, 0]  # one call, tried twice
 
 
 async def test_what_a_failing_model_wrote_is_settled_too(world: World) -> None:
@@ -344,7 +347,7 @@ async def embed(encoder: EncoderBackend) -> tuple[Any, int]:
 async def test_encoding_reserves_and_settles(world: World) -> None:
     world.add("a")
     _, _, usage = await world.dispatch.encode(CALLER, Capability.EMBED, embed, 123)
-    assert world.budgets.reserved == [Reserved(123, [usage.encoder_tokens])]
+    assert world.budgets.reserved == [Reserved(123, 1, [usage.encoder_tokens])]
 
 
 # Residency
@@ -686,7 +689,7 @@ async def test_a_route_of_missing_models_alone_fails(world: World) -> None:
 async def test_an_error_of_the_budgets_store_is_told(world: World) -> None:
     world.add("a")
 
-    async def down(caller: Caller, tokens: int) -> Reserved:
+    async def down(caller: Caller, tokens: int, requests: int = 1) -> Reserved:
         raise Unavailable("the store is down")
 
     world.budgets.reserve = down  # type: ignore[method-assign]
