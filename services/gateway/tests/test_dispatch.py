@@ -96,7 +96,17 @@ class FakeBudgets:
 
     async def reserve(self, caller: Caller, tokens: int, requests: int = 1) -> Reserved:
         if self.empty:
-            raise QuotaExhausted("quotas/q", limit=1, remaining=0, reset_time="tomorrow")
+            now = FixedClock().now()
+            raise QuotaExhausted(
+                "quotas/q",
+                unit="tokens",
+                window="day",
+                limit=1,
+                remaining=0,
+                needed=tokens,
+                reset_time=now,
+                now=now,
+            )
         self.reserved.append(Reserved(tokens, requests))
         return self.reserved[-1]
 
