@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Final
-
-import rjieba
+from typing import TYPE_CHECKING, Final
 
 from atrium_grounding import tokens
 from atrium_grounding.languages import detect_language
+
+if TYPE_CHECKING:
+    import rjieba
 
 _LATIN_NAME: Final = re.compile(
     r"[A-Za-z\u00c0-\u024f\d]+(?:[-_/][A-Za-z\u00c0-\u024f\d]+|(?<=[A-Z]) \d+(?!\w))*"
@@ -50,4 +51,6 @@ def names_in(text: str) -> tuple[str, ...]:
 @cache
 def tagger() -> rjieba.Jieba:
     """Return the segmenter that tells names by their tags; it is read on the first call."""
+    import rjieba  # here, as its dictionary takes 35 MB of a process that may never need it
+
     return rjieba.Jieba()

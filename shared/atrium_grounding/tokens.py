@@ -12,10 +12,12 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import rjieba
 import Stemmer
+
+if TYPE_CHECKING:
+    import rjieba
 
 _CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _TOKEN: Final = re.compile(
@@ -184,6 +186,8 @@ def _stemmer() -> Stemmer.Stemmer:
 
 @cache
 def _segmenter() -> rjieba.Jieba:
+    import rjieba  # here, as its dictionary takes 35 MB of a process that may never need it
+
     return rjieba.Jieba()
 
 

@@ -285,6 +285,8 @@ def is_service_assertion(credential: str) -> bool:
 
 def is_internal_token(credential: str) -> bool:
     """Return whether ``credential`` claims to be an internal token; nothing is verified."""
+    if credential.startswith(API_KEY_PREFIX):
+        return False
     try:
         return jwt.get_unverified_header(credential).get("typ") == _TOKEN_TYPE
     except jwt.InvalidTokenError:

@@ -397,3 +397,29 @@ async def test_failures_of_a_server_count_as_failures(
         await refusal(generate(served.models))
         (record,) = (await usage_of(served.catalog)).records
         assert (record.requests, record.failures) == (0, 1)
+
+
+async def test_a_route_set_through_another_replica_holds_within_five_seconds(
+    tmp_path: Path,
+) -> None:
+    routes = {"default": [{"model": "models/scripted"}]}
+    database = f"sqlite+aiosqlite:///{tmp_path}/shared.db"
+    async with (
+        serve_gateway(tmp_path, routes=routes, GATEWAY_DATABASE_URL=database) as one,
+        serve_gateway(tmp_path, routes=routes, GATEWAY_DATABASE_URL=database) as other,
+    ):
+
+        async def seen() -> list[str]:
+            listed = await other.catalog.ListRoutes(gateway_service_pb2.ListRoutesRequest())
+            return [route.name for route in listed.routes]
+
+        assert await seen() == ["routes/default"]
+        candidate = gateway_pb2.Route.Candidate(model="models/scripted")
+        route = gateway_pb2.Route(name="routes/docs", candidates=[candidate])
+        await one.catalog.UpdateRoute(gateway_service_pb2.UpdateRouteRequest(route=route))
+        other.clock.advance(5)
+        assert await seen() == ["routes/default", "routes/docs"]
+        await one.catalog.DeleteRoute(gateway_service_pb2.DeleteRouteRequest(name=route.name))
+        assert await seen() == ["routes/default", "routes/docs"]
+        other.clock.advance(5)
+        assert await seen() == ["routes/default"]

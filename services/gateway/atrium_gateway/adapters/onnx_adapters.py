@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import structlog
 
 from atrium_gateway.adapters.encoder_adapter_files import (
@@ -34,6 +34,9 @@ from atrium_gateway.app.ports import Classification, Embedding, TextKind
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_gateway.domain.models import MODEL_PREFIX, ModelState, ModelStatus
 from atrium_gateway.domain.similarity import SimilarityScale
+
+if TYPE_CHECKING:
+    import onnx
 
 _PROBE = "1"
 """A text that every new adapter encodes once, before anybody is served by it."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import onnx
-import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_shared.errors import Invalid
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime as ort
 
 GRAPH_FILE = "model.int8.onnx"
 """The graph in a model's folder."""
@@ -77,6 +80,8 @@ def open_files(
     Raises:
         ModelUnavailable: A file is missing or damaged.
     """
+    import onnxruntime as ort  # here, as a gateway without local models has no use for its 20 MB
+
     name = model_dir.name
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -104,6 +109,8 @@ def open_files(
 
 
 def _rewritten(graph: Path, rewrite: Callable[[onnx.ModelProto], object]) -> bytes:
+    import onnx
+
     model = onnx.load(graph)
     rewrite(model)
     content: bytes = model.SerializeToString()

@@ -147,11 +147,14 @@ class OpenAIGenerator:
         await self._check_size(prompt)
         reply = _Reply(self._name, prompt)
         try:
-            async with (
-                self._server.post(self._name, "/chat/completions", self._body(prompt)) as response,
-                aclosing(self._events(response, reply)) as events,
-            ):
-                parts = [part async for event in events for part in reply.take(event)]
+            path, body = "/chat/completions", self._body(prompt)
+            async with self._server.post(self._name, path, body) as response:
+                if _is_json(response):
+                    whole = Event("message", await self._whole(response))
+                    parts = list(reply.take(whole))
+                else:
+                    async with aclosing(self._events(response, reply)) as events:
+                        parts = [part async for event in events for part in reply.take(event)]
         except RequestRefused as refused:
             raise self._refusal(refused, prompt) from refused
         finished = reply.finished()
@@ -190,12 +193,9 @@ class OpenAIGenerator:
     ) -> AsyncGenerator[Event, None]:
         """Give the events of a response. The first may take as long as the caller waits."""
         try:
-            if "json" in response.headers.get("content-type", ""):
+            if _is_json(response):
                 # The server does not stream: it sends the whole reply as one object.
-                raw = await read_body(response, _MOST_WHOLE_BYTES)
-                if raw is None:
-                    raise EventTooLarge
-                yield Event("message", raw)
+                yield Event("message", await self._whole(response))
                 return
             decoder = EventStreamDecoder()
             loop = asyncio.get_running_loop()
@@ -222,6 +222,15 @@ class OpenAIGenerator:
             raise UpstreamFailed(self._name, "it sent an endless event") from error
         except aiohttp.ClientError as error:
             raise UpstreamFailed(self._name, "the connection broke off") from error
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            raw = await read_body(response, _MOST_WHOLE_BYTES)
+        except aiohttp.ClientError as error:
+            raise UpstreamFailed(self._name, "the connection broke off") from error
+        if raw is None:
+            raise UpstreamFailed(self._name, "it sent an endless event")
+        return raw
 
     async def _check_size(self, prompt: Prompt) -> None:
         context = self._context_tokens
@@ -369,6 +378,10 @@ class _Reply:
             completion_tokens=completion,
             cached_prompt_tokens=min(cached or 0, prompt),
         )
+
+
+def _is_json(response: aiohttp.ClientResponse) -> bool:
+    return "json" in response.headers.get("content-type", "")
 
 
 def _estimate(prompt: Prompt) -> int:

@@ -30,6 +30,13 @@ routes = Table(
     Column("cache", String(16), nullable=False),
 )
 
+route_stamps = Table(
+    "route_stamps",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("stamp", BigInteger, nullable=False),
+)
+
 usage = Table(
     "usage",
     metadata,

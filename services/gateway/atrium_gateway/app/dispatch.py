@@ -15,7 +15,7 @@ from collections.abc import (
     Callable,
     Iterator,
 )
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TypeVar
@@ -763,12 +763,17 @@ async def _turn(
     model: str,
 ) -> AsyncIterator[None]:
     """Wait for the turn of a call; time runs."""
-    async with AsyncExitStack() as stack:
+    taken = 0
+    try:
         for queue in queues:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await queue.acquire(caller.tenant)
-            except QueueFull as error:
-                raise full(model, error.waiting) from error
-            stack.callback(queue.release)
+            if not queue.try_acquire():
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await queue.acquire(caller.tenant)
+                except QueueFull as error:
+                    raise full(model, error.waiting) from error
+            taken += 1
         yield
+    finally:
+        for queue in queues[:taken]:
+            queue.release()

@@ -40,14 +40,20 @@ class FairQueue:
         """Calls that wait now."""
         return self._count
 
+    def try_acquire(self) -> bool:
+        """Take a slot without waiting, or return False when none is free."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
+
     async def acquire(self, tenant: str) -> None:
         """Wait for a slot; the caller gives it back with :meth:`release`.
 
         Raises:
             QueueFull: Too many wait, and this tenant has no claim before them.
         """
-        if self._free:
-            self._free -= 1
+        if self.try_acquire():
             return
         if self._count >= self._capacity:
             self._make_room(tenant)

@@ -394,6 +394,9 @@ class RouteStore(Protocol):
     async def delete_route(self, tenant: str, task: str) -> bool:
         """Remove a route. False when there was none."""
 
+    async def stamps(self) -> Mapping[str, int]:
+        """Return a number for each tenant that ever set a route; every change gives a new one."""
+
 
 @dataclass(frozen=True, slots=True)
 class UsageCursor:
