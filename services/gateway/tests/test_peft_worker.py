@@ -59,6 +59,7 @@ needs_torch = pytest.mark.skipif(
     "ATRIUM_TRAIN_PYTHON" not in os.environ,
     reason="needs torch, which `make test-peft` installs into an environment of its own",
 )
+pytestmark = pytest.mark.timeout(600)  # each test starts a process that loads torch, some five
 TIMES = WatchTimes(start=100, check=0.5, first_pause=0.1, stable=0)
 
 
