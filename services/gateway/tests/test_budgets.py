@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -394,6 +394,27 @@ async def test_a_changed_limit_holds_with_what_was_used_before(world: World) -> 
     await store.put_quota("acme", Quota("quotas/q", "", TOKENS, DAY, 2000))
     budgets.forget("acme")
     assert await all_that_fits(budgets, caller(), 10) == 169
+
+
+async def test_many_tenants_that_call_at_once_are_read_together(world: World) -> None:
+    class CountingQuotas(SqlQuotas):
+        reads = 0
+
+        async def list_quotas(self, tenants: Collection[str]) -> Mapping[str, Sequence[Quota]]:
+            self.reads += 1
+            return await super().list_quotas(tenants)
+
+    database = await world.database()
+    store = CountingQuotas(database)
+    budgets = LeasedBudgets(store, SqlLedgers(database), world.clock)
+    await budgets.start()
+    callers = [caller(tokens(1000), tenant=f"t{number}") for number in range(500)]
+    reserved = await asyncio.gather(*(budgets.reserve(each, 10) for each in callers * 2))
+    assert store.reads < 10
+    for each in reserved:
+        each.settle(10)
+    await budgets.stop()
+    assert await world.rows("quota_leases") == 0
 
 
 # Faults of the store

@@ -272,6 +272,7 @@ class LeasedBudgets:
         self._counts: dict[str, _Count] = {}
         self._queue: list[_Count] = []
         self._waiting: list[asyncio.Future[None]] = []
+        self._unread: dict[str, asyncio.Future[AtriumError | None]] = {}
         self._others: dict[str, tuple[int, float, int]] = {}
         self._beats = 0
         self._changes = 0
@@ -298,8 +299,11 @@ class LeasedBudgets:
             await self._task
             self._task = None
         waiting, self._waiting = self._waiting, []
+        unread, self._unread = self._unread, {}
         for each in waiting:
             each.cancel()
+        for read in unread.values():
+            read.cancel()
         for count in self._counts.values():
             count.close, count.pending = True, 0
             count.needs.clear()
@@ -426,7 +430,7 @@ class LeasedBudgets:
         raise self._exhausted(*short[0])
 
     async def _plan(self, principal: Principal, task: str) -> _Plan:
-        tenant = self._tenants.get(principal.tenant) or await self._read(principal.tenant)
+        tenant = await self._known(principal.tenant)
         tenant.idle = 0
         key = (principal.credential, task)
         plan = tenant.plans.get(key)
@@ -473,14 +477,20 @@ class LeasedBudgets:
             count.quota = quota
         return count
 
-    async def _read(self, tenant: str) -> _Tenant:
-        changes = self._changes
-        now = asyncio.get_running_loop().time()
-        quotas = (await self._store.list_quotas([tenant])).get(tenant, ())
-        known = _Tenant(quotas, now)
-        if changes == self._changes:  # else what was read may be older than a change made meanwhile
-            known = self._tenants.setdefault(tenant, known)
-        return known
+    async def _known(self, name: str) -> _Tenant:
+        while True:
+            tenant = self._tenants.get(name)
+            if tenant is not None:
+                return tenant
+            read = self._unread.get(name)
+            if read is None:
+                read = self._unread[name] = asyncio.get_running_loop().create_future()
+                self._something.set()
+                self._urgent.set()
+            # Others may wait for the same.
+            failure = await asyncio.shield(read)
+            if failure is not None:
+                raise failure
 
     def _exhausted(self, count: _Count, needed: int) -> QuotaExhausted:
         quota = count.quota
@@ -523,9 +533,29 @@ class LeasedBudgets:
                 _log.exception("quota_leases_failed")
                 await asyncio.sleep(self._beat_seconds)
 
+    async def _read(self) -> None:
+        """Read the quotas of all tenants that somebody waits for, in one query."""
+        unread, self._unread = self._unread, {}
+        if not unread:
+            return
+        changes, now = self._changes, asyncio.get_running_loop().time()
+        failure: AtriumError | None = None
+        try:
+            found = await self._store.list_quotas(unread)
+            # Else what was read may be older than a change made meanwhile.
+            if changes == self._changes:
+                for name in unread:
+                    self._tenants.setdefault(name, _Tenant(found.get(name, ()), now))
+        except AtriumError as error:
+            failure = error
+        finally:
+            for read in unread.values():
+                read.set_result(failure)
+
     async def _turn(self, *, show_life: bool) -> None:
         self._something.clear()
         self._urgent.clear()
+        await self._read()
         waiting, self._waiting = self._waiting, []
         counts = self._take_queue()
         later: list[_Count] = []
