@@ -215,9 +215,9 @@ async def test_versions_roll_forward_and_back(hall: Hall) -> None:
 async def test_calls_go_on_when_a_server_dies_and_it_gets_its_adapters_again(hall: Hall) -> None:
     ours, theirs = await hall.ask(), await hall.ask(who="globex")
     killed = hall.servers[0]
-    under_way = [asyncio.create_task(hall.ask()) for _ in range(4)]
+    asked = [asyncio.create_task(hall.ask()) for _ in range(4)]
     killed.kill()
-    assert {await task for task in under_way} == {ours}
+    assert {await task for task in asked} == {ours}
     for _ in range(4):
         assert await hall.ask() == ours
         assert await hall.ask(who="globex") == theirs

@@ -550,6 +550,16 @@ async def test_a_deleted_adapter_is_gone_from_servers_folders_and_store(two: Hou
     assert (await two.deployed(adapter_files(3))).serving_version == 1
 
 
+async def test_what_a_dead_gateway_left_half_copied_is_removed(two: House) -> None:
+    left = two.folder / "adapters" / ".coming-abc"
+    left.mkdir(parents=True)
+    (left / CONFIG_FILE).touch()
+    os.utime(left, (0, 0))
+    await two.deployed(adapter_files(1))
+    (only,) = (two.folder / "adapters").iterdir()
+    assert only.name in two.servers[0].loaded
+
+
 async def test_changes_are_in_the_audit_log(two: House) -> None:
     await two.deployed(adapter_files(1))
     await two.deployed(adapter_files(2))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path, PurePosixPath
 
 from atrium_gateway.app.adapter_ports import AdapterFolderUnavailable
@@ -13,6 +14,7 @@ from atrium_gateway.domain.adapters import ADAPTER_FILES, HeldVersion, folder_ke
 from atrium_shared.blobs import BlobStore
 
 _PARTIAL = ".coming-"
+_ABANDONED_SECONDS = 3600.0
 
 
 class SharedAdapterFolders:
@@ -57,6 +59,9 @@ class SharedAdapterFolders:
 
     def _begin(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"{_PARTIAL}*"):  # by a gateway that died while it copied
+            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
         return tempfile.mkdtemp(prefix=_PARTIAL, dir=self._folder)
 
     async def _copy(self, key: str, folder: Path) -> None:
