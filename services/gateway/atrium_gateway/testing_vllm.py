@@ -204,7 +204,7 @@ class AdapterDesk:
     """
 
     gateway: ServedGateway
-    patience_seconds: int = field(default=5, kw_only=True)
+    patience_seconds: int = field(default=60, kw_only=True)
 
     def adapters(self, who: str = "acme") -> AdapterServiceAsyncStub:
         """Return a client of a tenant's adapters."""
