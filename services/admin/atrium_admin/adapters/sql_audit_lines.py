@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Row,
     and_,
+    bindparam,
     insert,
     literal,
     or_,
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from atrium_admin.adapters.sql_ids import portions
 from atrium_admin.adapters.sql_pseudonyms import SqlPseudonyms
 from atrium_admin.adapters.tables import audit_heads, audit_lines, audit_pseudonyms
 from atrium_admin.app.ports import AuditFilter, Slice
@@ -49,16 +51,16 @@ class SqlAuditLines:
 
     async def append(self, tenant: str, events: Sequence[AuditEvent]) -> None:
         """Seal events and put them at the end of a tenant's log, pseudonyms in place of names."""
-        rows = await self._session.execute(
-            select(audit_heads.c.sequence, audit_heads.c.hash)
-            .where(audit_heads.c.tenant_id == tenant)
-            .with_for_update()
-        )
-        row = rows.one_or_none()
-        if row is None:
-            raise TenantNotFound(tenant)
-        hidden = await self._pseudonyms.hide(tenant, events)
-        lines = extend(tenant, AuditHead(row.sequence, row.hash), hidden)
+        await self.append_all({tenant: events})
+
+    async def append_all(self, events: Mapping[str, Sequence[AuditEvent]]) -> None:
+        """Append to the logs of many tenants."""
+        # In one order always: two replicas that lock several logs must not wait for each other in
+        # a circle.
+        tenants = sorted(events)
+        heads = await self._locked_heads(tenants)
+        hidden = await self._pseudonyms.hide_all({tenant: events[tenant] for tenant in tenants})
+        lines = {tenant: extend(tenant, heads[tenant], hidden[tenant]) for tenant in tenants}
         await self._session.execute(
             insert(audit_lines),
             [
@@ -77,14 +79,39 @@ class SqlAuditLines:
                     "tokens": line.event.tokens,
                     "hash": line.hash,
                 }
-                for line in lines
+                for tenant, sealed in lines.items()
+                for line in sealed
             ],
         )
-        await self._session.execute(
+        connection = await self._session.connection()
+        await connection.execute(
             update(audit_heads)
-            .where(audit_heads.c.tenant_id == tenant)
-            .values(sequence=lines[-1].sequence, hash=lines[-1].hash)
+            .where(audit_heads.c.tenant_id == bindparam("of_tenant"))
+            .values(sequence=bindparam("last_sequence"), hash=bindparam("last_hash")),
+            [
+                {
+                    "of_tenant": tenant,
+                    "last_sequence": sealed[-1].sequence,
+                    "last_hash": sealed[-1].hash,
+                }
+                for tenant, sealed in lines.items()
+            ],
         )
+
+    async def _locked_heads(self, tenants: Sequence[str]) -> dict[str, AuditHead]:
+        heads: dict[str, AuditHead] = {}
+        for some in portions(tenants):
+            rows = await self._session.execute(
+                select(audit_heads.c.tenant_id, audit_heads.c.sequence, audit_heads.c.hash)
+                .where(audit_heads.c.tenant_id.in_(some))
+                .order_by(audit_heads.c.tenant_id)
+                .with_for_update()
+            )
+            heads.update((row.tenant_id, AuditHead(row.sequence, row.hash)) for row in rows)
+        for tenant in tenants:
+            if tenant not in heads:
+                raise TenantNotFound(tenant)
+        return heads
 
     async def list_before(
         self, tenant: str, chosen: AuditFilter, before: int, limit: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -82,11 +82,37 @@ class SqlPseudonyms:
             if kept:
                 await self._session.execute(insert(audit_pseudonyms), kept)
 
-        def hidden(name: str) -> str:
-            user = user_in(name)
-            return name if user is None else sealed_name(pseudonyms[user])
+        return _hidden(events, pseudonyms)
 
-        return [renamed(event, hidden) for event in events]
+    async def hide_all(
+        self, events: Mapping[str, Sequence[AuditEvent]]
+    ) -> dict[str, list[AuditEvent]]:
+        """Do for many tenants what :meth:`hide` does; who is known is asked for at once."""
+        found = {
+            tenant: {user for event in theirs for user in _users_of(event)}
+            for tenant, theirs in events.items()
+        }
+        known: dict[str, dict[str, str]] = {tenant: {} for tenant in events}
+        users_of_all = sorted(set().union(*found.values()))
+        for some in portions(sorted(events)):
+            for few in portions(users_of_all):
+                rows = await self._session.execute(
+                    select(
+                        audit_pseudonyms.c.tenant_id,
+                        audit_pseudonyms.c.user_id,
+                        audit_pseudonyms.c.pseudonym,
+                    ).where(
+                        audit_pseudonyms.c.tenant_id.in_(some), audit_pseudonyms.c.user_id.in_(few)
+                    )
+                )
+                for tenant, user, pseudonym in rows:
+                    known[tenant][user] = pseudonym
+        return {
+            tenant: _hidden(theirs, known[tenant])
+            if found[tenant] <= known[tenant].keys()
+            else await self.hide(tenant, theirs)
+            for tenant, theirs in events.items()
+        }
 
     async def show(self, tenant: str, events: Iterable[AuditEvent]) -> list[AuditEvent]:
         """Replace every pseudonym by the user's name, or by one that says they were erased."""
@@ -139,6 +165,14 @@ class SqlPseudonyms:
                 )
             )
         return erased
+
+
+def _hidden(events: Iterable[AuditEvent], pseudonyms: Mapping[str, str]) -> list[AuditEvent]:
+    def hidden(name: str) -> str:
+        user = user_in(name)
+        return name if user is None else sealed_name(pseudonyms[user])
+
+    return [renamed(event, hidden) for event in events]
 
 
 def _users_of(event: AuditEvent) -> list[str]:

@@ -113,10 +113,7 @@ class AuditLog:
         failure: BaseException | None = None
         try:
             async with self._storage.write() as uow:
-                # In one order always: two replicas that lock several logs must not wait for each
-                # other in a circle.
-                for tenant in sorted(by_tenant):
-                    await uow.audit.append(tenant, by_tenant[tenant])
+                await uow.audit.append_all(by_tenant)
         except asyncio.CancelledError as error:
             failure = error
             raise

@@ -556,6 +556,14 @@ class AuditLines(Protocol):
         """
         ...
 
+    async def append_all(self, events: Mapping[str, Sequence[AuditEvent]]) -> None:
+        """Append to the logs of many tenants; costs a few statements, not a few for each.
+
+        Raises:
+            TenantNotFound: There is no such tenant.
+        """
+        ...
+
     async def list_before(
         self, tenant: str, chosen: AuditFilter, before: int, limit: int
     ) -> Slice[AuditLine]:
