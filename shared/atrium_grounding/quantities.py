@@ -196,7 +196,8 @@ _NUMERAL: Final = r"\d+(?:,\d{3})*(?:\.\d+)?"
 _HAN_NUMERAL: Final = "[零〇一二三四五六七八九十百千两]+"
 _MONTH: Final = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + ")"
 _LATIN_WEEKDAYS: Final = [name for name in _WEEKDAYS if name.isascii() and len(name) > 3]
-_WORD_NUMERAL: Final = r"(?:(?:{small})(?:(?: and)?[- ](?:{small}|{scales}))*)".format(
+# At most sixteen more words: a longer run is no number, and would be tried from each of its words.
+_WORD_NUMERAL: Final = r"(?:(?:{small})(?:(?: and)?[- ](?:{small}|{scales})){{0,16}})".format(
     small="|".join(sorted(_SMALL, key=len, reverse=True)), scales="|".join(_SCALES)
 )
 _UNIT: Final = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=True))

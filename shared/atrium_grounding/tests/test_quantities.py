@@ -67,5 +67,5 @@ def test_spans_are_those_of_the_text() -> None:
 
 
 def test_runs_of_digits_that_are_no_numbers_take_no_time() -> None:
-    for run in ("9" * 50_000, "一" * 50_000, "two hundred and " * 100):
+    for run in ("9" * 50_000, "一" * 50_000, "two hundred and " * 1_000):
         assert find_quantities(f"{run} and 3 days")[-1].value == 3
