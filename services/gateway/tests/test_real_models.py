@@ -201,3 +201,24 @@ async def test_real_models_are_ready(real: ServedGateway) -> None:
     assert states["models/qwen2.5-0.5b"] == gateway_pb2.Model.READY
     assert states["models/multilingual-e5-small"] == gateway_pb2.Model.READY
     assert states["models/qwen2.5-1.5b"] == gateway_pb2.Model.UNAVAILABLE
+
+
+async def test_a_real_generator_writes_a_program_that_is_run_exactly(real: ServedGateway) -> None:
+    question = "How many days are there from 5 January 2024 to 1 March 2024?"
+    request = ask(question, aids=[gateway_pb2.CALCULATE])
+    response = await real.models.Generate(request)
+    assert "days_between" in response.calculation.program
+    assert response.calculation.result.split(" ")[0] == "56"
+    assert response.text == f"Result: {response.calculation.result}"
+
+
+async def test_a_real_generator_translates(real: ServedGateway) -> None:
+    texts = ["我们星期一下午三点开会。", "会议室在二楼。"]
+    request = gateway_pb2.TranslateRequest(
+        task="translate.zh-en", texts=texts, target_language="en"
+    )
+    response = await real.models.Translate(request)
+    assert any("meeting" in each.text.lower() for each in response.translations)
+    for each in response.translations:
+        assert each.source_language == "zh"
+        assert bool(each.text) != bool(each.failure)
