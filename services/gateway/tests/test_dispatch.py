@@ -75,6 +75,9 @@ class NoRoutes:
     async def list_routes(self, tenant: str) -> list[Route]:
         return []
 
+    async def stamps(self) -> dict[str, int]:
+        return {}
+
 
 @dataclass
 class Reserved:
