@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-import onnx
-
 from atrium_gateway.adapters.encoder_adapter_files import UnfitAdapter, parse_adapter
 from atrium_gateway.adapters.onnx_adapters import OnnxAdapters
 from atrium_gateway.adapters.onnx_files import GRAPH_FILE
@@ -98,6 +96,8 @@ class EncoderAdapterReader:
 
     @cached_property
     def _attention(self) -> Attention:
+        import onnx  # here, as a gateway without local models has no use for it
+
         try:
             return add_branches(onnx.load(self._locate() / GRAPH_FILE))
         except (NoAttention, OSError, AtriumError) as error:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    import onnx
 
 Projection = Literal["query", "value"]
 PROJECTIONS: tuple[Projection, ...] = ("query", "value")
@@ -94,6 +95,8 @@ def add_branches(model: onnx.ModelProto) -> Attention:
 
 
 def _branch(value: str, projected: str, down: str, up: str) -> Iterable[onnx.NodeProto]:
+    from onnx import helper  # here, as a gateway without local models has no use for it
+
     yield helper.make_node("MatMul", [value, down], [f"{down}.low"], f"{down}.low")
     yield helper.make_node("MatMul", [f"{down}.low", up], [f"{up}.change"], f"{up}.change")
     yield helper.make_node("Add", [projected, f"{up}.change"], [f"{up}.sum"], f"{up}.sum")
@@ -102,5 +105,7 @@ def _branch(value: str, projected: str, down: str, up: str) -> Iterable[onnx.Nod
 def _add_optional_input(
     graph: onnx.GraphProto, name: str, default: tuple[int, int], shape: tuple[int | str, int | str]
 ) -> None:
+    from onnx import TensorProto, helper, numpy_helper
+
     graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
     graph.initializer.append(numpy_helper.from_array(np.zeros(default, np.float32), name))

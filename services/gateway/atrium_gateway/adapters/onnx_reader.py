@@ -10,15 +10,18 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Encoding
 
 from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_files import CHARACTERS_PER_TOKEN, check_unicode, open_files
 from atrium_gateway.app.ports import Reading
 from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 
 class OnnxReader:
