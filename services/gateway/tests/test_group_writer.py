@@ -131,6 +131,24 @@ async def test_audit_events_go_in_groups_and_in_order() -> None:
     assert [event.tokens for event in log.events] == list(range(2500))
 
 
+async def test_calls_that_end_while_a_group_is_written_wait_for_the_next() -> None:
+    log = FakeLog()
+    calls = AuditCalls(log, interval_seconds=0.05)
+
+    async def busy(*events: AuditEvent) -> None:
+        log.groups.append(len(events))
+        if len(log.groups) == 1:
+            for number in range(3):
+                await call(calls, number)
+
+    log.record = busy  # type: ignore[method-assign]
+    await calls.start()
+    await call(calls, 9)
+    await eventually(lambda: len(log.groups) == 2)
+    await calls.stop()
+    assert log.groups == [1, 3]
+
+
 async def test_calls_go_on_while_the_log_is_down_and_none_is_forgotten() -> None:
     log = FakeLog()
     log.down = True

@@ -105,7 +105,11 @@ class AuditCalls:
         await self._writer.stop()
 
     async def _write(self) -> None:
-        while self._events:
-            group = self._events[:_GROUP]
+        # Only what is there now: calls that end meanwhile wait for the next group. Otherwise a busy
+        # gateway would hand them over one by one, as fast as the log takes them.
+        left = len(self._events)
+        while left > 0:
+            group = self._events[: min(left, _GROUP)]
             await self._sink.record(*group)
             del self._events[: len(group)]
+            left -= len(group)
