@@ -164,7 +164,7 @@ class SentenceVerifier:
             if best < _SHARE_OTHER_LANGUAGE:
                 continue
             near = {denied for share, denied in shares if share >= _CLOSE_SECOND * best}
-            if _denials(clause) % 2 not in near:
+            if denials(clause) % 2 not in near:
                 return True
         return False
 
@@ -187,7 +187,7 @@ def _read(source: Source) -> _Read:
             (unit, Folded(source.text[unit.start : unit.end])) for unit in split_units(source.text)
         ),
         clauses=tuple(
-            (Folded(clause), _denials(clause))
+            (Folded(clause), denials(clause))
             for clause in _CLAUSE.split(source.text)
             if clause.strip()
         ),
@@ -209,6 +209,7 @@ def _unit_share(slots: Sequence[Slot], quantities: Sequence[Quantity], folded: F
     return (sum(mentions(slot, folded) for slot in slots) + 2 * shared) / total if total else 0.0
 
 
-def _denials(text: str) -> int:
+def denials(text: str) -> int:
+    """Return how many words of ``text`` deny something, in Chinese and English."""
     folded = _LIMITS.sub(" ", tokens.fold(text))
     return sum(len(pattern.findall(folded)) for pattern in _NEGATION.values())
