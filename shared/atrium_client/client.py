@@ -20,7 +20,7 @@ from atrium.admin.v1 import (
     audit_service_pb2_grpc,
     directory_service_pb2_grpc,
 )
-from atrium.gateway.v1 import gateway_service_pb2_grpc
+from atrium.gateway.v1 import gateway_service_pb2_grpc, quota_service_pb2_grpc
 from atrium.knowledge.v1 import (
     conversation_service_pb2_grpc,
     evaluation_service_pb2,
@@ -93,6 +93,9 @@ class AtriumClient:
         )
         self.catalog: gateway_service_pb2_grpc.ModelCatalogAsyncStub = (
             gateway_service_pb2_grpc.ModelCatalogStub(channel)
+        )
+        self.quotas: quota_service_pb2_grpc.QuotaServiceAsyncStub = (
+            quota_service_pb2_grpc.QuotaServiceStub(channel)
         )
         self.knowledge: knowledge_service_pb2_grpc.KnowledgeServiceAsyncStub = (
             knowledge_service_pb2_grpc.KnowledgeServiceStub(channel)

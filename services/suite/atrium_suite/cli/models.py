@@ -1,4 +1,4 @@
-"""``atrium models``: what there is, and fetching what is not."""
+"""``atrium models``: what there is, fetching what is not, and what a tenant uses of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ from rich.text import Text
 
 from atrium_models.progress import ProgressCallback, PullProgress, Stage
 from atrium_models.store import ModelState, ModelStore
+from atrium_suite.cli import gateway
 from atrium_suite.cli.calls import AsJson, run
 from atrium_suite.terminal.output import make_console, megabytes, plain, print_json, print_rows
 
-app = typer.Typer(no_args_is_help=True, help="Local models: list, pull, carry elsewhere.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Models: pull and carry the local ones, say which task takes which, and what it cost.",
+)
+app.add_typer(gateway.route_app, name="route")
+app.add_typer(gateway.quota_app, name="quota")
+app.command()(gateway.usage)
+app.command()(gateway.costs)
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Models or sets, such as small.", metavar="NAME...")
