@@ -33,6 +33,7 @@ from atrium_gateway.adapters.local_models import (
     LOCAL_READERS,
     SMALL,
 )
+from atrium_gateway.adapters.metrics import UpstreamMetrics, count_call
 from atrium_gateway.adapters.monty_sandbox import MontySandbox
 from atrium_gateway.adapters.onnx_adapter_replica import EncoderAdapterReader, OnnxAdapterReplica
 from atrium_gateway.adapters.onnx_adapters import OnnxAdapters
@@ -81,11 +82,11 @@ from atrium_gateway.app.manage_quotas import DeleteQuota, ListQuotas, UpdateQuot
 from atrium_gateway.app.manage_routes import DeleteRoute, ListRoutes, UpdateRoute
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator, OutsideReranker
-from atrium_gateway.app.pass_through import NoCache
 from atrium_gateway.app.ports import PageReader, TextKind
 from atrium_gateway.app.read_passages import ReadPassages
 from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.app.record_outcome import RecordOutcome
+from atrium_gateway.app.reply_cache import MemoryReplyCache, QuestionVectors
 from atrium_gateway.app.report_costs import ReportCosts
 from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.residency import RedactingGuard
@@ -210,7 +211,8 @@ def build(
     operator = read_routes(settings.routes_file)
     _check_routes(operator, catalog)
 
-    meter = MeterUsage(usage_store, clock)
+    metrics = UpstreamMetrics(catalog)
+    meter = MeterUsage(usage_store, clock, observe=count_call)
     quotas_store = SqlQuotas(database)
     budgets = LeasedBudgets(quotas_store, SqlLedgers(database), clock)
     calls = AuditCalls(audit)
@@ -231,8 +233,14 @@ def build(
     calculate = Calculate(dispatch, sandbox)
     if pages is None and settings.web_hosts:
         pages = parts.add_pages()
+    cache = MemoryReplyCache(
+        clock,
+        QuestionVectors(dispatch),
+        most_bytes=settings.cache_megabytes << 20,
+        keep_seconds=settings.cache_seconds,
+    )
     generate = GenerateText(
-        dispatch, calls, NoCache(), ReadWebPages(pages), calculate, guard, names
+        dispatch, calls, cache, ReadWebPages(pages), calculate, guard, names, meter
     )
     embed = EmbedTexts(dispatch, calls)
     gateway = GatewayServicer(
@@ -249,7 +257,7 @@ def build(
         ListRoutes(routes),
         UpdateRoute(routes_store, routes, catalog, audit),
         DeleteRoute(routes_store, routes, audit),
-        ListUsage(usage_store, meter, clock),
+        ListUsage(usage_store, meter, catalog, clock),
         ReportCosts(usage_store, meter, outcomes, catalog, clock),
     )
     openai = OpenAIUseCases(generate, embed, FindTasks(routes))
@@ -315,6 +323,8 @@ def build(
             for writer in (meter, calls, budgets):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
+            metrics.register()
+            stack.callback(metrics.unregister)
             running.push_async_exit(stack.pop_all())
 
     async def parts_now() -> list[PartState]:

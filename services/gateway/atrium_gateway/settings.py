@@ -73,6 +73,12 @@ class GatewaySettings(Settings):
     queue_capacity: Annotated[int, Field(ge=0, le=100_000)] = 64
     """Calls that may wait for one generator; more get GENERATOR_QUEUE_FULL."""
 
+    cache_megabytes: Annotated[int, Field(ge=0, le=65_536)] = 64
+    """Memory for replies that routes or requests let be kept, in MiB. 0: none are kept."""
+
+    cache_seconds: Annotated[float, Field(gt=0, le=604_800)] = 3600.0
+    """Longest use of a kept reply, in seconds."""
+
     routes_file: Path | None = None
     """YAML file of the operator's routes. Not set: the routes that ship with the gateway."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +38,13 @@ async def routes_of(catalog: Any) -> list[gateway_pb2.Route]:
     return list(page.routes)
 
 
-async def generate(gateway: Any, task: str = "knowledge.answer") -> gateway_pb2.GenerateResponse:
+def ask(task: str = "knowledge.answer", **fields: Any) -> gateway_pb2.GenerateRequest:
     message = gateway_pb2.Message(role=gateway_pb2.Message.USER, content="hello world")
-    request = gateway_pb2.GenerateRequest(task=task, messages=[message])
-    response: gateway_pb2.GenerateResponse = await gateway.Generate(request)
+    return gateway_pb2.GenerateRequest(task=task, messages=[message], **fields)
+
+
+async def generate(gateway: Any, task: str = "knowledge.answer") -> gateway_pb2.GenerateResponse:
+    response: gateway_pb2.GenerateResponse = await gateway.Generate(ask(task))
     return response
 
 
@@ -423,3 +428,46 @@ async def test_a_route_set_through_another_replica_holds_within_five_seconds(
         assert await seen() == ["routes/default", "routes/docs"]
         other.clock.advance(5)
         assert await seen() == ["routes/default"]
+
+
+async def test_a_kept_reply_counts_as_a_call_that_cost_nothing(served: ServedGateway) -> None:
+    request = ask(cache=gateway_pb2.EXACT)
+    first = await served.models.Generate(request)
+    again = await served.models.Generate(request)
+    assert (first.cached, again.cached, again.text) == (False, True, first.text)
+    assert not again.usage.ByteSize()
+    assert first.generation != again.generation
+    events = [event async for event in served.models.StreamGenerate(request)]
+    assert events[-1].done.cached
+    assert "".join(event.delta for event in events) == first.text
+    (record,) = (await usage_of(served.catalog)).records
+    assert (record.requests, record.cached) == (3, 2)
+    assert record.usage == first.usage
+
+
+async def test_a_kept_reply_is_its_tenants_alone(served: ServedGateway) -> None:
+    request = ask(cache=gateway_pb2.EXACT)
+    await served.models.Generate(request)
+    globex = ModelGatewayStub(served.open_channel("globex"))
+    assert not (await globex.Generate(request)).cached
+    served.clock.advance(3601)
+    assert not (await served.models.Generate(request)).cached
+
+
+async def test_usage_is_told_by_key_and_costs_what_the_model_costs(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    price = {"currency": "CNY", "prompt": "1000", "completion": "2000.5"}
+    model = {"name": "models/tiny", "upstream_model": "tiny", "price": price}
+    servers = tmp_path / "servers.yaml"
+    servers.write_text(json.dumps({"servers": [{"url": upstream.url, "models": [model]}]}))
+    routes = {"default": [{"model": "models/tiny"}]}
+    variables = {"GATEWAY_SERVERS_FILE": str(servers)}
+    async with serve_gateway(tmp_path, routes=routes, **variables) as served:
+        await generate(served.models)
+        (record,) = (await usage_of(served.catalog)).records
+    assert record.credential
+    cost = (
+        1000 * record.usage.prompt_tokens + Decimal("2000.5") * record.usage.completion_tokens
+    ) / 1_000_000
+    assert (Decimal(record.cost), record.currency) == (cost, "CNY")

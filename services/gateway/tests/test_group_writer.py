@@ -19,7 +19,7 @@ from atrium_shared.errors import Unavailable
 from atrium_shared.testing import make_principal
 
 CALLER = Caller(make_principal(), "t")
-KEY = UsageKey("acme", date(2030, 1, 2), "t", "models/m")
+KEY = UsageKey("acme", date(2030, 1, 2), "t", "models/m", "apiKeys/test")
 
 
 class FakeUsage:

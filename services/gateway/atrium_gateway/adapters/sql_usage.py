@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, cast, func, or_, select
+from sqlalchemy import BigInteger, and_, cast, func, or_, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from atrium_gateway.adapters.tables import usage
@@ -21,11 +21,12 @@ _SUMS = (
     "completion_tokens",
     "encoder_tokens",
     "cached_prompt_tokens",
+    "cached",
 )
 
 
 class SqlUsage:
-    """Sums, one row for each tenant, day, task and model.
+    """Sums, one row for each tenant, day, task, model and key.
 
     Args:
         database: The service's database, started.
@@ -39,7 +40,7 @@ class SqlUsage:
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
         statement = insert(usage)
         statement = statement.on_conflict_do_update(
-            index_elements=["tenant", "day", "task", "model"],
+            index_elements=["tenant", "day", "task", "model", "credential"],
             set_={name: usage.c[name] + statement.excluded[name] for name in _SUMS},
         )
         # In a fixed order, so that two replicas never wait for each other's rows in a circle.
@@ -51,16 +52,18 @@ class SqlUsage:
         self, tenant: str, start: date, end: date, after: UsageCursor | None, limit: int
     ) -> list[UsageRecord]:
         """Return records of the days, newest first; see ``UsageStore``."""
-        day, task, model = usage.c.day, usage.c.task, usage.c.model
+        day, rest = usage.c.day, (usage.c.task, usage.c.model, usage.c.credential)
         query = select(usage).where(usage.c.tenant == tenant, day >= start, day <= end)
         if after is not None:
-            later_task = or_(task > after.task, and_(task == after.task, model > after.model))
-            query = query.where(or_(day < after.day, and_(day == after.day, later_task)))
-        query = query.order_by(day.desc(), task, model).limit(limit)
+            later = tuple_(*rest) > tuple_(after.task, after.model, after.credential)
+            query = query.where(or_(day < after.day, and_(day == after.day, later)))
+        query = query.order_by(day.desc(), *rest).limit(limit)
         async with self._database.read() as session:
             rows = (await session.execute(query)).all()
         return [
-            UsageRecord(UsageKey(row.tenant, row.day, row.task, row.model), _count(row))
+            UsageRecord(
+                UsageKey(row.tenant, row.day, row.task, row.model, row.credential), _count(row)
+            )
             for row in rows
         ]
 
@@ -91,11 +94,12 @@ def _count(row: Any) -> UsageCount:
             encoder_tokens=row.encoder_tokens,
             cached_prompt_tokens=row.cached_prompt_tokens,
         ),
+        row.cached,
     )
 
 
-def _order(key: UsageKey) -> tuple[str, date, str, str]:
-    return key.tenant, key.day, key.task, key.model
+def _order(key: UsageKey) -> tuple[str, date, str, str, str]:
+    return key.tenant, key.day, key.task, key.model, key.credential
 
 
 def _row(key: UsageKey, count: UsageCount) -> dict[str, object]:
@@ -104,10 +108,12 @@ def _row(key: UsageKey, count: UsageCount) -> dict[str, object]:
         "day": key.day,
         "task": key.task,
         "model": key.model,
+        "credential": key.credential,
         "requests": count.requests,
         "failures": count.failures,
         "prompt_tokens": count.usage.prompt_tokens,
         "completion_tokens": count.usage.completion_tokens,
         "encoder_tokens": count.usage.encoder_tokens,
         "cached_prompt_tokens": count.usage.cached_prompt_tokens,
+        "cached": count.cached,
     }

@@ -38,18 +38,20 @@ route_stamps = Table(
 )
 
 usage = Table(
-    "usage",
+    "usage_by_key",
     metadata,
     Column("tenant", String(64), primary_key=True),
     Column("day", Date, primary_key=True),
     Column("task", String(64), primary_key=True),
     Column("model", String(256), primary_key=True),
+    Column("credential", String(160), primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("failures", BigInteger, nullable=False),
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Column("encoder_tokens", BigInteger, nullable=False),
     Column("cached_prompt_tokens", BigInteger, nullable=False),
+    Column("cached", BigInteger, nullable=False),
 )
 
 quotas = Table(

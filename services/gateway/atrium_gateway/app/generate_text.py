@@ -12,6 +12,7 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch, Plan
 from atrium_gateway.app.generation_names import GenerationNames
 from atrium_gateway.app.ground_reply import check_sources, ground, ground_stream, with_sources
+from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.ports import ReplyCache, ResidencyGuard
 from atrium_gateway.app.read_web_pages import ReadWebPages
 from atrium_gateway.domain.errors import ResidencyForbids
@@ -40,6 +41,7 @@ class GenerateText:
         calculate: Answers questions that need a calculation, where that is asked for.
         guard: Decides whether the addresses of pages may leave.
         names: Names replies that come from the cache.
+        meter: Counts these.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class GenerateText:
         calculate: Calculate,
         guard: ResidencyGuard,
         names: GenerationNames,
+        meter: MeterUsage,
     ) -> None:
         self._dispatch = dispatch
         self._audit = audit
@@ -59,6 +62,7 @@ class GenerateText:
         self._calculate = calculate
         self._guard = guard
         self._names = names
+        self._meter = meter
 
     async def whole(self, caller: Caller, prompt: Prompt) -> Generated:
         """Write a text and return it whole.
@@ -140,6 +144,7 @@ class GenerateText:
         kept = await self._cache.find(plan.caller, plan.model, prompt, plan.cache)
         if kept is None:
             return None
+        self._meter.cached(plan.caller, plan.model.name)
         # What becomes of it here says nothing about what became of it where it was first given.
         return replace(kept, generation=self._names.new(plan.caller, plan.model.name))
 

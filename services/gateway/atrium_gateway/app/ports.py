@@ -400,11 +400,12 @@ class RouteStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UsageCursor:
-    """Sort key of a usage record: newest day first, then task and model."""
+    """Sort key of a usage record: newest day first, then task, model and credential."""
 
     day: date
     task: str
     model: str
+    credential: str
 
 
 class UsageStore(Protocol):

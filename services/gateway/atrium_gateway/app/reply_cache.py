@@ -14,10 +14,13 @@ from cachetools import LRUCache, TTLCache
 from numpy.typing import NDArray
 
 from atrium_gateway.app.caller import Caller
+from atrium_gateway.app.dispatch import Dispatch
+from atrium_gateway.app.ports import EncoderBackend, TextKind
 from atrium_gateway.app.same_question import same_question
 from atrium_gateway.domain.generation import CacheMode, FinishReason, Generated, Prompt
-from atrium_gateway.domain.models import Model
+from atrium_gateway.domain.models import Capability, Model
 from atrium_gateway.domain.similarity import SimilarityScale
+from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_gateway.domain.usage import NO_USAGE
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError
@@ -26,6 +29,8 @@ Vector = NDArray[np.float32]
 EmbedQuestion = Callable[[Caller, str], Awaitable[tuple[Vector, SimilarityScale]]]
 """Returns a text's vector, float32, shape (dimensions,), of length 1, and its encoder's scale."""
 
+_TASK = "gateway.cache"
+"""Its route may name another encoder; without one it is that of "embed"."""
 _REPLY_BYTES = 2_000
 """What a kept reply takes beside its texts, about."""
 _NEIGHBOURS = 64
@@ -34,6 +39,33 @@ _SHELVES = 10_000
 _ASKED = 256
 _MOST_COMPARED = 2_000
 """Longer messages are documents rather than questions; only the same bytes answer them."""
+
+
+class QuestionVectors:
+    """Vectors of questions by the tenant's own encoder, charged to the caller.
+
+    Args:
+        dispatch: Runs the encoder.
+    """
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+
+    async def __call__(self, caller: Caller, text: str) -> tuple[Vector, SimilarityScale]:
+        """Return the vector of a question and its encoder's scale.
+
+        Raises:
+            AtriumError: See :meth:`Dispatch.encode`.
+        """
+
+        async def run(encoder: EncoderBackend) -> tuple[tuple[Vector, SimilarityScale], int]:
+            embedding = await encoder.embed([text], TextKind.QUERY)
+            return (embedding.vectors[0], encoder.similarity_scale), embedding.tokens
+
+        encoded, _, _ = await self._dispatch.encode(
+            replace(caller, task=_TASK), Capability.EMBED, run, most_encoder_tokens([text])
+        )
+        return encoded
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,21 @@ NO_USAGE = Usage()
 
 @dataclass(frozen=True, slots=True)
 class UsageKey:
-    """What usage is counted by. ``day`` is in UTC, ``model`` a resource name."""
+    """What usage is counted by.
+
+    Attributes:
+        tenant: Whose usage.
+        day: In UTC.
+        task: Task of the calls.
+        model: Resource name of the model.
+        credential: Key or identity provider with which the calls came; "" when it is not known.
+    """
 
     tenant: str
     day: date
     task: str
     model: str
+    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +66,20 @@ class UsageCount:
         requests: Calls that were answered.
         failures: Calls that failed.
         usage: Tokens of both.
+        cached: Calls answered from the cache; a part of ``requests``.
     """
 
     requests: int = 0
     failures: int = 0
     usage: Usage = NO_USAGE
+    cached: int = 0
 
     def __add__(self, other: UsageCount) -> UsageCount:
         return UsageCount(
             self.requests + other.requests,
             self.failures + other.failures,
             self.usage + other.usage,
+            self.cached + other.cached,
         )
 
 

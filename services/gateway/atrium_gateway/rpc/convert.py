@@ -14,6 +14,7 @@ from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2, quota_service_pb
 from atrium_gateway.app.catalog import ModelView
 from atrium_gateway.app.classify_texts import Classified, Label
 from atrium_gateway.app.embed_texts import Embedded
+from atrium_gateway.app.list_usage import UsageLine
 from atrium_gateway.app.manage_quotas import QuotaView
 from atrium_gateway.app.page import Page
 from atrium_gateway.app.ports import TextKind
@@ -61,7 +62,7 @@ from atrium_gateway.domain.routes import (
     RouteOrigin,
 )
 from atrium_gateway.domain.translation import Job, Term, Translated
-from atrium_gateway.domain.usage import Usage, UsageRecord
+from atrium_gateway.domain.usage import Usage
 from atrium_shared.principal import QuotaUnit, QuotaWindow
 from atrium_shared.rpc.status import FieldInvalid
 
@@ -470,14 +471,15 @@ def routes_to_proto(page: Page[Route]) -> gateway_service_pb2.ListRoutesResponse
     )
 
 
-def usage_records_to_proto(page: Page[UsageRecord]) -> gateway_service_pb2.ListUsageResponse:
+def usage_records_to_proto(page: Page[UsageLine]) -> gateway_service_pb2.ListUsageResponse:
     """Return a page of usage."""
     return gateway_service_pb2.ListUsageResponse(
         records=map(_usage_record_to_proto, page.items), next_page_token=page.next_page_token
     )
 
 
-def _usage_record_to_proto(record: UsageRecord) -> gateway_pb2.UsageRecord:
+def _usage_record_to_proto(line: UsageLine) -> gateway_pb2.UsageRecord:
+    record, price = line.record, line.price
     day = timestamp_pb2.Timestamp()
     day.FromDatetime(datetime.combine(record.key.day, time(), UTC))
     return gateway_pb2.UsageRecord(
@@ -487,6 +489,10 @@ def _usage_record_to_proto(record: UsageRecord) -> gateway_pb2.UsageRecord:
         requests=record.count.requests,
         failures=record.count.failures,
         usage=usage_to_proto(record.count.usage),
+        credential=record.key.credential,
+        cached=record.count.cached,
+        cost=plain_decimal(price.of(record.count.usage)) if price is not None else "",
+        currency=price.currency if price is not None else "",
     )
 
 

@@ -286,7 +286,7 @@ def _candidate_in_words(candidate: gateway_pb2.Route.Candidate) -> str:
     return f"{model}={candidate.weight}" if candidate.weight else model
 
 
-def _cache_mode(text: str) -> gateway_pb2.CacheMode:
+def _cache_mode(text: str) -> gateway_pb2.CacheMode.ValueType:
     modes = {
         "off": gateway_pb2.CACHE_OFF,
         "exact": gateway_pb2.EXACT,
