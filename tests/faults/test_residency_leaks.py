@@ -34,7 +34,6 @@ from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
-from atrium_gateway.app.pass_through import NoBudgets
 from atrium_gateway.app.ports import Embedding, EncoderBackend, TextKind
 from atrium_gateway.app.residency import RedactingGuard
 from atrium_gateway.app.resolve_route import ResolveRoute
@@ -78,6 +77,16 @@ class NoStore:
 
     async def add(self, counts: Mapping[UsageKey, UsageCount]) -> None:
         return None
+
+
+class NoBudgets:
+    """Sets nothing aside: what may leave does not depend on what may be used."""
+
+    async def reserve(self, caller: Caller, tokens: int, requests: int = 1) -> NoBudgets:
+        return self
+
+    def settle(self, tokens: int) -> int:
+        return 0
 
 
 @dataclass
