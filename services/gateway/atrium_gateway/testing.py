@@ -234,7 +234,9 @@ class FakeUpstream:
             return self._listing or json_answer(listed)
         if request.path == "/v1/embeddings":
             return _embedded(request.body["input"])
-        return reply(*re.findall(r"\S+\s*", request.body["messages"][-1]["content"]))
+        said = reply(*re.findall(r"\S+\s*", request.body["messages"][-1]["content"]))
+        # With pauses, or a few words arrive as one part.
+        return Answer([each for chunk in said.chunks for each in (chunk, 0.002)])
 
 
 def _embedded(texts: Sequence[str]) -> Answer:

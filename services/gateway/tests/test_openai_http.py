@@ -21,6 +21,7 @@ from atrium_gateway.domain.generation import Role, ToolChoice, ToolMode
 from atrium_gateway.openai_http.app import MOST_BODY_BYTES
 from atrium_gateway.testing import ServedGateway, eventually, serve_gateway
 from atrium_shared.http_server import HttpServer, listen
+from atrium_shared.principal import QuotaUnit, QuotaWindow, TenantQuota
 from atrium_shared.testing import Decision, FakeAuthenticator, make_principal
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -258,6 +259,22 @@ async def test_without_a_model_a_call_says_what_to_do(tmp_path: Path) -> None:
         assert (response.status_code, error_of(response)["code"]) == (503, "TASK_HAS_NO_MODEL")
 
 
+async def test_a_quota_that_is_used_up_says_when_to_come_back(tmp_path: Path) -> None:
+    one_a_day = TenantQuota(QuotaUnit.REQUESTS, QuotaWindow.DAY, 1)
+    async with serve_api(tmp_path, quotas={"acme": [one_a_day]}) as api:
+        assert (await api.chat()).status_code == 200
+        response = await api.chat()
+        error = error_of(response)
+        assert (response.status_code, error["code"]) == (429, "rate_limit_exceeded")
+        assert (error["reason"], error["metadata"]["remaining"]) == ("QUOTA_EXHAUSTED", "0")
+        assert 3600 < int(response.headers["retry-after"]) <= 24 * 3600
+    no_more = TenantQuota(QuotaUnit.TOKENS, QuotaWindow.DAY, 1)
+    async with serve_api(tmp_path, quotas={"acme": [no_more]}) as api:
+        response = await api.chat()
+        assert response.status_code == 429
+        assert "retry-after" not in response.headers
+
+
 async def test_what_nobody_foresaw_shows_the_trace_alone(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +355,7 @@ async def test_a_whole_reply_has_openais_shape(api: Api) -> None:
     usage = body["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] == 5
     assert body["atrium"]["degraded"] is False
+    assert body["atrium"]["generation"].startswith("generations/")
     [prompt] = api.gateway.scripted.prompts
     assert [each.role for each in prompt.messages] == [Role.SYSTEM, Role.USER]
     assert (prompt.temperature, prompt.seed, prompt.stop, prompt.max_tokens) == (1.0, 7, ("!",), 64)

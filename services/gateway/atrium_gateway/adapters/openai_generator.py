@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -122,18 +122,25 @@ class OpenAIGenerator:
     async def stream(
         self, prompt: Prompt
     ) -> AsyncGenerator[Delta | ToolCallDelta | Finished, None]:
-        """Write a reply; see ``GeneratorBackend``."""
+        """Write a reply; see ``GeneratorBackend``.
+
+        Words that arrived together go on together: each step on the way to the caller costs as
+        much for one word as for many.
+        """
         await self._check_size(prompt)
         reply = _Reply(self._name, prompt)
         body = self._body(prompt) | {"stream": True, "stream_options": {"include_usage": True}}
         try:
             async with (
                 self._server.post(self._name, "/chat/completions", body) as response,
-                aclosing(self._events(response, reply)) as events,
+                aclosing(self._events(response, reply)) as arrivals,
             ):
-                async for event in events:
-                    for part in reply.take(event):
+                async for events in arrivals:
+                    parts, failure = reply.take_all(events)
+                    for part in parts:
                         yield part
+                    if failure is not None:
+                        raise failure
         except RequestRefused as refused:
             raise self._refusal(refused, prompt) from refused
         yield reply.finished()
@@ -153,8 +160,13 @@ class OpenAIGenerator:
                     whole = Event("message", await self._whole(response))
                     parts = list(reply.take(whole))
                 else:
-                    async with aclosing(self._events(response, reply)) as events:
-                        parts = [part async for event in events for part in reply.take(event)]
+                    async with aclosing(self._events(response, reply)) as arrivals:
+                        parts = [
+                            part
+                            async for events in arrivals
+                            for event in events
+                            for part in reply.take(event)
+                        ]
         except RequestRefused as refused:
             raise self._refusal(refused, prompt) from refused
         finished = reply.finished()
@@ -190,12 +202,15 @@ class OpenAIGenerator:
 
     async def _events(
         self, response: aiohttp.ClientResponse, reply: _Reply
-    ) -> AsyncGenerator[Event, None]:
-        """Give the events of a response. The first may take as long as the caller waits."""
+    ) -> AsyncGenerator[list[Event], None]:
+        """Give the events of a response, those together that arrived together.
+
+        The first may take as long as the caller waits.
+        """
         try:
             if _is_json(response):
                 # The server does not stream: it sends the whole reply as one object.
-                yield Event("message", await self._whole(response))
+                yield [Event("message", await self._whole(response))]
                 return
             decoder = EventStreamDecoder()
             loop = asyncio.get_running_loop()
@@ -204,8 +219,8 @@ class OpenAIGenerator:
                 async with asyncio.timeout_at(until):
                     chunk = await response.content.readany()
                 events = decoder.feed(chunk) if chunk else decoder.end()
-                for event in events:
-                    yield event
+                if events:
+                    yield events
                 if not chunk:
                     return
                 if events:
@@ -293,6 +308,23 @@ class _Reply:
     def ended(self) -> bool:
         """Whether the server said why it stopped."""
         return self._reason is not None
+
+    def take_all(
+        self, events: Sequence[Event]
+    ) -> tuple[list[Delta | ToolCallDelta], UpstreamFailed | None]:
+        """Read events; return what of the reply is in them, and what went wrong after that."""
+        parts: list[Delta | ToolCallDelta] = []
+        try:
+            for event in events:
+                for part in self.take(event):
+                    before = parts[-1] if parts else None
+                    if isinstance(part, Delta) and isinstance(before, Delta):
+                        parts[-1] = Delta(before.text + part.text)
+                    else:
+                        parts.append(part)
+        except UpstreamFailed as error:
+            return parts, error
+        return parts, None
 
     def take(self, event: Event) -> Iterator[Delta | ToolCallDelta]:
         """Read an event and give what of the reply is in it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
 
 from pydantic import ValidationError
 
-from atrium_gateway.domain.errors import UpstreamFailed, UpstreamTimedOut
+from atrium_gateway.domain.errors import QuotaExhausted, UpstreamFailed, UpstreamTimedOut
 from atrium_gateway.domain.tool_errors import ToolCallRefused
 from atrium_shared.errors import (
     AtriumError,
@@ -130,11 +130,10 @@ def retry_after(error: Exception) -> int | None:
     """Return after how many seconds the same call may work, or None when nothing tells."""
     if not isinstance(error, Exhausted | Unavailable) or isinstance(error, BodyTooLarge):
         return None
-    reset = error.metadata.get("reset_time")
-    if reset is not None:
-        left = datetime.fromisoformat(reset) - datetime.now(UTC)
-        return max(_RETRY_SECONDS, int(left.total_seconds()) + 1)
-    return _RETRY_SECONDS
+    if error.retry_seconds is not None:
+        return max(_RETRY_SECONDS, math.ceil(error.retry_seconds))
+    # A call that may need more than its quota ever allows never fits.
+    return None if isinstance(error, QuotaExhausted) else _RETRY_SECONDS
 
 
 def error_body(error: Exception, trace_id: str) -> dict[str, object]:

@@ -54,7 +54,7 @@ def completion(generated: Generated, id_: str, created: int, *, one_call: bool) 
         "model": generated.engine.model,
         "choices": [choice],
         "usage": _usage(generated.usage),
-        "atrium": _made_by(generated.engine),
+        "atrium": _of(generated),
     }
 
 
@@ -100,7 +100,7 @@ class Chunks:
         """Return the chunks of the end."""
         self._model = generated.engine.model
         end = self._chunk({}, _REASONS[generated.reason])
-        end["atrium"] = _made_by(generated.engine)
+        end["atrium"] = _of(generated)
         if not self._include_usage:
             return [end]
         frame = {**self._frame, "model": self._model}
@@ -159,6 +159,17 @@ def _usage(usage: Usage) -> dict[str, Any]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_prompt_tokens},
+    }
+
+
+def _of(generated: Generated) -> dict[str, Any]:
+    """Return what OpenAI's API has no field for."""
+    return {
+        **_made_by(generated.engine),
+        "generation": generated.generation,
+        "cached": generated.cached,
+        "dropped_sentences": generated.dropped_sentences,
+        "redacted_values": generated.redacted_values,
     }
 
 
