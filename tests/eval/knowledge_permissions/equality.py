@@ -2,7 +2,9 @@
 
 The same questions are asked of a world whole, and of the world cut down to what one user may read:
 hidden documents were never uploaded, hidden sections never written. What is told must be the same,
-but for what counts in the whole text: versions, offsets, and the numbers of passages.
+but for what counts in the whole text: versions, offsets, and the numbers of passages; and for
+documents of which every section is hidden: they are listed by their title and hold no passage, while
+a document that consists of a title would hold that.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ def readable_world(world: World, user: str) -> list[Document]:
     """Return the documents as a user knows them, in the order of their uploads."""
     documents = list(world.documents.values())
     readable = world.policy.readable(user, documents)
-    return [one.readable_part(readable) for one in documents if canaries_in(one.title) <= readable]
+    parts = [one.readable_part(readable) for one in documents if canaries_in(one.title) <= readable]
+    return [part for part in parts if part.sections]
 
 
 async def told(
@@ -60,6 +63,7 @@ async def told(
                 if key not in {*_OF_THE_WHOLE_FILE, "sectionLabels"}
             }
             for one in listed.documents
+            if one.passage_count
         ]
     )
     return replies
