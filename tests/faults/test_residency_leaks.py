@@ -32,6 +32,7 @@ from atrium_gateway.adapters.scripted_backend import ScriptedBackend
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.catalog import Catalog, Replica, ServedModel
 from atrium_gateway.app.dispatch import Dispatch
+from atrium_gateway.app.generation_names import GenerationNames
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.outside import OutsideEncoder, OutsideGenerator
 from atrium_gateway.app.ports import Embedding, EncoderBackend, TextKind
@@ -74,6 +75,9 @@ class NoStore:
 
     async def list_routes(self, tenant: str) -> list[Route]:
         return []
+
+    async def stamps(self) -> Mapping[str, int]:
+        return {}
 
     async def add(self, counts: Mapping[UsageKey, UsageCount]) -> None:
         return None
@@ -157,6 +161,7 @@ async def bench(dice: random.Random) -> AsyncIterator[Bench]:
             JsonSchemaCompiler(),
             NoBudgets(),
             RedactingGuard(Detector([*FINDERS, unreliable]), timeout_seconds=SEARCH_SECONDS),
+            GenerationNames(bytes(32), clock),
         )
         yield Bench(dispatch, upstream, inside, crashes)
         await server.close()
