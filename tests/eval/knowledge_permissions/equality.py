@@ -3,8 +3,8 @@
 The same questions are asked of a world whole, and of the world cut down to what one user may read:
 hidden documents were never uploaded, hidden sections never written. What is told must be the same,
 but for what counts in the whole text: versions, offsets, and the numbers of passages; and for
-documents of which every section is hidden: they are listed by their title and hold no passage, while
-a document that consists of a title would hold that.
+documents of which every section is hidden: they are listed by their title and hold no passage,
+while a document that consists of a title would hold that.
 """
 
 from __future__ import annotations
