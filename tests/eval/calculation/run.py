@@ -37,6 +37,7 @@ from typing import Any, Final
 import psutil
 
 from atrium.gateway.v1 import gateway_pb2
+from atrium_client import AtriumCallError, readable_errors
 from atrium_gateway.adapters.monty_sandbox import MontySandbox, SandboxLimits
 from atrium_gateway.domain.programs import (
     Guessed,
@@ -45,7 +46,7 @@ from atrium_gateway.domain.programs import (
     exact,
     given_by,
 )
-from atrium_gateway.testing import refusal, serve_gateway
+from atrium_gateway.testing import serve_gateway
 from atrium_models import ModelStore
 from atrium_shared.errors import AtriumError
 from tests.figures import Figures
@@ -259,9 +260,9 @@ async def _outcome(served: Any, question: str, answer: str | None) -> str:
     )
     kind = "given" if answer is not None else "lacking"
     try:
-        reply = await served.models.Generate(request)
-    except Exception:  # asked again for the words of the refusal alone
-        error = await refusal(served.models.Generate(request))
+        with readable_errors():
+            reply = await served.models.Generate(request)
+    except AtriumCallError as error:
         return f"{kind}: {'refused' if error.reason == 'CALCULATION_FAILED' else error.reason}"
     if reply.calculation.missing:
         return f"{kind}: {'refused' if answer is not None else 'named'}"
