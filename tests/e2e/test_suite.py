@@ -14,9 +14,14 @@ import jwt
 import pytest
 
 from atrium.admin.v1 import admin_pb2, admin_service_pb2, directory_service_pb2
+from atrium.gateway.v1 import gateway_service_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_admin.adapters import httpx_key_sets
 from atrium_client import AtriumCallError, AtriumClient, readable_errors
+from atrium_gateway.app.caller import Caller
+from atrium_gateway.app.generation_names import GenerationNames
+from atrium_shared.clock import SystemClock
+from atrium_shared.testing import make_principal
 from atrium_shared.testing_issuer import AUDIENCE, TestIssuer, running_issuer
 from atrium_suite.bootstrap import build
 from atrium_suite.demo.facts import mentions
@@ -25,7 +30,7 @@ from atrium_suite.errors import AddressInUse, StateDirInUse
 from atrium_suite.settings import SuiteSettings
 
 from .conftest import Filled
-from .running_suite import UNKNOWN_KEY, RunningSuite
+from .running_suite import TENANT, UNKNOWN_KEY, RunningSuite
 
 Answer = knowledge_pb2.Answer
 
@@ -342,3 +347,15 @@ async def test_a_second_suite_on_the_same_port_does_not_start(
     )  # fmt: skip
     with pytest.raises(AddressInUse, match="--address"):
         await suite.start()
+
+
+async def test_a_reply_is_named_with_a_key_that_nobody_can_guess(filled: Filled) -> None:
+    forged = GenerationNames(bytes(32), SystemClock()).new(
+        Caller(make_principal(tenant=TENANT), "default"), "models/qwen2.5-0.5b"
+    )
+    request = gateway_service_pb2.RecordOutcomeRequest(
+        generation=forged, outcome=gateway_service_pb2.RecordOutcomeRequest.ACCEPTED
+    )
+    async with filled.running.client(filled.admin_key) as client:
+        error = await refusal_of(lambda: client.gateway.RecordOutcome(request))
+    assert error.reason == "GENERATION_NOT_FOUND"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path, PurePosixPath
+from secrets import token_bytes
 from typing import Literal
 
 from atrium.gateway.v1 import (
@@ -678,7 +679,7 @@ def _local(
 def _key(settings: GatewaySettings, purpose: str) -> bytes:
     """Return a key of 32 bytes for one purpose, the same in every replica of the installation."""
     if settings.secret is None:  # only in tests: a gateway alone and the suite have one
-        return bytes(32)
+        return token_bytes(32)  # a fixed key would be one that anybody knows
     return hmac.digest(secret_bytes(settings.secret), f"gateway: {purpose}".encode(), "sha256")
 
 

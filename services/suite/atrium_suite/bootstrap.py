@@ -155,6 +155,7 @@ class Suite:
             load_service_settings(
                 GatewaySettings,
                 {
+                    "ATRIUM_SECRET": secret.get_secret_value(),
                     "GATEWAY_DATABASE_URL": state.database_url("gateway"),
                     "GATEWAY_MODELS": settings.models,
                     "GATEWAY_BLOB_URL": (state.folder / "gateway-files").as_uri(),
