@@ -602,13 +602,7 @@ class _Parts:
         replicas: Sequence[tuple[Upstream, OpenAIServer]],
     ) -> AdapterBase:
         def generator(server: OpenAIServer) -> MakeGenerator:
-            return lambda model, served_name: OpenAIGenerator(
-                model,
-                served_name,
-                server,
-                context_tokens=served.context_tokens,
-                idle_seconds=self._settings.idle_seconds,
-            )
+            return lambda model, served_name: self._generator(model, served_name, served, server)
 
         return AdapterBase(
             served.name,
@@ -647,16 +641,21 @@ class _Parts:
             )
             alone = OutsideReranker(model.name, reranker) if outside else reranker
             return Replica(upstream, reranker, reranker=alone)
-        generator = OpenAIGenerator(
-            model.name,
-            served.upstream_model,
+        generator = self._generator(model.name, served.upstream_model, served, server)
+        if outside:
+            return Replica(upstream, generator, OutsideGenerator(model.name, generator, generator))
+        return Replica(upstream, generator, generator, generator)
+
+    def _generator(
+        self, name: str, upstream_model: str, served: ServedByServer, server: OpenAIServer
+    ) -> OpenAIGenerator:
+        return OpenAIGenerator(
+            name,
+            upstream_model,
             server,
             context_tokens=served.context_tokens,
             idle_seconds=self._settings.idle_seconds,
         )
-        if outside:
-            return Replica(upstream, generator, OutsideGenerator(model.name, generator, generator))
-        return Replica(upstream, generator, generator, generator)
 
 
 def _local(
