@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
 from secrets import token_bytes
@@ -121,6 +121,7 @@ from atrium_shared.jobs import JobRunner, MemoryJobs
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import PartState, ServiceApp
 from atrium_shared.settings import SettingsInvalid, secret_bytes
+from atrium_shared.tasks import cancel_and_wait
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REMOTE_ALIAS = "models/remote"
@@ -320,7 +321,7 @@ def build(
             await roll_out.resume()
             if fleet.bases:
                 keeping = asyncio.create_task(fleet.run(), name="adapters")
-                stack.push_async_callback(_cancelled, keeping)
+                stack.push_async_callback(cancel_and_wait, keeping)
             for writer in (meter, calls, budgets):
                 await writer.start()
                 stack.push_async_callback(writer.stop)
@@ -357,12 +358,6 @@ def build(
         http={"/v1": lambda chain: OpenAIEndpoints(openai, chain, clock)},
         operations=operations,
     )
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 class _Parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -95,6 +95,7 @@ from atrium_shared.database import Database
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
+from atrium_shared.tasks import cancel_and_wait
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -342,9 +343,9 @@ def build(
             reading = asyncio.create_task(asyncio.to_thread(preload), name="dictionaries")
             stack.push_async_callback(asyncio.wait, [reading])
             upkeep = asyncio.create_task(keep_index.run(), name="knowledge upkeep")
-            stack.push_async_callback(_cancelled, upkeep)
+            stack.push_async_callback(cancel_and_wait, upkeep)
             forgetting = asyncio.create_task(forget_old.run(), name="knowledge forgetting")
-            stack.push_async_callback(_cancelled, forgetting)
+            stack.push_async_callback(cancel_and_wait, forgetting)
             running.push_async_exit(stack.pop_all())
 
     return ServiceApp(
@@ -383,9 +384,3 @@ def build(
 def _limits(settings: KnowledgeSettings) -> ParseLimits:
     default = ParseLimits()
     return replace(default, max_bytes=max(default.max_bytes, settings.max_upload_bytes))
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import timedelta
 
 import structlog
@@ -11,6 +10,7 @@ import structlog
 from atrium_admin.app.audit_checkpoints import SignCheckpoints
 from atrium_admin.app.ports import Storage
 from atrium_shared.clock import Clock
+from atrium_shared.tasks import cancel_and_wait
 
 _log = structlog.get_logger(__name__)
 
@@ -73,9 +73,7 @@ class Upkeep:
     async def stop(self) -> None:
         """End."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             self._task = None
 
     async def _often(self) -> None:
