@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODELS ?= small
 WORKERS ?= 2
-PACKAGES := protos shared services/admin services/gateway services/knowledge services/suite
+PACKAGES := protos shared services/admin services/gateway services/knowledge services/meeting services/suite
 PROTOS := $(shell find protos/atrium -name '*.proto') protos/generate.py
 # pip prints one line for each local mirror that lacks a package; the second -q leaves errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -93,7 +93,7 @@ format: $(DEV) ## Bring the code into the one format
 
 .PHONY: typecheck
 typecheck: $(DEV) ## mypy, strict, over every package
-	@$(BIN)/mypy -p atrium_shared -p atrium_documents -p atrium_grounding -p atrium_models -p atrium_client -p atrium_admin -p atrium_gateway -p atrium_knowledge -p atrium_suite
+	@$(BIN)/mypy -p atrium_shared -p atrium_documents -p atrium_grounding -p atrium_models -p atrium_client -p atrium_admin -p atrium_gateway -p atrium_knowledge -p atrium_meeting -p atrium_suite
 
 .PHONY: gen
 gen: $(DEV) ## Compile the protos into protos/gen

@@ -1,0 +1,1 @@
+"""From a recording to clean words and minutes that cite them."""

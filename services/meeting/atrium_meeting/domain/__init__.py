@@ -1,0 +1,1 @@
+"""Dataclasses and rules of meetings; no technology."""

@@ -1,0 +1,1 @@
+"""gRPC: protos to domain and back, nothing else."""
