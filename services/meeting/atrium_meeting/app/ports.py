@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
-from atrium_meeting.domain.audio import Region, Samples
+from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
 from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Word
 
 
@@ -44,6 +45,40 @@ class RecognizedSegment:
 
     language: str
     words: tuple[Word, ...]
+
+
+class RecordingDecoder(Protocol):
+    """Files of any format to sound."""
+
+    def examine(self, path: Path) -> RecordingInfo:
+        """Read the header of a recording. Blocks for some 0.3 s; run in a thread.
+
+        Raises:
+            RecordingRefused: It cannot be used; the subclass and its ``reason`` say why.
+            DecoderUnavailable: No process for decoding could be started.
+        """
+
+    def decode(self, path: Path) -> Iterator[AudioPiece]:
+        """Yield the recording in pieces of some minutes, cut where it is quiet.
+
+        Holds one piece in memory. Each step blocks; run it in a thread. Whoever stops before the
+        end closes the iterator.
+
+        Raises:
+            RecordingRefused: As `examine`; or it turns out to be too long, or to have no sound.
+            DecoderUnavailable: No process for decoding could be started.
+        """
+
+
+class FrameDecoder(Protocol):
+    """Frames of one live stream to sound; keeps the state of its codec."""
+
+    def decode(self, frame: bytes) -> Samples:
+        """Return the samples that a frame adds; may be none at the beginning.
+
+        Raises:
+            FrameBroken: The frame is no valid one. The next ones can be decoded.
+        """
 
 
 class VoiceActivityDetector(Protocol):

@@ -1,0 +1,122 @@
+"""What can go wrong with recordings, transcripts and minutes."""
+
+from __future__ import annotations
+
+from atrium_shared.errors import Invalid, Unavailable
+
+RECORDING_FIELD = "recording"
+
+
+class RecordingRefused(Invalid):
+    """A recording that cannot be used; the same bytes will be refused again."""
+
+    reason = "RECORDING_UNREADABLE"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message, field=RECORDING_FIELD, **metadata)
+
+
+class RecordingEmpty(RecordingRefused):
+    """0 bytes."""
+
+    reason = "RECORDING_EMPTY"
+
+    def __init__(self) -> None:
+        super().__init__("The recording has 0 bytes. Send a file with sound.")
+
+
+class RecordingNotAudio(RecordingRefused):
+    """The bytes are of no format that carries sound."""
+
+    reason = "RECORDING_NOT_AUDIO"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The recording is not in a format for audio or video. Send WAV, MP3, M4A, FLAC, OGG, "
+            "WebM, MP4 or another usual format."
+        )
+
+
+class RecordingHasNoSound(RecordingRefused):
+    """A video without an audio track, or a track without a single sample."""
+
+    reason = "RECORDING_HAS_NO_SOUND"
+
+    def __init__(self, container: str) -> None:
+        super().__init__(
+            f"The recording ({container}) has no sound: no audio track, or an empty one. Send a "
+            "file with an audio track.",
+            container=container,
+        )
+
+
+class RecordingEncrypted(RecordingRefused):
+    """Rights management protects it."""
+
+    reason = "RECORDING_ENCRYPTED"
+
+    def __init__(self, container: str) -> None:
+        super().__init__(
+            f"The recording ({container}) is encrypted (DRM). Send a copy without protection.",
+            container=container,
+        )
+
+
+class RecordingCodecUnknown(RecordingRefused):
+    """The container is known, the way in which its sound is coded is not."""
+
+    reason = "RECORDING_CODEC_UNKNOWN"
+
+    def __init__(self, container: str, codec: str) -> None:
+        super().__init__(
+            f"The sound of the recording ({container}) is coded in {codec!r}, which cannot be "
+            "read. Convert it to AAC, MP3, Opus, FLAC or PCM.",
+            container=container,
+            codec=codec,
+        )
+
+
+class RecordingTooLong(RecordingRefused):
+    """It lasts longer than one recording may."""
+
+    reason = "RECORDING_TOO_LONG"
+
+    def __init__(self, seconds: float, limit_seconds: float) -> None:
+        super().__init__(
+            f"The recording lasts {seconds / 3600:.1f} h or more; a recording may last "
+            f"{limit_seconds / 3600:g} h. Split it.",
+            seconds=round(seconds),
+            limit_seconds=round(limit_seconds),
+        )
+
+
+class RecordingBroken(RecordingRefused):
+    """It claims a format whose rules it breaks, and nothing of it can be heard."""
+
+    reason = "RECORDING_BROKEN"
+
+
+class FrameBroken(Invalid):
+    """A frame of live audio that cannot be decoded."""
+
+    reason = "AUDIO_FRAME_BROKEN"
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(
+            f"A frame of audio is not valid {codec}. Send whole frames in the encoding that the "
+            "first message names.",
+            field="audio",
+            codec=codec,
+        )
+
+
+class RecognitionUnavailable(Unavailable):
+    """There is no speech recognition model, or it cannot be loaded."""
+
+    reason = "RECOGNITION_UNAVAILABLE"
+
+
+class DecoderUnavailable(Unavailable):
+    """The process that decodes recordings cannot be started."""
+
+    reason = "DECODER_UNAVAILABLE"

@@ -1,0 +1,112 @@
+"""What tests of meetings need: fakes of its ports."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from atrium_meeting.app.ports import RecognitionHints, RecognizedSegment
+from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
+from atrium_meeting.domain.transcript import Word, is_unspaced, split_words
+
+
+class FakeTranscriber:
+    """Says what it was told to say, one text for each region with speech.
+
+        fake = FakeTranscriber()
+        fake.enqueue("Good morning.", "早上好。")
+
+    A region takes the next text; the words share its time evenly. A region for which no text is
+    left says how long it is ("region 1200 ms"), so that any audio gives words that are always the
+    same. An empty text stands for a region in which nothing was understood.
+
+    Attributes:
+        calls: What each call was given: number of samples, regions and hints.
+        failure: Raised instead of an answer, while it is set.
+    """
+
+    model = "scripted"
+
+    def __init__(self, *texts: str) -> None:
+        self._texts = deque(texts)
+        self.calls: list[tuple[int, tuple[Region, ...], RecognitionHints]] = []
+        self.failure: Exception | None = None
+
+    def enqueue(self, *texts: str) -> None:
+        """Add texts for the regions to come."""
+        self._texts.extend(texts)
+
+    def transcribe(
+        self, samples: Samples, speech: Sequence[Region], hints: RecognitionHints
+    ) -> list[RecognizedSegment]:
+        """Return one segment for each region whose text is not empty."""
+        self.calls.append((len(samples), tuple(speech), hints))
+        if self.failure is not None:
+            raise self.failure
+        segments = []
+        for region in speech:
+            text = self._texts.popleft() if self._texts else f"region {region.length_ms} ms"
+            if words := timed_words(text, region):
+                segments.append(RecognizedSegment(language_of(text), words))
+        return segments
+
+
+class FakeActivity:
+    """Finds speech where it is loud.
+
+    Sound above 1 % of full scale is speech; silences shorter than 300 ms belong to it.
+
+    Attributes:
+        regions: Returned instead, while it is set.
+    """
+
+    def __init__(self, regions: Sequence[Region] | None = None) -> None:
+        self.regions = regions
+
+    def find_speech(self, samples: Samples) -> list[Region]:
+        """Return where it is loud, in steps of 10 ms."""
+        if self.regions is not None:
+            return list(self.regions)
+        step = SAMPLE_RATE // 100
+        frames = len(samples) // step
+        loud = np.abs(samples[: frames * step]).reshape(frames, step).max(axis=1) > 0.01
+        found: list[Region] = []
+        for place in np.flatnonzero(loud).tolist():
+            start, end = 10 * place, 10 * place + 10
+            if found and start - found[-1].end_ms < 300:
+                start = found.pop().start_ms
+            found.append(Region(start, end))
+        return found
+
+
+def timed_words(text: str, region: Region, confidence: float = 0.9) -> tuple[Word, ...]:
+    """Return the words of a text, which share the time of a region evenly."""
+    words = split_words(text)
+    step = region.length_ms / max(1, len(words))
+    return tuple(
+        Word(
+            word,
+            region.start_ms + round(place * step),
+            region.start_ms + round((place + 1) * step),
+            confidence,
+        )
+        for place, word in enumerate(words)
+    )
+
+
+def language_of(text: str) -> str:
+    """Return "zh" for a text with Chinese characters, else "en"."""
+    return "zh" if any(is_unspaced(character) for character in text) else "en"
+
+
+def tone(seconds: float, hertz: float = 440.0, level: float = 0.3) -> Samples:
+    """Return a sine tone."""
+    time = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float64) / SAMPLE_RATE
+    return (level * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+
+
+def silence(seconds: float) -> Samples:
+    """Return silence."""
+    return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
