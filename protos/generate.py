@@ -1,8 +1,9 @@
 """Compile the protos into ``protos/gen``: messages, gRPC stubs and their types.
 
 Imports that are no files of ours come from the descriptors in installed packages, through a
-descriptor set: the well-known types, googleapis (``google.longrunning``) and ``buf.validate``,
-which ships with protovalidate. So nothing is fetched, and ``buf`` reads the same image.
+descriptor set: the well-known types, googleapis (``google.longrunning``, ``google.type``) and
+``buf.validate``, which ships with protovalidate. So nothing is fetched, and ``buf`` reads the same
+image.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from google.protobuf import (
     struct_pb2,
     timestamp_pb2,
 )
+from google.type import date_pb2
 from grpc_tools import protoc
 from protovalidate._gen.buf.validate import validate_pb
 
@@ -46,7 +48,7 @@ def _known_files() -> descriptor_pb2.FileDescriptorSet:
             file.CopyToProto(proto)
             files[file.name] = proto
 
-    modules = (duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2)
+    modules = (date_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2)
     for module in (operations_proto_pb2, *modules):
         add(module.DESCRIPTOR)
     validate = descriptor_pb2.FileDescriptorProto.FromString(validate_pb._DESC.proto.to_binary())

@@ -88,6 +88,8 @@ BUILT_IN_ROLES = (
             "knowledge.collections:read",
             "knowledge.documents:read",
             "knowledge.answers:ask",
+            "meeting.meetings:read",
+            "meeting.meetings:write",
             "gateway.models:use",
         ),
     ),
@@ -109,7 +111,9 @@ BUILT_IN_ROLES = (
     ),
     # Managing is not reading: no label is granted, so that running a tenant does not open its pay
     # bands. An administrator who should read them gets a role that says so.
-    BuiltInRole("admin", "Administrator", ("admin.*:*", "knowledge.*:*", "gateway.*:*")),
+    BuiltInRole(
+        "admin", "Administrator", ("admin.*:*", "knowledge.*:*", "meeting.*:*", "gateway.*:*")
+    ),
 )
 
 
