@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from atrium_meeting.app.ports import RecognitionHints, RecognizedSegment
+from atrium_meeting.app.ports import RecognitionHints, RecognizedSegment, SpeakerPiece
 from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
-from atrium_meeting.domain.transcript import Word, is_unspaced, split_words
+from atrium_meeting.domain.transcript import SpeakerTurn, Word, is_unspaced, split_words
 
 
 class FakeTranscriber:
@@ -79,6 +81,78 @@ class FakeActivity:
                 start = found.pop().start_ms
             found.append(Region(start, end))
         return found
+
+
+class FakeDiarizer:
+    """Knows who speaks when: the turns that it was given, as far as they were examined.
+
+    Without turns, every region with speech is a turn, and two speakers take turns. With a number of
+    speakers, those beyond it are taken for the first ones again.
+
+    Attributes:
+        examined: What was examined: offset and length of each piece, in milliseconds.
+        failure: Raised instead of an answer, while it is set.
+    """
+
+    model = "scripted"
+
+    def __init__(self, turns: Sequence[SpeakerTurn] = ()) -> None:
+        self._turns = tuple(turns)
+        self.examined: list[tuple[int, int]] = []
+        self.failure: Exception | None = None
+
+    def examine(self, samples: Samples, speech: Sequence[Region], offset_ms: int) -> SpeakerPiece:
+        """Return the regions of a piece."""
+        if self.failure is not None:
+            raise self.failure
+        length_ms = len(samples) * 1000 // SAMPLE_RATE
+        self.examined.append((offset_ms, length_ms))
+        known = {
+            "length_ms": length_ms,
+            "speech": [(region.start_ms, region.end_ms) for region in speech],
+        }
+        return SpeakerPiece(offset_ms, json.dumps(known).encode())
+
+    def assign(self, pieces: Sequence[SpeakerPiece], speakers: int = 0) -> list[SpeakerTurn]:
+        """Return the turns that lie within the pieces; "S1" is who speaks first."""
+        if self.failure is not None:
+            raise self.failure
+        turns: list[SpeakerTurn] = []
+        for piece in pieces:
+            known, start = json.loads(piece.data), piece.offset_ms
+            end = start + known["length_ms"]
+            if self._turns:
+                turns += [turn for turn in self._turns if start <= turn.start_ms < end]
+                continue
+            for region_start, region_end in known["speech"]:
+                speaker = f"S{len(turns) % 2 + 1}"
+                turns.append(SpeakerTurn(speaker, start + region_start, start + region_end))
+        turns.sort(key=lambda turn: (turn.start_ms, turn.end_ms))
+        heard = list(dict.fromkeys(turn.speaker for turn in turns))
+        names = {name: f"S{n % (speakers or len(heard)) + 1}" for n, name in enumerate(heard)}
+        return [SpeakerTurn(names[turn.speaker], turn.start_ms, turn.end_ms) for turn in turns]
+
+
+class FakeSpeakerEncoder:
+    """Hears speakers by their loudness: each tenth of full scale is a voice of its own.
+
+    Attributes:
+        calls: How many samples each call was given.
+    """
+
+    model = "loudness"
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def encode(self, samples: Samples) -> npt.NDArray[np.float32] | None:
+        """Return a direction for the loudness, or None under 400 ms."""
+        self.calls.append(len(samples))
+        if len(samples) < SAMPLE_RATE * 2 // 5:
+            return None
+        voice = np.zeros(10, np.float32)
+        voice[min(9, int(10 * np.abs(samples).max()))] = 1.0
+        return voice
 
 
 def timed_words(text: str, region: Region, confidence: float = 0.9) -> tuple[Word, ...]:

@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
 from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Word
 
@@ -136,6 +139,20 @@ class Diarizer(Protocol):
         Args:
             pieces: All pieces, in order.
             speakers: How many speakers there are; 0: found out.
+        """
+
+
+class SpeakerEncoder(Protocol):
+    """A voice as a vector; for ``domain.online_speakers``, where speech is live."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model, such as "campplus"."""
+
+    def encode(self, samples: Samples) -> npt.NDArray[np.float32] | None:
+        """Return the embedding of one speaker's speech, or None when it is too short to tell.
+
+        Blocks for some 20 ms a second of speech; run in a thread.
         """
 
 
