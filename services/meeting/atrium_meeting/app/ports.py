@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
-from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Word
+from atrium_meeting.domain.engines import Engine, Usage
+from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
+from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Transcript, Word
+from atrium_shared.principal import Principal
 
 
 class ChineseScript(StrEnum):
@@ -170,4 +177,185 @@ class Cleaner(Protocol):
 
         Names, numbers and negations are never labelled; neither is a whole utterance that says
         something. Blocks; run in a thread.
+        """
+
+
+class Role(StrEnum):
+    """Who speaks in a conversation with a model."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a conversation with a model."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The end of a generated text.
+
+    Args:
+        text: All of it.
+        engine: What wrote it.
+        usage: Tokens spent.
+        cut: It ends because the most tokens were reached.
+    """
+
+    text: str
+    engine: Engine
+    usage: Usage
+    cut: bool = False
+
+
+class Generator(Protocol):
+    """Writes texts."""
+
+    async def generate(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> Generated:
+        """Return a text, the likeliest one. Cancelling the call stops the model.
+
+        Args:
+            principal: On whose account; the tenant's routes choose the model.
+            task: What the text is for, such as "meeting.minutes".
+            messages: The conversation, oldest first.
+            max_tokens: Most tokens to write.
+            response_schema: A JSON schema that the text must follow.
+
+        Raises:
+            Unavailable: There is no generator (reason ``TASK_HAS_NO_MODEL``), or it failed.
+        """
+
+    def stream(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str | Generated]:
+        """Yield the text in parts as it is written, then one `Generated`.
+
+        Closing the iterator stops the model. Arguments and errors as of `generate`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """Sentence vectors.
+
+    Args:
+        vectors: Shape (texts, dimensions), each of length 1.
+        tokens: Tokens read.
+        engine: What made them.
+    """
+
+    vectors: npt.NDArray[np.float32]
+    tokens: int
+    engine: Engine
+
+
+class Embedder(Protocol):
+    """Makes sentence vectors."""
+
+    async def embed(
+        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
+    ) -> Embedding:
+        """Return one vector a text, in the order of the texts.
+
+        Raises:
+            Unavailable: There is no encoder (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableMeeting:
+    """A meeting that the caller may read, as minutes, catch-up and answers need it.
+
+    Args:
+        id: Identifier, "m1".
+        title: For people; may be empty.
+        agenda: Item by item; may be empty.
+        day: When it was held, in the time zone in which dates are meant.
+        transcript: What was said, as far as it is known.
+        known_until_ms: Up to where it is known; earlier than the meeting's end while it is live.
+    """
+
+    id: str
+    title: str
+    agenda: tuple[str, ...]
+    day: date
+    transcript: Transcript
+    known_until_ms: int
+
+
+class MeetingReader(Protocol):
+    """Reads meetings on somebody's behalf."""
+
+    async def read(self, principal: Principal, meeting: str) -> ReadableMeeting:
+        """Return the newest version of a meeting, of a live one as far as it is known.
+
+        Args:
+            principal: Who asks.
+            meeting: Resource name, "meetings/m1".
+
+        Raises:
+            MeetingNotFound: There is none, or ``principal`` may not read it.
+            MeetingHasNoTranscript: Nothing was said or recognised yet.
+        """
+
+
+class MinutesStore(Protocol):
+    """Keeps minutes; they go with their meeting."""
+
+    async def save(self, record: MinutesRecord) -> None:
+        """Store minutes; the same again changes nothing.
+
+        Raises:
+            MeetingNotFound: The meeting was deleted meanwhile.
+        """
+
+    async def get(self, tenant: str, meeting: str, minutes: str) -> MinutesRecord:
+        """Return minutes by their identifiers.
+
+        Raises:
+            MinutesNotFound: There are none.
+        """
+
+    async def list(
+        self, tenant: str, meeting: str, *, before: str, limit: int
+    ) -> Sequence[MinutesRecord]:
+        """Return minutes of a meeting, newest first.
+
+        Args:
+            tenant: Whose.
+            meeting: Identifier of the meeting.
+            before: Identifier of the last one of the page before; empty: from the newest.
+            limit: Most to return.
+        """
+
+
+class FeedbackStore(Protocol):
+    """Keeps what users think of sentences; it goes with the minutes."""
+
+    async def save(self, feedback: Feedback) -> Feedback:
+        """Store feedback in place of the same user's on the same sentence; return what is kept.
+
+        What is kept bears the identifier of the first.
+
+        Raises:
+            MinutesNotFound: The minutes were deleted meanwhile.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atrium_shared.errors import Invalid, Unavailable
+from atrium_shared.errors import Invalid, NotFound, Unavailable
 
 RECORDING_FIELD = "recording"
 
@@ -120,3 +120,71 @@ class DecoderUnavailable(Unavailable):
     """The process that decodes recordings cannot be started."""
 
     reason = "DECODER_UNAVAILABLE"
+
+
+class MinutesNotFound(NotFound):
+    """There are no such minutes, or their meeting is not the caller's to read."""
+
+    reason = "MINUTES_NOT_FOUND"
+
+    def __init__(self, minutes: str) -> None:
+        super().__init__(f"Minutes {minutes!r} do not exist.", field="name", minutes=minutes)
+
+
+class SentenceNotFound(NotFound):
+    """The minutes have no such sentence."""
+
+    reason = "SENTENCE_NOT_FOUND"
+
+    def __init__(self, minutes: str, sentence: str) -> None:
+        super().__init__(
+            f"Minutes {minutes!r} have no sentence {sentence!r}. Use the `id` of one of their "
+            "sentences, or leave it empty for the minutes as a whole.",
+            field="feedback.sentence",
+            minutes=minutes,
+            sentence=sentence,
+        )
+
+
+class QuestionTooLong(Invalid):
+    """A question has a limit."""
+
+    reason = "QUESTION_TOO_LONG"
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"The question has {length} code points; at most {limit} are taken. Shorten it.",
+            field="question",
+            length=length,
+            limit=limit,
+        )
+
+
+class NothingMissed(Invalid):
+    """Who was there all the time has nothing to catch up on."""
+
+    reason = "NOTHING_MISSED"
+
+    def __init__(self, known_until_ms: int) -> None:
+        super().__init__(
+            "Nothing was said while they were away. Say with `joined_at_ms` when they came or "
+            "with `left_at_ms` when they left, in milliseconds from the beginning of the meeting; "
+            f"it is known up to {known_until_ms} ms.",
+            field="joined_at_ms",
+            known_until_ms=known_until_ms,
+        )
+
+
+class LanguageNeedsGenerator(Unavailable):
+    """Sentences in another language than the meeting's have to be written, and nothing writes."""
+
+    reason = "LANGUAGE_NEEDS_GENERATOR"
+
+    def __init__(self, language: str, spoken: str) -> None:
+        super().__init__(
+            f"The meeting was held in {spoken!r} and its sentences can only be taken over as they "
+            f"were said: {language!r} needs a generator, and none answers. Ask for {spoken!r}, or "
+            "try again when a model is there.",
+            language=language,
+            spoken=spoken,
+        )
