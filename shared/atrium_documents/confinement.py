@@ -81,6 +81,20 @@ def confine() -> list[str]:
     return means
 
 
+def environment() -> dict[str, str]:
+    """Return the environment for a process that will confine itself; it holds no secrets."""
+    return {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),
+        "PYTHONUTF8": "1",
+        "LANG": "C.UTF-8",
+        # Address space is limited: few arenas and threads keep it for the document.
+        "MALLOC_ARENA_MAX": "2",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
 def allow_memory(size: int) -> None:
     """Let the process take ``size`` bytes of address space more than it has now."""
     used = _address_space()
@@ -130,7 +144,7 @@ def _soft_limit(what: int, value: int) -> None:
 
 def _refuse_events(event: str, _: object) -> None:
     if event.startswith(_REFUSED_EVENTS):
-        raise PermissionError(errno.EPERM, f"{event} is not allowed while reading a document")
+        raise PermissionError(errno.EPERM, f"{event} is not allowed while reading a file")
 
 
 def _filter_system_calls(libc: ctypes.CDLL) -> bool:

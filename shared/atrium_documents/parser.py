@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from atrium_documents import frames
+from atrium_documents import confinement, frames
 from atrium_documents.errors import (
     DocumentTimedOut,
     ParserCrashed,
@@ -385,7 +384,7 @@ async def _start_process() -> _Process:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=_environment(),
+        env=confinement.environment(),
         cwd="/",
         # A Ctrl-C at the terminal is for the parent, which then ends its workers.
         start_new_session=True,
@@ -419,16 +418,3 @@ async def _tail(stream: asyncio.StreamReader) -> bytes:
     while chunk := await stream.read(4096):
         tail = (tail + chunk)[-_STDERR_TAIL:]
     return tail
-
-
-def _environment() -> dict[str, str]:
-    return {
-        "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path),
-        "PYTHONUTF8": "1",
-        "LANG": "C.UTF-8",
-        # Address space is limited: few arenas and threads keep it for the document.
-        "MALLOC_ARENA_MAX": "2",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 
@@ -184,3 +186,38 @@ def tone(seconds: float, hertz: float = 440.0, level: float = 0.3) -> Samples:
 def silence(seconds: float) -> Samples:
     """Return silence."""
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
+
+
+def encode(
+    path: Path,
+    sound: npt.NDArray[np.float32],
+    codec: str = "pcm_s16le",
+    *,
+    rate: int = SAMPLE_RATE,
+    options: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a recording; the ending of the name decides the container.
+
+    Args:
+        path: Where to.
+        sound: Shape [samples], or [2, samples], at ``rate``.
+        codec: FFmpeg's name of an encoder: "pcm_s16le", "aac", "libopus", "flac", "libmp3lame".
+        rate: In Hz.
+        options: Of the container.
+    """
+    channels = np.atleast_2d(sound)
+    layout = "mono" if len(channels) == 1 else "stereo"
+    with av.open(str(path), "w", options=dict(options or {})) as container:
+        stream = container.add_stream(codec, rate=rate)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = layout
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format, layout=layout, rate=rate, frame_size=960
+        )
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(channels, np.float32), format="fltp", layout=layout
+        )
+        frame.sample_rate, frame.pts = rate, 0
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            container.mux(stream.encode(part))
+    return path

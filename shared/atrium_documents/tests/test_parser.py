@@ -208,7 +208,9 @@ async def test_parser_may_be_started_again() -> None:
 
 
 async def test_worker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parser_module, "_environment", lambda: {"PYTHONHOME": "/nowhere"})
+    monkeypatch.setattr(
+        parser_module.confinement, "environment", lambda: {"PYTHONHOME": "/nowhere"}
+    )
     with pytest.raises(ParserUnavailable, match="did not start") as caught:
         await DocumentParser(workers=1).start()
     assert "It printed: " in caught.value.message
