@@ -156,6 +156,79 @@ class QuestionTooLong(Invalid):
             f"The question has {length} code points; at most {limit} are taken. Shorten it.",
             field="question",
             length=length,
+class TranscriptRefused(Invalid):
+    """A transcript file that cannot be taken in; the same bytes will be refused again."""
+
+    reason = "TRANSCRIPT_BROKEN"
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message, field="content", **metadata)
+
+
+class TranscriptFormatUnknown(TranscriptRefused):
+    """The text is of no known format."""
+
+    reason = "TRANSCRIPT_FORMAT_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The file is neither WebVTT (it begins with WEBVTT), nor SubRip (times such as "
+            "00:00:01,000 --> 00:00:02,500), nor JSON as ExportMeeting writes it. Convert it."
+        )
+
+
+class TranscriptBroken(TranscriptRefused):
+    """It claims a format whose rules it breaks.
+
+    Args:
+        kind: Name of the format, "WebVTT".
+        problem: What is wrong, as a clause: "line 12 holds no time".
+    """
+
+    reason = "TRANSCRIPT_BROKEN"
+
+    def __init__(self, kind: str, problem: str) -> None:
+        super().__init__(
+            f"The {kind} file is broken: {problem}. Mend it and send it again.",
+            kind=kind,
+            problem=problem,
+        )
+
+
+class TranscriptEmpty(TranscriptRefused):
+    """Nobody says anything in it."""
+
+    reason = "TRANSCRIPT_EMPTY"
+
+    def __init__(self) -> None:
+        super().__init__("The transcript holds no words. Check that the right file was sent.")
+
+
+class TranscriptTimesReversed(TranscriptRefused):
+    """Something ends before it begins."""
+
+    reason = "TRANSCRIPT_TIMES_REVERSED"
+
+    def __init__(self, number: int, start_ms: int, end_ms: int) -> None:
+        super().__init__(
+            f"Entry {number} of the transcript ends at {end_ms} ms, before it begins at "
+            f"{start_ms} ms. Each entry must end when it begins or later.",
+            entry=number,
+            start_ms=start_ms,
+            end_ms=end_ms,
+        )
+
+
+class TranscriptTooLong(TranscriptRefused):
+    """More words, or more time, than one meeting may have."""
+
+    reason = "TRANSCRIPT_TOO_LONG"
+
+    def __init__(self, what: str, count: float, limit: float) -> None:
+        super().__init__(
+            f"The transcript has {count:g} {what}; a meeting may have {limit:g}. Split it.",
+            what=what,
+            count=count,
             limit=limit,
         )
 
@@ -187,4 +260,15 @@ class LanguageNeedsGenerator(Unavailable):
             "try again when a model is there.",
             language=language,
             spoken=spoken,
+class SpeakersTooMany(TranscriptRefused):
+    """More different speakers than one meeting may have."""
+
+    reason = "SPEAKERS_TOO_MANY"
+
+    def __init__(self, count: int, limit: int) -> None:
+        super().__init__(
+            f"The transcript names {count} different speakers; a meeting may have {limit}. Check "
+            "that the names stand where the format wants them.",
+            count=count,
+            limit=limit,
         )

@@ -197,15 +197,17 @@ def split_words(text: str) -> list[str]:
     begin, opened = True, False
     for character in text:
         if character.isspace():
-            begin, opened = True, False
+            begin = True
             continue
+        unspaced = is_unspaced(character) or (bool(words) and is_unspaced(words[-1][-1]))
+        if begin and not (words and unspaced):
+            # White space parts words, except beside a script that is written without.
+            words.append("")
+            opened = True
         category = unicodedata.category(character)
         opening = category in ("Ps", "Pi")  # a bracket belongs to the word that it opens
         letter = category[0] in "LMN"
-        new = (
-            begin or opening or (letter and (is_unspaced(character) or is_unspaced(words[-1][-1])))
-        )
-        if new and not opened:
+        if not opened and (opening or (letter and unspaced)):
             words.append(character)
         else:
             words[-1] += character
