@@ -12,9 +12,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-import numpy as np
-import numpy.typing as npt
-
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord

@@ -156,6 +156,40 @@ class QuestionTooLong(Invalid):
             f"The question has {length} code points; at most {limit} are taken. Shorten it.",
             field="question",
             length=length,
+            limit=limit,
+        )
+
+
+class NothingMissed(Invalid):
+    """Who was there all the time has nothing to catch up on."""
+
+    reason = "NOTHING_MISSED"
+
+    def __init__(self, known_until_ms: int) -> None:
+        super().__init__(
+            "Nothing was said while they were away. Say with `joined_at_ms` when they came or "
+            "with `left_at_ms` when they left, in milliseconds from the beginning of the meeting; "
+            f"it is known up to {known_until_ms} ms.",
+            field="joined_at_ms",
+            known_until_ms=known_until_ms,
+        )
+
+
+class LanguageNeedsGenerator(Unavailable):
+    """Sentences in another language than the meeting's have to be written, and nothing writes."""
+
+    reason = "LANGUAGE_NEEDS_GENERATOR"
+
+    def __init__(self, language: str, spoken: str) -> None:
+        super().__init__(
+            f"The meeting was held in {spoken!r} and its sentences can only be taken over as they "
+            f"were said: {language!r} needs a generator, and none answers. Ask for {spoken!r}, or "
+            "try again when a model is there.",
+            language=language,
+            spoken=spoken,
+        )
+
+
 class TranscriptRefused(Invalid):
     """A transcript file that cannot be taken in; the same bytes will be refused again."""
 
@@ -233,33 +267,6 @@ class TranscriptTooLong(TranscriptRefused):
         )
 
 
-class NothingMissed(Invalid):
-    """Who was there all the time has nothing to catch up on."""
-
-    reason = "NOTHING_MISSED"
-
-    def __init__(self, known_until_ms: int) -> None:
-        super().__init__(
-            "Nothing was said while they were away. Say with `joined_at_ms` when they came or "
-            "with `left_at_ms` when they left, in milliseconds from the beginning of the meeting; "
-            f"it is known up to {known_until_ms} ms.",
-            field="joined_at_ms",
-            known_until_ms=known_until_ms,
-        )
-
-
-class LanguageNeedsGenerator(Unavailable):
-    """Sentences in another language than the meeting's have to be written, and nothing writes."""
-
-    reason = "LANGUAGE_NEEDS_GENERATOR"
-
-    def __init__(self, language: str, spoken: str) -> None:
-        super().__init__(
-            f"The meeting was held in {spoken!r} and its sentences can only be taken over as they "
-            f"were said: {language!r} needs a generator, and none answers. Ask for {spoken!r}, or "
-            "try again when a model is there.",
-            language=language,
-            spoken=spoken,
 class SpeakersTooMany(TranscriptRefused):
     """More different speakers than one meeting may have."""
 
