@@ -188,6 +188,45 @@ def silence(seconds: float) -> Samples:
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
+_VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))
+_FORMANTS = ((1.0, 60.0), (0.5, 90.0), (0.25, 120.0))
+_SYLLABLE_SECONDS = 0.2
+
+
+def voice(seconds: float, hertz: float = 120.0, seed: int = 2) -> Samples:
+    """Return babble that voice activity detection takes for speech; it says nothing.
+
+    Harmonics of a wavering pitch, each as loud as the formants of changing vowels make it.
+
+    Args:
+        seconds: Its length.
+        hertz: Pitch: 100 to 130 a man, 180 to 220 a woman.
+        seed: Another one makes other vowels.
+    """
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    pitch = hertz * (1 + 0.15 * np.sin(4.4 * time) + 0.05 * np.sin(14.5 * time))
+    phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
+    syllables = (time / _SYLLABLE_SECONDS).astype(int)
+    chance = np.random.default_rng(seed)
+    vowels = np.array(_VOWELS)[chance.integers(0, len(_VOWELS), round(seconds * 5) + 2)]
+    glide = np.exp(-np.abs(np.arange(-800, 801)) / 250.0)
+    formants = [
+        np.convolve(np.pad(track[syllables], 800, mode="edge"), glide / glide.sum(), "valid")
+        for track in vowels.T.astype(float)
+    ]
+    sound = np.zeros(len(time))
+    for harmonic in range(1, 30):
+        tones = harmonic * pitch
+        gain = sum(
+            strength / (1 + ((tones - centre) / width) ** 2)
+            for centre, (strength, width) in zip(formants, _FORMANTS, strict=True)
+        )
+        sound += gain * np.sin(harmonic * phase) * (tones < 7500)
+    loudness = np.sqrt(np.abs(np.sin(np.pi * time / _SYLLABLE_SECONDS)))
+    sound = sound * loudness + 0.06 * chance.standard_normal(len(time)) * (1 - loudness)
+    return np.asarray(0.3 * sound / np.abs(sound).max(), np.float32)
+
+
 def encode(
     path: Path,
     sound: npt.NDArray[np.float32],

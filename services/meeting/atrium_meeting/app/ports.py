@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from atrium_meeting.domain.activity import SpeechEvent
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
@@ -93,6 +94,20 @@ class VoiceActivityDetector(Protocol):
 
     def find_speech(self, samples: Samples) -> list[Region]:
         """Return where somebody speaks, in order and without overlap. Blocks; run in a thread."""
+
+
+class SpeechStream(Protocol):
+    """Tells speech from everything else while it arrives; one for each live stream."""
+
+    @property
+    def speaking_since_ms(self) -> int | None:
+        """Where the speech that goes on began; ``None`` while nobody speaks."""
+
+    def accept(self, samples: Samples) -> list[SpeechEvent]:
+        """Take more sound, of any length; return what it decides. 1 s takes some 4 ms."""
+
+    def finish(self) -> list[SpeechEvent]:
+        """Return what is open at the end."""
 
 
 class Transcriber(Protocol):
