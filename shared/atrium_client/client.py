@@ -29,6 +29,12 @@ from atrium.knowledge.v1 import (
     knowledge_service_pb2,
     knowledge_service_pb2_grpc,
 )
+from atrium.meeting.v1 import (
+    meeting_pb2,
+    meeting_service_pb2,
+    meeting_service_pb2_grpc,
+    minutes_pb2,
+)
 from atrium_client.credentials import credential_interceptors
 from atrium_client.errors import AtriumCallError
 
@@ -48,9 +54,9 @@ class AtriumClient:
     """One tenant's way to an installation, for one user or service.
 
     The generated stubs are at hand as ``admin``, ``audit``, ``directory``, ``gateway``,
-    ``catalog``, ``knowledge``, ``conversations``, ``evaluations`` and ``operations``; the methods
-    below save work that every caller would repeat. Stubs raise ``grpc.aio.AioRpcError``; wrap
-    calls in :func:`readable_errors` for :class:`AtriumCallError`.
+    ``catalog``, ``knowledge``, ``conversations``, ``evaluations``, ``meetings`` and
+    ``operations``; the methods below save work that every caller would repeat. Stubs raise
+    ``grpc.aio.AioRpcError``; wrap calls in :func:`readable_errors` for :class:`AtriumCallError`.
 
     Args:
         credential: API key (``atr_...``) or token.
@@ -105,6 +111,9 @@ class AtriumClient:
         )
         self.evaluations: evaluation_service_pb2_grpc.EvaluationServiceAsyncStub = (
             evaluation_service_pb2_grpc.EvaluationServiceStub(channel)
+        )
+        self.meetings: meeting_service_pb2_grpc.MeetingServiceAsyncStub = (
+            meeting_service_pb2_grpc.MeetingServiceStub(channel)
         )
         self.operations = operations_pb2_grpc.OperationsStub(channel)
 
@@ -174,14 +183,8 @@ class AtriumClient:
 
         async def parts() -> AsyncIterator[knowledge_service_pb2.UploadDocumentRequest]:
             yield knowledge_service_pb2.UploadDocumentRequest(header=header)
-            if isinstance(source, bytes):
-                for at in range(0, len(source), _CHUNK_BYTES):
-                    chunk = source[at : at + _CHUNK_BYTES]
-                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
-                return
-            async with await anyio.open_file(source, "rb") as file:
-                while chunk := await file.read(_CHUNK_BYTES):
-                    yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
+            async for chunk in _chunks(source):
+                yield knowledge_service_pb2.UploadDocumentRequest(chunk=chunk)
 
         with readable_errors():
             return await self.knowledge.UploadDocument(parts())
@@ -283,10 +286,8 @@ class AtriumClient:
                     collection=collection, display_name=display_name
                 )
             )
-            for start in range(0, len(data), _CHUNK_BYTES):
-                yield evaluation_service_pb2.ImportQuestionSetRequest(
-                    chunk=data[start : start + _CHUNK_BYTES]
-                )
+            async for chunk in _chunks(data):
+                yield evaluation_service_pb2.ImportQuestionSetRequest(chunk=chunk)
 
         with readable_errors():
             return await self.evaluations.ImportQuestionSet(parts())
@@ -311,6 +312,128 @@ class AtriumClient:
             if event.HasField("answer"):
                 answer = event.answer
         return answer
+
+    async def upload_recording(
+        self,
+        meeting: str,
+        source: Path | bytes,
+        *,
+        filename: str = "",
+        write_minutes: bool = False,
+        request_id: str = "",
+    ) -> operations_pb2.Operation:
+        """Send a recording; returned means durable, not yet transcribed.
+
+        Args:
+            meeting: ``meetings/m1``, without a transcript.
+            source: The file, or its bytes.
+            filename: Name of the file. Empty: that of ``source``.
+            write_minutes: Whether minutes are written too.
+            request_id: Repeating an upload with the same id does nothing more.
+
+        Raises:
+            AtriumCallError: The server refused it.
+            OSError: The file cannot be read.
+        """
+        header = meeting_service_pb2.UploadRecordingRequest.Header(
+            meeting=meeting,
+            filename=filename or (source.name if isinstance(source, Path) else ""),
+            write_minutes=write_minutes,
+            request_id=request_id,
+        )
+
+        async def parts() -> AsyncIterator[meeting_service_pb2.UploadRecordingRequest]:
+            yield meeting_service_pb2.UploadRecordingRequest(header=header)
+            async for chunk in _chunks(source):
+                yield meeting_service_pb2.UploadRecordingRequest(chunk=chunk)
+
+        with readable_errors():
+            return await self.meetings.UploadRecording(parts())
+
+    async def wait_for_transcript(
+        self,
+        operation: operations_pb2.Operation,
+        on_progress: Callable[[meeting_service_pb2.UploadRecordingMetadata], None] | None = None,
+    ) -> meeting_pb2.Meeting:
+        """Wait until an uploaded recording is transcribed.
+
+        Raises:
+            AtriumCallError: It could not be transcribed.
+        """
+        return await self.wait(
+            operation,
+            meeting_pb2.Meeting,
+            progress=meeting_service_pb2.UploadRecordingMetadata,
+            on_progress=on_progress,
+        )
+
+    async def transcript(
+        self,
+        meeting: str,
+        *,
+        view: meeting_pb2.Transcript.View.ValueType = meeting_pb2.Transcript.VIEW_UNSPECIFIED,
+        version: int = 0,
+    ) -> meeting_pb2.Transcript:
+        """Return a whole transcript, all pages of one version of it.
+
+        Raises:
+            AtriumCallError: The meeting has none, or the caller may not read it.
+        """
+        request = meeting_service_pb2.GetTranscriptRequest(
+            meeting=meeting, view=view, version=version, page_size=1000
+        )
+        with readable_errors():
+            page = await self.meetings.GetTranscript(request)
+            whole = page.transcript
+            while page.next_page_token:
+                request.version, request.page_token = whole.version, page.next_page_token
+                page = await self.meetings.GetTranscript(request)
+                whole.utterances.extend(page.transcript.utterances)
+        return whole
+
+    async def write_minutes(
+        self,
+        request: meeting_service_pb2.WriteMinutesRequest,
+        on_progress: Callable[[meeting_service_pb2.WriteMinutesMetadata], None] | None = None,
+    ) -> minutes_pb2.Minutes:
+        """Write minutes and return them.
+
+        Raises:
+            AtriumCallError: They could not be written.
+        """
+        with readable_errors():
+            operation = await self.meetings.WriteMinutes(request)
+        return await self.wait(
+            operation,
+            minutes_pb2.Minutes,
+            progress=meeting_service_pb2.WriteMinutesMetadata,
+            on_progress=on_progress,
+        )
+
+    async def export_meeting(
+        self, request: meeting_service_pb2.ExportMeetingRequest
+    ) -> tuple[str, bytes]:
+        """Return the name and the bytes of a file that holds a meeting.
+
+        Raises:
+            AtriumCallError: The meeting has no transcript, or the caller may not read it.
+        """
+        filename, chunks = "", []
+        with readable_errors():
+            async for part in self.meetings.ExportMeeting(request):
+                filename = part.header.filename or filename
+                chunks.append(part.chunk)
+        return filename, b"".join(chunks)
+
+
+async def _chunks(source: Path | bytes) -> AsyncIterator[bytes]:
+    if isinstance(source, bytes):
+        for at in range(0, len(source), _CHUNK_BYTES):
+            yield source[at : at + _CHUNK_BYTES]
+        return
+    async with await anyio.open_file(source, "rb") as file:
+        while chunk := await file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 @contextmanager

@@ -156,7 +156,7 @@ class Measurement:
             path.write_text(text, encoding="utf-8")
             files.append(FileToAdd(path, path.stem, title=library.title))
         for added in await add_files(self._client, f"collections/{library.name}", files):
-            if added.error is not None and added.error.reason == "DOCUMENT_HAS_NO_TEXT":
+            if added.reason == "DOCUMENT_HAS_NO_TEXT":
                 _tell(f"{added.file.path.name} holds nothing but a title and is left out")
             elif added.error is not None:
                 raise SystemExit(f"{added.file.path.name} was not added: {added.message}")

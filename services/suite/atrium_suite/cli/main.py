@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from atrium_suite.cli import admin, history, knowledge, models, suite, sync
+from atrium_suite.cli import admin, history, knowledge, meeting, models, suite, sync
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +21,7 @@ knowledge.app.command()(history.versions)
 knowledge.app.command()(history.explain)
 knowledge.app.command()(sync.sync)
 app.add_typer(knowledge.app, name="knowledge")
+app.add_typer(meeting.app, name="meeting")
 app.add_typer(models.app, name="models")
 app.add_typer(admin.app, name="admin")
 
