@@ -42,6 +42,11 @@ class FakeTranscriber:
         """Add texts for the regions to come."""
         self._texts.extend(texts)
 
+    def check(self) -> None:
+        """Raise the failure, while one is set."""
+        if self.failure is not None:
+            raise self.failure
+
     def transcribe(
         self, samples: Samples, speech: Sequence[Region], hints: RecognitionHints
     ) -> list[RecognizedSegment]:

@@ -15,16 +15,10 @@ import numpy.typing as npt
 from atrium_meeting.domain.activity import SpeechEvent
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
 from atrium_meeting.domain.engines import Engine, Usage
+from atrium_meeting.domain.meetings import ChineseScript as ChineseScript
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
 from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Transcript, Word
 from atrium_shared.principal import Principal
-
-
-class ChineseScript(StrEnum):
-    """How Chinese is written."""
-
-    SIMPLIFIED = "simplified"
-    TRADITIONAL = "traditional"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +110,13 @@ class Transcriber(Protocol):
     @property
     def model(self) -> str:
         """Name of the model, such as "whisper-base"."""
+
+    def check(self) -> None:
+        """Return when a recording can be recognised. Looks at files; run in a thread.
+
+        Raises:
+            RecognitionUnavailable: No model is there. It says what to do.
+        """
 
     def transcribe(
         self, samples: Samples, speech: Sequence[Region], hints: RecognitionHints
@@ -370,4 +371,16 @@ class FeedbackStore(Protocol):
 
         Raises:
             MinutesNotFound: The minutes were deleted meanwhile.
+        """
+
+
+class Delegation(Protocol):
+    """Knows who somebody is now, for work that goes on after their call."""
+
+    async def delegate(self, tenant: str, actor: str, on_behalf_of: str | None) -> Principal:
+        """Return the principal with the permissions of this moment.
+
+        Raises:
+            AtriumError: They are gone, or may not act for the user any more; or the admin service
+                does not answer (``Unavailable``).
         """

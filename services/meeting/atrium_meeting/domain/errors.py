@@ -2,9 +2,256 @@
 
 from __future__ import annotations
 
-from atrium_shared.errors import Invalid, NotFound, Unavailable
+from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
 RECORDING_FIELD = "recording"
+
+
+class MeetingNotFound(NotFound):
+    """There is no such meeting, or the caller may not read it: the two read the same."""
+
+    reason = "MEETING_NOT_FOUND"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(f"Meeting {meeting!r} does not exist.", meeting=meeting)
+
+
+class MeetingExists(Conflict):
+    """The id is taken."""
+
+    reason = "MEETING_EXISTS"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Meeting {meeting!r} exists already. Choose another id, or leave it empty.",
+            field="meeting_id",
+            meeting=meeting,
+        )
+
+
+class MeetingIdReserved(Denied):
+    """Who does not manage meetings does not choose ids: a taken one would tell what there is."""
+
+    reason = "MEETING_ID_RESERVED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only who manages meetings (meeting.meetings:manage) chooses their ids. Leave "
+            "`meeting_id` empty; the reply names the meeting.",
+            field="meeting_id",
+        )
+
+
+class MeetingNotYours(Denied):
+    """Only who created a meeting, or manages meetings, changes it."""
+
+    reason = "MEETING_NOT_YOURS"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Only who created {meeting!r}, or holds meeting.meetings:manage, may change it.",
+            meeting=meeting,
+        )
+
+
+class LabelNotHeld(Denied):
+    """Nobody puts a meeting under a label that they do not hold, unless they manage meetings."""
+
+    reason = "LABEL_NOT_HELD"
+
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            f"You do not hold the label {label!r}. Set labels that you hold, or ask somebody with "
+            "meeting.meetings:manage.",
+            field="meeting.labels",
+            label=label,
+        )
+
+
+class MeetingHasTranscript(Conflict):
+    """A meeting has one transcript, which is edited and not replaced."""
+
+    reason = "MEETING_HAS_TRANSCRIPT"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Meeting {meeting!r} has a transcript already. Create another meeting.",
+            meeting=meeting,
+        )
+
+
+class MeetingBusy(Conflict):
+    """A recording of it is being worked on, or it is live."""
+
+    reason = "MEETING_BUSY"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Meeting {meeting!r} is being transcribed. Wait until that is done, or cancel it.",
+            meeting=meeting,
+        )
+
+
+class MeetingHasNoTranscript(Conflict):
+    """Nothing was said or recognised yet."""
+
+    reason = "MEETING_HAS_NO_TRANSCRIPT"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Meeting {meeting!r} has no transcript yet. Upload a recording, import a transcript, "
+            "or wait until transcription is done.",
+            meeting=meeting,
+        )
+
+
+class UpdateMaskUnknown(Invalid):
+    """The update mask names a field that cannot be changed."""
+
+    reason = "UPDATE_MASK_UNKNOWN"
+
+    def __init__(self, path: str, known: str) -> None:
+        super().__init__(
+            f"{path!r} is not a field that can be changed; expected some of {known}.",
+            field="update_mask",
+            path=path,
+        )
+
+
+class TextUnstorable(Invalid):
+    """A text holds a character that no database keeps."""
+
+    reason = "TEXT_UNSTORABLE"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            "The text holds the character U+0000, which cannot be stored. Remove it.", field=field
+        )
+
+
+class TranscriptVersionNotFound(NotFound):
+    """The transcript has no such version."""
+
+    reason = "TRANSCRIPT_VERSION_NOT_FOUND"
+
+    def __init__(self, meeting: str, version: int) -> None:
+        super().__init__(
+            f"The transcript of {meeting!r} has no version {version}.",
+            field="version",
+            meeting=meeting,
+            version=version,
+        )
+
+
+class TranscriptChanged(Conflict):
+    """Somebody edited the transcript meanwhile."""
+
+    reason = "TRANSCRIPT_CHANGED"
+
+    def __init__(self, meeting: str, version: int) -> None:
+        super().__init__(
+            f"The transcript of {meeting!r} is at version {version} now. Read it again and repeat "
+            "the change.",
+            meeting=meeting,
+            version=version,
+        )
+
+
+class SpeakerNotFound(NotFound):
+    """Nobody of this id speaks in the meeting."""
+
+    reason = "SPEAKER_NOT_FOUND"
+
+    def __init__(self, meeting: str, speaker: str) -> None:
+        super().__init__(
+            f"Nobody speaks as {speaker!r} in {meeting!r}. GetMeeting lists the speakers.",
+            field="speaker",
+            meeting=meeting,
+            speaker=speaker,
+        )
+
+
+class UtteranceNotFound(NotFound):
+    """The transcript has no such utterance now."""
+
+    reason = "UTTERANCE_NOT_FOUND"
+
+    def __init__(self, meeting: str, utterance: str) -> None:
+        super().__init__(
+            f"The transcript of {meeting!r} has no utterance {utterance!r} now.",
+            field="utterance",
+            meeting=meeting,
+            utterance=utterance,
+        )
+
+
+class WordsInvalid(Invalid):
+    """A text cannot be cut into words that a transcript can hold."""
+
+    reason = "WORDS_INVALID"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The text cannot be taken: {problem}.", field="text", problem=problem)
+
+
+class UploadHeaderMissing(Invalid):
+    """The first message of an upload is no header."""
+
+    reason = "UPLOAD_HEADER_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The upload begins without a header. Send the header first, then the bytes.",
+            field="header",
+        )
+
+
+class UploadHeaderRepeated(Invalid):
+    """A later message of an upload is a header again."""
+
+    reason = "UPLOAD_HEADER_REPEATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The upload has a second header. Send the header once; each file is its own call.",
+            field="header",
+        )
+
+
+class RecordingTooLarge(Exhausted):
+    """The file is larger than the tenant allows."""
+
+    reason = "RECORDING_TOO_LARGE"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(
+            f"The recording is larger than {limit_bytes} bytes, which is the most for this tenant. "
+            "Compress it (Opus or AAC at 32 kbit/s is plenty for speech), or split it.",
+            field=RECORDING_FIELD,
+            limit_bytes=limit_bytes,
+        )
+
+
+class UploadCancelled(Conflict):
+    """Whoever uploaded the recording cancelled its operation."""
+
+    reason = "UPLOAD_CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("The upload was cancelled before its transcript was there.")
+
+
+class TranscriptionFailed(Unavailable):
+    """Something unexpected; the log of the service says what."""
+
+    reason = "TRANSCRIPTION_FAILED"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"{meeting!r} could not be transcribed: an unexpected error. Upload the recording "
+            "again; if it stays, the operator's log says more.",
+            meeting=meeting,
+        )
 
 
 class RecordingRefused(Invalid):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -46,6 +46,10 @@ class Word:
     end_ms: int
     confidence: float = 0.0
     disfluency: Disfluency | None = None
+
+    def moved(self, by_ms: int) -> Word:
+        """Return the word that much later."""
+        return replace(self, start_ms=self.start_ms + by_ms, end_ms=self.end_ms + by_ms)
 
 
 @dataclass(frozen=True, slots=True)

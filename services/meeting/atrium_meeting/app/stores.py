@@ -1,0 +1,347 @@
+"""The records of the service as use cases see them. Every method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from atrium_meeting.domain.meetings import Meeting
+from atrium_meeting.domain.recordings import Origin, Recording, RecordingProgress
+from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance
+from atrium_shared.errors import AtriumError
+from atrium_shared.operations import Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """A folder of the file store whose records are gone, and which still has to go.
+
+    It is recorded in the transaction that removes the records, and forgotten once the files are
+    gone; a crash in between leaves it to the next start.
+    """
+
+    id: int
+    folder: str
+
+
+class RequestTaken(Exception):
+    """The request id was used meanwhile: ``operation`` is what the first one got."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.name)
+        self.operation = operation
+
+
+@dataclass(frozen=True, slots=True)
+class MeetingCursor:
+    """Where a page of meetings ended."""
+
+    create_time: datetime
+    uid: str
+
+
+class MeetingStore(Protocol):
+    """Meetings."""
+
+    async def create(self, meeting: Meeting, request_key: str | None) -> Meeting:
+        """Add a meeting, or return the one that was made with the same request key.
+
+        Raises:
+            MeetingExists: The id is taken.
+        """
+
+    async def get(self, tenant: str, meeting_id: str) -> Meeting:
+        """Return a meeting of a tenant, whoever may read it.
+
+        Raises:
+            MeetingNotFound: There is none.
+        """
+
+    async def by_uid(self, uid: str) -> Meeting | None:
+        """Return a meeting, or ``None`` when it is gone."""
+
+    async def of_request(self, tenant: str, request_key: str) -> Meeting | None:
+        """Return the meeting that was made with a request key."""
+
+    async def list(
+        self, tenant: str, after: MeetingCursor | None, limit: int
+    ) -> Sequence[tuple[Meeting, MeetingCursor]]:
+        """Return meetings, newest first, each with where it stands."""
+
+    async def change(self, uid: str, change: Callable[[Meeting], Meeting]) -> Meeting:
+        """Change what people set of a meeting.
+
+        Args:
+            uid: Which meeting.
+            change: Gets it as it is, in the transaction, and returns what it shall be.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+        """
+
+    async def delete(self, uid: str) -> tuple[Sequence[Purge], Sequence[str]]:
+        """Remove a meeting with everything of it, and end its operations.
+
+        Returns:
+            What is left to do, and the ids of operations that were under way.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedRecording:
+    """A recording whose bytes are stored."""
+
+    uid: str
+    meeting: Meeting
+    filename: str
+    size_bytes: int
+    content_hash: str
+    actor: str
+    on_behalf_of: str | None
+    write_minutes: bool
+    request_key: str | None
+
+
+class RecordingStore(Protocol):
+    """Recordings and their operations."""
+
+    async def begin_upload(self, uid: str, folder: str) -> None:
+        """Note that a file is being received, so that a crash leaves nothing of it."""
+
+    async def end_upload(self, uid: str) -> None:
+        """Forget the note: nothing of the file is left."""
+
+    async def interrupted_uploads(self) -> Sequence[tuple[str, str]]:
+        """Return (uid, folder) of files whose receiving process has died."""
+
+    async def operation_of_request(self, meeting_uid: str, request_key: str) -> Operation | None:
+        """Return the operation that an earlier upload with this request id got."""
+
+    async def register(self, received: ReceivedRecording) -> tuple[Operation, Recording]:
+        """Make an upload durable: recording, operation, state of the meeting. Its note goes.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            MeetingHasTranscript: It got a transcript meanwhile.
+            MeetingBusy: Another recording of it is worked on, or it is live.
+            RequestTaken: Its request id was used meanwhile.
+        """
+
+    async def get(self, uid: str) -> Recording | None:
+        """Return a recording, or ``None`` when it is gone."""
+
+    async def of_operation(self, operation_id: str) -> Recording | None:
+        """Return the recording that an operation works on."""
+
+    async def unfinished(self) -> Sequence[Recording]:
+        """Return every recording that is being worked on."""
+
+    async def report(self, recording: Recording, progress: RecordingProgress) -> None:
+        """Update the operation."""
+
+    async def publish(
+        self, uid: str, transcript: Transcript, origin: Origin, *, truncated: bool
+    ) -> bool:
+        """Make a transcript the first version of its meeting, and the meeting ready.
+
+        The same again changes nothing.
+
+        Returns:
+            False when the recording is not worked on any more.
+        """
+
+    async def finish(self, uid: str, progress: RecordingProgress) -> Sequence[Purge]:
+        """End the operation with the meeting; return what is left to do."""
+
+    async def fail(
+        self, uid: str, error: AtriumError, *, end_operation: bool = True
+    ) -> Sequence[Purge]:
+        """End a recording that is being worked on with an error, and tell so on the meeting.
+
+        A meeting that has its transcript already stays ready.
+
+        Returns:
+            What is left to do.
+        """
+
+    async def purges(self) -> Sequence[Purge]:
+        """Return what is left to do."""
+
+    async def purged(self, purge: Purge) -> None:
+        """Forget what has been done."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """A version of a transcript without its words."""
+
+    version: int
+    author: str
+    change: str
+    speakers: tuple[Speaker, ...]
+    origin: Origin
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceCursor:
+    """Where a page of utterances ended."""
+
+    start_ms: int
+    number: int
+
+
+class TranscriptStore(Protocol):
+    """Versions of transcripts."""
+
+    async def publish(
+        self,
+        meeting_uid: str,
+        transcript: Transcript,
+        origin: Origin,
+        *,
+        author: str,
+        change: str,
+    ) -> Meeting:
+        """Make a transcript the first version of its meeting, and the meeting ready.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            MeetingHasTranscript: It has one.
+            MeetingBusy: A recording of it is worked on, or it is live.
+        """
+
+    async def begin_live(self, meeting_uid: str, origin: Origin, *, author: str) -> Meeting:
+        """Make a meeting live, with an empty first version unless it has one. Again: no change.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            MeetingHasTranscript: It has one that is not live.
+            MeetingBusy: A recording of it is worked on.
+        """
+
+    async def append(self, meeting_uid: str, utterances: Sequence[Utterance]) -> Meeting:
+        """Add utterances to the newest version of a live meeting; known ids are left as they are.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+        """
+
+    async def end_live(self, meeting_uid: str) -> Meeting:
+        """Make a live meeting ready. Again: no change.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+        """
+
+    async def version(self, meeting_uid: str, version: int) -> VersionInfo | None:
+        """Return a version without its words; 0: the newest."""
+
+    async def versions(
+        self, meeting_uid: str, before: int | None, limit: int
+    ) -> Sequence[VersionInfo]:
+        """Return versions, newest first.
+
+        Args:
+            meeting_uid: Of which meeting.
+            before: Only versions with smaller numbers; ``None``: all.
+            limit: Most versions.
+        """
+
+    async def load(self, meeting_uid: str, version: int = 0) -> Transcript | None:
+        """Return a whole version; 0: the newest. ``None``: there is none."""
+
+    async def page(
+        self,
+        meeting_uid: str,
+        version: int,
+        after: UtteranceCursor | None,
+        *,
+        limit: int,
+        words: int,
+    ) -> tuple[Sequence[Utterance], UtteranceCursor | None]:
+        """Return utterances of a version in order of time, and where the page ended.
+
+        Args:
+            meeting_uid: Of which meeting.
+            version: Of which version.
+            after: Where the page before ended; ``None``: from the beginning.
+            limit: Most utterances.
+            words: Most words, but at least one utterance.
+
+        Returns:
+            The page; and its end, ``None`` when it is the last.
+        """
+
+    async def utterance(
+        self, meeting_uid: str, utterance: str
+    ) -> tuple[VersionInfo, Utterance] | None:
+        """Return an utterance of the newest version, with that version."""
+
+    async def replace(
+        self,
+        meeting: Meeting,
+        version: int,
+        utterance: str,
+        edited: Utterance | None,
+        *,
+        author: str,
+        change: str,
+    ) -> Meeting:
+        """Make the version after ``version``, in which an utterance is another, or gone.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            TranscriptChanged: Another version is in force.
+        """
+
+    async def name_speaker(
+        self,
+        meeting: Meeting,
+        version: int,
+        speaker: str,
+        display_name: str,
+        *,
+        author: str,
+        change: str,
+    ) -> Meeting:
+        """Make the version after ``version``, in which a speaker has another name.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            TranscriptChanged: Another version is in force.
+        """
+
+    async def merge_speakers(
+        self,
+        meeting: Meeting,
+        version: int,
+        speaker: str,
+        same_as: str,
+        *,
+        author: str,
+        change: str,
+    ) -> Meeting:
+        """Make the version after ``version``, in which one speaker says what two said.
+
+        Who stays keeps their name, or takes the other's where they have none.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            TranscriptChanged: Another version is in force.
+        """
+
+
+class HotwordStore(Protocol):
+    """Names and terms of a tenant."""
+
+    async def get(self, tenant: str) -> tuple[str, ...]:
+        """Return them; empty where none were set."""
+
+    async def set(self, tenant: str, words: Sequence[str]) -> None:
+        """Replace them."""

@@ -1,0 +1,230 @@
+"""Take a recording: all of it is durable before the reply, or nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from atrium_meeting.app.audit_trail import AuditTrail
+from atrium_meeting.app.clean_up import remove_folder
+from atrium_meeting.app.find_meeting import FindMeeting
+from atrium_meeting.app.meeting_fields import check_text
+from atrium_meeting.app.ports import Transcriber
+from atrium_meeting.app.stores import ReceivedRecording, RecordingStore, RequestTaken
+from atrium_meeting.domain.errors import (
+    RecordingEmpty,
+    RecordingTooLarge,
+    UploadHeaderMissing,
+    UploadHeaderRepeated,
+)
+from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Ids
+from atrium_shared.jobs import JobRunner
+from atrium_shared.operations import Operation
+from atrium_shared.principal import Principal
+
+TRANSCRIBE_JOB: Final = "meeting.transcribe"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadHeader:
+    """What comes before the bytes of a recording."""
+
+    meeting: str
+    """Name of the meeting."""
+    filename: str
+    """For people; may be empty."""
+    write_minutes: bool
+    request_id: str
+    """Chosen by the caller; a repeated upload returns the first one's operation. May be empty."""
+
+
+class UploadRecording:
+    """The use case.
+
+    What happens in which order, so that a crash at any point leaves an acknowledged upload whole
+    and nothing of another: a note that a file is coming; the file; then in one transaction the
+    recording, its operation and the end of the note; then the job (which a restart submits again
+    when it is missing); then the reply.
+
+    Args:
+        find: Finds meetings.
+        recordings: Where recordings are stored.
+        blobs: Where files are stored.
+        transcriber: Asked whether it can recognise anything.
+        jobs: Runs the transcription.
+        audit: Records calls.
+        ids: Makes identifiers.
+        max_bytes: Largest file where the tenant has no limit of its own.
+    """
+
+    def __init__(
+        self,
+        find: FindMeeting,
+        recordings: RecordingStore,
+        blobs: BlobStore,
+        transcriber: Transcriber,
+        jobs: JobRunner,
+        audit: AuditTrail,
+        ids: Ids,
+        *,
+        max_bytes: int,
+    ) -> None:
+        self._find = find
+        self._recordings = recordings
+        self._blobs = blobs
+        self._transcriber = transcriber
+        self._jobs = jobs
+        self._audit = audit
+        self._ids = ids
+        self._max_bytes = max_bytes
+        self._finishing: set[asyncio.Task[Any]] = set()
+
+    async def __call__(
+        self, principal: Principal, parts: AsyncIterator[UploadHeader | bytes]
+    ) -> Operation:
+        """Receive a recording; returned means received and durable.
+
+        Args:
+            principal: Who uploads.
+            parts: The header, then the bytes.
+
+        Raises:
+            UploadHeaderMissing: The first part is no header.
+            UploadHeaderRepeated: A later part is one.
+            MeetingNotFound: There is no such meeting that the caller may read.
+            MeetingNotYours: They may not change it.
+            MeetingHasTranscript: It has a transcript.
+            MeetingBusy: A recording of it is worked on, or it is live.
+            RecognitionUnavailable: There is no model to recognise speech with.
+            RecordingEmpty: The file has 0 bytes.
+            RecordingTooLarge: It is larger than allowed; told as soon as it is.
+        """
+        header = await anext(parts, None)
+        resource = header.meeting if isinstance(header, UploadHeader) else "meetings/-"
+        async with self._audit.call(principal, "UploadRecording", resource):
+            if not isinstance(header, UploadHeader):
+                raise UploadHeaderMissing
+            return await self._receive(principal, header, parts)
+
+    async def close(self) -> None:
+        """Wait for what goes on although its caller hung up."""
+        await asyncio.gather(*self._finishing, return_exceptions=True)
+
+    async def _receive(
+        self, principal: Principal, header: UploadHeader, parts: AsyncIterator[UploadHeader | bytes]
+    ) -> Operation:
+        meeting = await self._find.changeable(principal, header.meeting)
+        check_text("header.filename", header.filename)
+        request_key = f"{principal.subject}/{header.request_id}" if header.request_id else None
+        if request_key is not None:
+            earlier = await self._recordings.operation_of_request(meeting.uid, request_key)
+            if earlier is not None:
+                return earlier
+        meeting.check_free()
+        await asyncio.to_thread(self._transcriber.check)
+        content = _Content(parts, limit_bytes=principal.max_upload_bytes or self._max_bytes)
+        await content.open()
+        uid = self._ids.new("r")
+        folder = f"{meeting.folder}/{uid}"
+        await self._recordings.begin_upload(uid, folder)
+        try:
+            await content.save(self._blobs, f"{folder}/original")
+        except BaseException:
+            # A caller who hangs up cancels this task; the file must go all the same.
+            await self._finish(self._discard(uid, folder))
+            raise
+        received = ReceivedRecording(
+            uid=uid,
+            meeting=meeting,
+            filename=header.filename,
+            size_bytes=content.size_bytes,
+            content_hash=content.hash,
+            actor=principal.actor,
+            on_behalf_of=principal.on_behalf_of,
+            write_minutes=header.write_minutes,
+            request_key=request_key,
+        )
+        return await self._finish(self._acknowledge(received, folder))
+
+    async def _acknowledge(self, received: ReceivedRecording, folder: str) -> Operation:
+        try:
+            operation, recording = await self._recordings.register(received)
+        except RequestTaken as taken:
+            await self._discard(received.uid, folder)
+            return taken.operation
+        except Exception:  # whatever it is, a file that was not acknowledged must not stay
+            await self._discard(received.uid, folder)
+            raise
+        await self._jobs.submit(
+            TRANSCRIBE_JOB, recording.operation_id, {"recording": recording.uid}
+        )
+        return operation
+
+    async def _discard(self, uid: str, folder: str) -> None:
+        await remove_folder(self._blobs, folder)
+        await self._recordings.end_upload(uid)
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do what must not stop halfway when the caller hangs up."""
+        task = asyncio.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return await asyncio.shield(task)
+
+
+class _Content:
+    """The bytes of a file on their way to the file store."""
+
+    def __init__(self, parts: AsyncIterator[UploadHeader | bytes], *, limit_bytes: int) -> None:
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._parts = parts
+        self._limit_bytes = limit_bytes
+        self._first = b""
+        self._failure: Exception | None = None
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what came so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    async def open(self) -> None:
+        """Wait for the first byte, so that an empty file is refused before anything is stored."""
+        while not self._first:
+            part = await anext(self._parts, None)
+            if part is None:
+                raise RecordingEmpty
+            self._first = self._checked(part)
+
+    async def save(self, blobs: BlobStore, key: str) -> None:
+        """Store all of it under ``key``, or nothing."""
+        try:
+            await blobs.put(key, self._stream())
+        except Exception:
+            # What ended the stream is the reason, whatever the store makes of it.
+            if self._failure is not None:
+                raise self._failure from None
+            raise
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        try:
+            yield self._first
+            async for part in self._parts:
+                yield self._checked(part)
+        except Exception as error:  # kept for `save`, since the store may wrap it
+            self._failure = error
+            raise
+
+    def _checked(self, part: UploadHeader | bytes) -> bytes:
+        if isinstance(part, UploadHeader):
+            raise UploadHeaderRepeated
+        self.size_bytes += len(part)
+        if self.size_bytes > self._limit_bytes:
+            raise RecordingTooLarge(self._limit_bytes)
+        self._digest.update(part)
+        return part

@@ -1,0 +1,178 @@
+"""Wires the meeting service: what there is, and what it is made of."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from atrium.meeting.v1 import meeting_service_pb2_grpc
+from atrium_meeting.adapters.sql_hotwords import SqlHotwords
+from atrium_meeting.adapters.sql_meetings import SqlMeetings
+from atrium_meeting.adapters.sql_recordings import SqlRecordings
+from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
+from atrium_meeting.app.audit_trail import AuditTrail
+from atrium_meeting.app.clean_up import CleanUp
+from atrium_meeting.app.create_meeting import CreateMeeting
+from atrium_meeting.app.delete_meeting import DeleteMeeting
+from atrium_meeting.app.edit_utterance import EditUtterance
+from atrium_meeting.app.find_meeting import FindMeeting
+from atrium_meeting.app.get_meeting import GetMeeting
+from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.keep_hotwords import KeepHotwords
+from atrium_meeting.app.list_meetings import ListMeetings
+from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
+from atrium_meeting.app.locks import MeetingLocks
+from atrium_meeting.app.name_speaker import NameSpeaker
+from atrium_meeting.app.piece_files import PieceFiles
+from atrium_meeting.app.ports import Delegation
+from atrium_meeting.app.recover import Recover
+from atrium_meeting.app.transcribe_recording import Engines, TranscribeRecording
+from atrium_meeting.app.update_meeting import UpdateMeeting
+from atrium_meeting.app.upload_recording import TRANSCRIBE_JOB, UploadRecording
+from atrium_meeting.app.workers import Workers
+from atrium_meeting.rpc import convert
+from atrium_meeting.rpc.servicer import MeetingServicer, UseCases
+from atrium_meeting.settings import MeetingSettings
+from atrium_shared.audit import AuditSink
+from atrium_shared.blobs import BlobStore
+from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
+from atrium_shared.database import Database
+from atrium_shared.jobs import JobRunner
+from atrium_shared.operations import OperationStore
+from atrium_shared.principal import Principal
+from atrium_shared.rpc.server import ServiceApp
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a recording waits for what is away, in seconds; tests wait less."""
+
+    seconds: float = 6 * 3600.0
+
+
+def build(
+    settings: MeetingSettings,
+    *,
+    audit: AuditSink,
+    jobs: JobRunner,
+    delegation: Delegation,
+    engines: Engines,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    patience: Patience = Patience(),
+) -> ServiceApp:
+    """Return the meeting service, ready to be served.
+
+    Args:
+        settings: What the operator set.
+        audit: Where calls are recorded.
+        jobs: Runs transcription. The caller starts it after all services of the process are built
+            and before they start, and closes it after they have stopped.
+        delegation: Says who the uploader of a recording is while it is worked on.
+        engines: What turns sound into words with speakers.
+        clock: Tells the time.
+        ids: Makes identifiers.
+        patience: How long a recording waits for what is away.
+    """
+    clock, ids = clock or SystemClock(), ids or RandomIds()
+    database = Database(settings.database_url, migrations=MIGRATIONS, name="meeting")
+    operations = OperationStore(database, "meeting", clock=clock)
+    blobs = BlobStore(settings.blob_url)
+    workers = Workers(settings.recognition_threads, "recordings")
+    meetings = SqlMeetings(database, operations)
+    transcripts = SqlTranscripts(database, clock)
+    hotwords = SqlHotwords(database, clock)
+    recordings = SqlRecordings(
+        database,
+        operations,
+        progress_message=convert.progress_to_proto,
+        meeting_message=convert.meeting_to_proto,
+        clock=clock,
+        ids=ids,
+        replica=settings.replica,
+    )
+
+    trail = AuditTrail(audit)
+    locks = MeetingLocks()
+    find = FindMeeting(meetings)
+    clean_up = CleanUp(recordings, blobs, locks)
+
+    async def no_minutes(principal: Principal, meeting: str, request_id: str) -> str:
+        return ""
+
+    transcribe = TranscribeRecording(
+        meetings,
+        recordings,
+        hotwords,
+        blobs,
+        PieceFiles(recordings, blobs, locks),
+        engines,
+        workers,
+        no_minutes,
+        clean_up,
+        delegation,
+        clock,
+        patience_seconds=patience.seconds,
+    )
+    upload = UploadRecording(
+        find,
+        recordings,
+        blobs,
+        engines.transcriber,
+        jobs,
+        trail,
+        ids,
+        max_bytes=settings.max_recording_bytes,
+    )
+    recover = Recover(recordings, blobs, jobs, clean_up)
+    servicer = MeetingServicer(  # type: ignore[abstract]  # methods come file by file
+        UseCases(
+            create_meeting=CreateMeeting(meetings, trail, clock, ids),
+            get_meeting=GetMeeting(find, trail),
+            list_meetings=ListMeetings(meetings, trail),
+            update_meeting=UpdateMeeting(meetings, find, trail),
+            delete_meeting=DeleteMeeting(meetings, find, jobs, clean_up, trail),
+            upload_recording=upload,
+            hotwords=KeepHotwords(hotwords, trail),
+            get_transcript=GetTranscript(find, transcripts, trail),
+            list_transcript_versions=ListTranscriptVersions(find, transcripts, trail),
+            edit_utterance=EditUtterance(find, transcripts, engines.cleaner, workers, trail),
+            name_speaker=NameSpeaker(find, transcripts, trail),
+        )
+    )
+
+    async def cancel(operation: str) -> None:
+        operation_id = operation.rpartition(".")[2]
+        await jobs.cancel(operation_id)
+        await transcribe.cancel(operation_id)
+
+    operations.on_cancel(cancel)
+    jobs.register(TRANSCRIBE_JOB, transcribe.handle, concurrency=settings.recordings_concurrency)
+    running = AsyncExitStack()
+
+    async def start() -> None:
+        async with AsyncExitStack() as stack:
+            await database.start()
+            stack.push_async_callback(database.close)
+            stack.push_async_callback(workers.close)
+            stack.push_async_callback(upload.close)
+            await recover()
+            transcribe.gate.open()
+            stack.push_async_callback(transcribe.gate.close)
+            running.push_async_exit(stack.pop_all())
+
+    return ServiceApp(
+        name="meeting",
+        services={
+            "atrium.meeting.v1.MeetingService": partial(
+                meeting_service_pb2_grpc.add_MeetingServiceServicer_to_server, servicer
+            ),
+        },
+        start=start,
+        stop=running.aclose,
+        operations=operations,
+    )

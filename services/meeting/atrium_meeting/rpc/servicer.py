@@ -1,0 +1,162 @@
+"""The gRPC service: requests in, use cases, replies out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import grpc
+from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
+
+from atrium.meeting.v1 import (
+    meeting_pb2,
+    meeting_service_pb2,
+    meeting_service_pb2_grpc,
+)
+from atrium_meeting.app.create_meeting import CreateMeeting
+from atrium_meeting.app.delete_meeting import DeleteMeeting
+from atrium_meeting.app.edit_utterance import EditUtterance
+from atrium_meeting.app.get_meeting import GetMeeting
+from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.keep_hotwords import KeepHotwords
+from atrium_meeting.app.list_meetings import ListMeetings
+from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
+from atrium_meeting.app.name_speaker import NameSpeaker
+from atrium_meeting.app.update_meeting import UpdateMeeting
+from atrium_meeting.app.upload_recording import UploadRecording
+from atrium_meeting.rpc import convert
+from atrium_shared.rpc.context import principal
+from atrium_shared.rpc.operations_servicer import operation_to_proto
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What the service can do."""
+
+    create_meeting: CreateMeeting
+    get_meeting: GetMeeting
+    list_meetings: ListMeetings
+    update_meeting: UpdateMeeting
+    delete_meeting: DeleteMeeting
+    upload_recording: UploadRecording
+    hotwords: KeepHotwords
+    get_transcript: GetTranscript
+    list_transcript_versions: ListTranscriptVersions
+    edit_utterance: EditUtterance
+    name_speaker: NameSpeaker
+
+
+class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
+    """Implements ``atrium.meeting.v1.MeetingService``."""
+
+    def __init__(self, do: UseCases) -> None:
+        self._do = do
+
+    async def CreateMeeting(
+        self, request: meeting_service_pb2.CreateMeetingRequest, context: Context
+    ) -> meeting_pb2.Meeting:
+        fields = convert.fields_from_proto(request.meeting)
+        made = await self._do.create_meeting(
+            principal(context), request.meeting_id, fields, request.request_id
+        )
+        return convert.meeting_to_proto(made)
+
+    async def GetMeeting(
+        self, request: meeting_service_pb2.GetMeetingRequest, context: Context
+    ) -> meeting_pb2.Meeting:
+        found = await self._do.get_meeting(principal(context), request.name)
+        return convert.meeting_to_proto(found)
+
+    async def ListMeetings(
+        self, request: meeting_service_pb2.ListMeetingsRequest, context: Context
+    ) -> meeting_service_pb2.ListMeetingsResponse:
+        page, next_token = await self._do.list_meetings(
+            principal(context), request.page_size, request.page_token
+        )
+        return meeting_service_pb2.ListMeetingsResponse(
+            meetings=map(convert.meeting_to_proto, page), next_page_token=next_token
+        )
+
+    async def UpdateMeeting(
+        self, request: meeting_service_pb2.UpdateMeetingRequest, context: Context
+    ) -> meeting_pb2.Meeting:
+        fields, mask = convert.fields_from_proto(request.meeting), convert.mask_from_proto(request)
+        changed = await self._do.update_meeting(
+            principal(context), request.meeting.name, fields, mask
+        )
+        return convert.meeting_to_proto(changed)
+
+    async def DeleteMeeting(
+        self, request: meeting_service_pb2.DeleteMeetingRequest, context: Context
+    ) -> empty_pb2.Empty:
+        await self._do.delete_meeting(principal(context), request.name)
+        return empty_pb2.Empty()
+
+    async def UploadRecording(
+        self,
+        request_iterator: AsyncIterator[meeting_service_pb2.UploadRecordingRequest],
+        context: Context,
+    ) -> operations_pb2.Operation:
+        parts = convert.upload_parts(request_iterator)
+        operation = await self._do.upload_recording(principal(context), parts)
+        return operation_to_proto(operation)
+
+    async def GetHotwords(
+        self, request: meeting_service_pb2.GetHotwordsRequest, context: Context
+    ) -> meeting_service_pb2.Hotwords:
+        words = await self._do.hotwords.get(principal(context))
+        return meeting_service_pb2.Hotwords(words=words)
+
+    async def UpdateHotwords(
+        self, request: meeting_service_pb2.UpdateHotwordsRequest, context: Context
+    ) -> meeting_service_pb2.Hotwords:
+        words = await self._do.hotwords.update(principal(context), list(request.hotwords.words))
+        return meeting_service_pb2.Hotwords(words=words)
+
+    async def GetTranscript(
+        self, request: meeting_service_pb2.GetTranscriptRequest, context: Context
+    ) -> meeting_service_pb2.GetTranscriptResponse:
+        page = await self._do.get_transcript(
+            principal(context),
+            request.meeting,
+            request.version,
+            request.page_size,
+            request.page_token,
+        )
+        return convert.transcript_to_proto(page, request.view)
+
+    async def ListTranscriptVersions(
+        self, request: meeting_service_pb2.ListTranscriptVersionsRequest, context: Context
+    ) -> meeting_service_pb2.ListTranscriptVersionsResponse:
+        page, next_token = await self._do.list_transcript_versions(
+            principal(context), request.meeting, request.page_size, request.page_token
+        )
+        return meeting_service_pb2.ListTranscriptVersionsResponse(
+            versions=map(convert.version_to_proto, page), next_page_token=next_token
+        )
+
+    async def EditUtterance(
+        self, request: meeting_service_pb2.EditUtteranceRequest, context: Context
+    ) -> meeting_pb2.Utterance:
+        edited = await self._do.edit_utterance(
+            principal(context),
+            request.meeting,
+            request.utterance,
+            request.text,
+            request.speaker,
+            request.version,
+        )
+        return convert.utterance_to_proto(edited, raw=True)
+
+    async def NameSpeaker(
+        self, request: meeting_service_pb2.NameSpeakerRequest, context: Context
+    ) -> meeting_pb2.Meeting:
+        change = convert.speaker_change(request)
+        meeting = await self._do.name_speaker(
+            principal(context), request.meeting, request.speaker, version=request.version, **change
+        )
+        return convert.meeting_to_proto(meeting)
