@@ -23,7 +23,7 @@ from atrium_gateway.adapters.sql_quotas import SqlLedgers, SqlQuotas
 from atrium_gateway.app.budgets import LeasedBudgets
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.domain.errors import QuotaExhausted
-from atrium_gateway.domain.quotas import Quota
+from atrium_gateway.domain.quotas import LeaseAsk, Quota
 from atrium_shared.clock import FixedClock
 from atrium_shared.database import Database, DatabaseUnavailable
 from atrium_shared.principal import QuotaUnit, QuotaWindow, TenantQuota
@@ -50,13 +50,15 @@ class World:
         self._stack.push_async_callback(database.close)
         return database
 
-    async def process(self, *, dead_seconds: float = 5.0) -> LeasedBudgets:
+    async def process(
+        self, *, dead_seconds: float = 5.0, beat_seconds: float = 0.03
+    ) -> LeasedBudgets:
         database = await self.database()
         budgets = LeasedBudgets(
             SqlQuotas(database),
             SqlLedgers(database),
             self.clock,
-            beat_seconds=0.03,
+            beat_seconds=beat_seconds,
             dead_seconds=dead_seconds,
         )
         self._databases[budgets] = database
@@ -356,6 +358,38 @@ async def test_a_stopped_process_gives_back_everything_but_what_it_used(world: W
     assert await world.used(staying, Quota.of_operator(tokens(1000))) == 300
     assert await world.rows("quota_leases") == 0
     assert await all_that_fits(staying, who, 100) == 7
+
+
+async def test_a_burst_after_a_pause_does_not_wait_for_the_database_call_by_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets = await world.process(beat_seconds=0.2)
+    who = caller(requests(10**6))
+    for _ in range(300):
+        await budgets.reserve(who, 0)
+        await asyncio.sleep(0)
+    await eventually(lambda: all(count.idle for count in budgets._counts.values()))
+    exchange, exchanges = SqlLedgers.exchange, 0
+
+    async def counted(self: SqlLedgers, process: str, asks: Sequence[LeaseAsk]) -> object:
+        nonlocal exchanges
+        exchanges += 1
+        return await exchange(self, process, asks)
+
+    monkeypatch.setattr(SqlLedgers, "exchange", counted)
+    for _ in range(100):
+        await budgets.reserve(who, 0)
+    assert exchanges < 10
+
+
+async def test_no_more_is_reserved_ahead_than_steady_calls_use(world: World) -> None:
+    budgets = await world.process()
+    who = caller(requests(10**12))
+    for _ in range(300):
+        await budgets.reserve(who, 0)
+        await asyncio.sleep(0.001)
+    (count,) = budgets._counts.values()
+    assert count.margin <= 4 * 300
 
 
 async def test_an_idle_process_holds_nothing(world: World) -> None:

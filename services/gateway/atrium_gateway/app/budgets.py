@@ -126,14 +126,18 @@ class _Count:
         self.held = True
         self.granted = allotment.lease.granted
         self.ceiling = allotment.lease.mark
-        if allotment.remaining is None:
-            return
+        if allotment.remaining is not None:
+            self._looked(allotment.remaining, allotment.unmet, now)
+        # Of what there is, not of the margin: one that just grew would be raised at once, and grow.
+        self.low = 0 if self.scarce else max(1, self.slack // 2)
+
+    def _looked(self, remaining: int, unmet: int, now: float) -> None:
+        """Take in what is left of the whole budget."""
         self.whole = False
-        self.remaining = allotment.remaining
-        self.scarce = allotment.remaining < max(self.quota.limit // 64, 4 * self.largest)
-        self.low = 0 if self.scarce else max(1, self.margin // 2)
-        self.refused = allotment.unmet
-        self.refused_until = now + _REFUSED_SECONDS if allotment.unmet else 0.0
+        self.remaining = remaining
+        self.scarce = remaining < max(self.quota.limit // 64, 4 * self.largest)
+        self.refused = unmet
+        self.refused_until = now + _REFUSED_SECONDS if unmet else 0.0
 
     def grow(self, need: int) -> None:
         """Take note of how large calls are."""
@@ -157,7 +161,6 @@ class _Count:
         limit = self.quota.limit
         self.margin = min(margin, max(limit // 64, min(self.largest, limit // 16)))
         self.block = min(8 * self.margin, limit // 16)
-        self.low = 0 if self.scarce else max(1, self.margin // 2)
 
     @property
     def slack(self) -> int:
@@ -422,6 +425,7 @@ class LeasedBudgets:
                 count.grow(need)
                 count.needs.append(need)
                 count.touched = True
+                count.idle = 0  # else it would be raised call by call until the next beat
                 self.look_after(count)
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
@@ -606,7 +610,7 @@ class LeasedBudgets:
             count.got(answer, now)
             if ask.margin and count.ceiling > ask.floor:
                 count.adapt(now)
-            if answer.remaining is None and count.slack < count.low:
+            if answer.remaining is None and count.slack < ask.margin // 2:
                 self.look_after(count)  # others took what was unused of the lease
 
     def _closed(self, count: _Count) -> None:
