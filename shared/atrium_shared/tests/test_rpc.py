@@ -149,6 +149,13 @@ async def test_a_call_without_credential_is_refused(
     assert len(error.trace_id) == 32
 
 
+async def test_a_method_that_nobody_serves_is_unimplemented(server: RunningServer) -> None:
+    call = server.channel.unary_unary("/atrium.testing.v1.EchoService/Unknown")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call(b"")
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 @pytest.mark.parametrize("method", ["Tell", "Feed"])
 async def test_a_service_method_without_credential_is_refused(
     echo: Any, server: RunningServer, method: str
