@@ -32,7 +32,6 @@ Handler: TypeAlias = Callable[["JobContext", JSON], Coroutine[Any, Any, JSON]]
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 5.0
 _DEAD_AFTER_SECONDS = 30.0
-_QUEUE_POLL_SECONDS = 0.1
 # Jobs are found again only under the version that made them. It changes when a handler could not
 # finish jobs that the previous version began.
 _JOBS_VERSION = "1"
@@ -87,12 +86,17 @@ class Jobs:
         database_url: ``sqlite:///path`` or ``postgresql+psycopg://...`` (synchronous drivers).
         executor_id: Stable and unique name of this process, such as ``suite`` or the pod's name.
         name: Name of the application, the same for all replicas.
+        poll_seconds: How often each kind of job looks for work. Each look takes some 2 ms in which
+            Python does nothing else.
     """
 
-    def __init__(self, database_url: str, *, executor_id: str, name: str) -> None:
+    def __init__(
+        self, database_url: str, *, executor_id: str, name: str, poll_seconds: float = 0.1
+    ) -> None:
         self._url = database_url
         self._executor_id = executor_id
         self._name = name
+        self._poll_seconds = poll_seconds
         self._handlers: dict[str, tuple[Handler, int]] = {}
         self._workflows: dict[str, Callable[..., Coroutine[Any, Any, JSON]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -129,7 +133,7 @@ class Jobs:
             await DBOS.register_queue_async(
                 _queue(name),
                 worker_concurrency=concurrency,
-                polling_interval_sec=_QUEUE_POLL_SECONDS,
+                polling_interval_sec=self._poll_seconds,
             )
         if make_url(self._url).get_backend_name() != "sqlite":
             self._engine = await asyncio.to_thread(_open_heartbeats, self._url)

@@ -37,7 +37,10 @@ async def serve(settings: GatewaySettings) -> None:
     async with open_channel(settings.admin_target, service=service) as channel:
         identity = IdentityClient(channel, service, downstream=("admin",))
         audit = RemoteAuditSink(channel, service)
-        jobs = Jobs(settings.jobs_url, executor_id=settings.replica, name="gateway")
+        # Roll-outs of adapters alone are jobs here: they can begin a second later.
+        jobs = Jobs(
+            settings.jobs_url, executor_id=settings.replica, name="gateway", poll_seconds=1.0
+        )
         app = build(settings, audit=audit, jobs=jobs)
         server = RpcServer(
             [app],
