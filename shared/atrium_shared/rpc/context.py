@@ -20,12 +20,14 @@ class CallContext:
 
     Attributes:
         principal: Who calls; ``None`` until authenticated, and in anonymous methods.
+        credential: What the caller showed, without ``Bearer``; "" until then.
     """
 
-    __slots__ = ("_trace_id", "_traceparent", "principal")
+    __slots__ = ("_trace_id", "_traceparent", "credential", "principal")
 
     def __init__(self, traceparent: str | None) -> None:
         self.principal: Principal | None = None
+        self.credential = ""
         self._traceparent = traceparent
         self._trace_id = ""
 
@@ -76,6 +78,12 @@ def principal(context: grpc.aio.ServicerContext[Any, Any]) -> Principal:
     if call is None or call.principal is None:
         raise RuntimeError("No principal here: the method is anonymous, or no call is served.")
     return call.principal
+
+
+def credential() -> str:
+    """Return what the caller of the current call showed; "" in anonymous methods and outside."""
+    call = CURRENT_CALL.get()
+    return "" if call is None else call.credential
 
 
 def trace_id() -> str:

@@ -162,7 +162,6 @@ class _Call(CallContext):
     """One call under way."""
 
     __slots__ = (
-        "credential",
         "cut",
         "method",
         "on_behalf_of",
@@ -179,7 +178,6 @@ class _Call(CallContext):
         self.started = time.perf_counter()
         self.span: trace.Span | None = None
         self.span_token: Token[otel_context.Context] | None = None
-        self.credential = ""
         self.on_behalf_of: str | None = None
         # Of streams alone: what ends the call from outside, and why.
         self.task: asyncio.Task[Any] | None = None
@@ -514,8 +512,7 @@ class Interceptors:
         while changes != self._changes:
             changes = self._changes
             principal = await self._authenticator.authenticate(credential, on_behalf_of)
-        if call.task is not None:
-            call.credential, call.on_behalf_of = credential, on_behalf_of
+        call.credential, call.on_behalf_of = credential, on_behalf_of
         call.principal = principal
         if method.permission and not principal.allow_set.permits(method.resource, method.action):
             await self._audit_denial(method, principal)

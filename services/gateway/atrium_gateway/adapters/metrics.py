@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import prometheus_client
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -38,7 +39,7 @@ def count_call(model: str, count: UsageCount) -> None:
         ("failed", count.failures),
     ):
         if number:
-            _CALLS.labels(model, result).inc(number)
+            _calls(model, result).inc(number)
     usage = count.usage
     for kind, tokens in (
         ("prompt", usage.prompt_tokens),
@@ -46,7 +47,18 @@ def count_call(model: str, count: UsageCount) -> None:
         ("encoder", usage.encoder_tokens),
     ):
         if tokens:
-            _TOKENS.labels(model, kind).inc(tokens)
+            _tokens(model, kind).inc(tokens)
+
+
+# Every call counts, and finding a series by its labels takes longer than counting.
+@cache
+def _calls(model: str, result: str) -> prometheus_client.Counter:
+    return _CALLS.labels(model, result)
+
+
+@cache
+def _tokens(model: str, kind: str) -> prometheus_client.Counter:
+    return _TOKENS.labels(model, kind)
 
 
 class UpstreamMetrics(Collector):

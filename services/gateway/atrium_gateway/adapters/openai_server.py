@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -118,10 +118,9 @@ class OpenAIServer:
         if self._opened is not None:
             await self._opened.close()
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self, model: str, path: str, body: Mapping[str, Any]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send a request and give the response, its body still to be read.
 
         What fails before a response begins is tried again, ``attempts`` times in all, with growing
@@ -137,11 +136,7 @@ class OpenAIServer:
             UpstreamFailed: The server cannot be reached or failed.
             RequestRefused: The server refused the request.
         """
-        response = await self._send(model, path, _as_json(body))
-        try:
-            yield response
-        finally:
-            response.close()  # does nothing to a connection whose answer was read to its end
+        return _Sending(self._send(model, path, _as_json(body)))
 
     async def post_json(
         self, model: str, path: str, body: Mapping[str, Any], most_bytes: int
@@ -285,6 +280,22 @@ class OpenAIServer:
         if 400 <= status < 500:
             raise RequestRefused(status, code, details)
         raise UpstreamFailed(model, f"HTTP {status}{_in_brackets(code)}", status=status)
+
+
+class _Sending:
+    """See :meth:`OpenAIServer.post`; a class, since a generator costs every call more."""
+
+    __slots__ = ("_response", "_send")
+
+    def __init__(self, send: Coroutine[Any, Any, aiohttp.ClientResponse]) -> None:
+        self._send = send
+
+    async def __aenter__(self) -> aiohttp.ClientResponse:
+        self._response = await self._send
+        return self._response
+
+    async def __aexit__(self, *error: object) -> None:
+        self._response.close()  # does nothing to a connection whose answer was read to its end
 
 
 def _as_json(body: Mapping[str, Any]) -> bytes:

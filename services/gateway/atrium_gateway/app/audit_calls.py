@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.group_writer import GroupWriter
@@ -18,16 +16,26 @@ _GROUP = 1_000
 
 
 class AuditedCall:
-    """What is known of a call so far.
+    """What is known of a call so far; recorded when its block ends, if it came from outside.
+
+    A class, since a generator costs every call more.
+
+    Args:
+        calls: Where it is recorded.
+        caller: Who calls and what for.
+        action: What is called, ``"gateway.Generate"``.
 
     Attributes:
         model: Model that answered, or empty.
         usage: What it cost.
     """
 
-    __slots__ = ("model", "usage")
+    __slots__ = ("_action", "_caller", "_calls", "model", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, calls: AuditCalls, caller: Caller, action: str) -> None:
+        self._calls = calls
+        self._caller = caller
+        self._action = action
         self.model = ""
         self.usage = NO_USAGE
 
@@ -35,6 +43,35 @@ class AuditedCall:
         """Note what answered and what it cost."""
         self.model = engine.model
         self.usage = usage
+
+    async def __aenter__(self) -> AuditedCall:
+        if self._caller.outside:
+            await self._calls.make_room()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, *_: object
+    ) -> None:
+        if not self._caller.outside:
+            return
+        decision, detail = Decision.ALLOWED, ""
+        if isinstance(error, AtriumError):
+            decision, detail = Decision.FAILED, error.reason
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            detail = "CANCELLED"
+        elif error is not None:
+            decision, detail = Decision.FAILED, "INTERNAL"
+        self._calls.add(
+            AuditEvent.of(
+                self._caller.principal,
+                self._action,
+                f"tasks/{self._caller.task}",
+                decision,
+                detail=detail,
+                model=self.model,
+                tokens=self.usage.total_tokens,
+            )
+        )
 
 
 class AuditCalls:
@@ -53,9 +90,8 @@ class AuditCalls:
         self._events: list[AuditEvent] = []
         self._writer = GroupWriter("audit", self._write, interval_seconds=interval_seconds)
 
-    @asynccontextmanager
-    async def call(self, caller: Caller, action: str) -> AsyncIterator[AuditedCall]:
-        """Record one call when it ends, if it came from outside.
+    def call(self, caller: Caller, action: str) -> AuditedCall:
+        """Return what records one call when its block ends, if it came from outside.
 
         Args:
             caller: Who calls and what for.
@@ -64,37 +100,21 @@ class AuditCalls:
         Raises:
             AuditQueueFull, AuditUnavailable: On entering, when the log lags too far.
         """
-        call = AuditedCall()
-        if not caller.outside:
-            yield call
-            return
+        return AuditedCall(self, caller, action)
+
+    async def make_room(self) -> None:
+        """Wait for the log while it lags too far.
+
+        Raises:
+            AuditQueueFull, AuditUnavailable: It refuses.
+        """
         if len(self._events) >= _MOST_WAITING:
             await self._writer.flush()
-        decision, detail = Decision.ALLOWED, ""
-        try:
-            yield call
-        except AtriumError as error:
-            decision, detail = Decision.FAILED, error.reason
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            detail = "CANCELLED"
-            raise
-        except BaseException:
-            decision, detail = Decision.FAILED, "INTERNAL"
-            raise
-        finally:
-            self._events.append(
-                AuditEvent.of(
-                    caller.principal,
-                    action,
-                    f"tasks/{caller.task}",
-                    decision,
-                    detail=detail,
-                    model=call.model,
-                    tokens=call.usage.total_tokens,
-                )
-            )
-            self._writer.wake()
+
+    def add(self, event: AuditEvent) -> None:
+        """Hand an event over soon."""
+        self._events.append(event)
+        self._writer.wake()
 
     async def start(self) -> None:
         """Start handing over."""

@@ -253,7 +253,8 @@ class Dispatch:
         candidates = route.candidates
         left_last: tuple[Candidate, ...] = ()
         if len(candidates) > 1:
-            candidates = in_order(candidates, self._lot(caller))
+            if any(each.weight for each in candidates):
+                candidates = in_order(candidates, self._lot(caller))
             resting = [each for each in candidates if self._rests(each, caller.tenant)]
             if resting:
                 well = [each for each in candidates if each not in resting]
@@ -549,7 +550,7 @@ class Dispatch:
         used = NO_USAGE
         running: _Running | None = None
         try:
-            async with _turn(served.queues, caller, target.deadline, full, model):
+            async with _Turn(served.queues, caller, target.deadline, full, model):
                 replica = _choose(served, target.tried)
                 with replica.upstream.call(caller.tenant):
                     running = _Running(replica, lambda left: NO_USAGE)
@@ -722,6 +723,8 @@ def _checked(
             raise SchemaUnsupported(
                 f"the reply did not follow it ({mismatch})", model=target.served.model.name
             )
+    if reason is reply.reason and calls == reply.tool_calls:
+        return reply  # nearly always
     return replace(reply, reason=reason, tool_calls=calls)
 
 
@@ -754,26 +757,54 @@ def _choose(served: ServedModel, tried: list[Replica]) -> Replica:
     return replica
 
 
-@asynccontextmanager
-async def _turn(
-    queues: tuple[FairQueue, ...],
-    caller: Caller,
-    deadline: float,
-    full: type[GeneratorQueueFull] | type[EncoderQueueFull],
-    model: str,
-) -> AsyncIterator[None]:
-    """Wait for the turn of a call; time runs."""
-    taken = 0
-    try:
-        for queue in queues:
-            if not queue.try_acquire():
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        await queue.acquire(caller.tenant)
-                except QueueFull as error:
-                    raise full(model, error.waiting) from error
-            taken += 1
-        yield
-    finally:
-        for queue in queues[:taken]:
+class _Turn:
+    """Waits for the turn of a call; time runs. A class, since a generator costs every call more.
+
+    Args:
+        queues: Where the call waits, one after the other.
+        caller: Whose call.
+        deadline: When it gives up, on the loop's clock.
+        full: Raised when too many wait already.
+        model: Resource name of the model, for errors.
+    """
+
+    __slots__ = ("_caller", "_deadline", "_full", "_model", "_queues", "_taken")
+
+    def __init__(
+        self,
+        queues: tuple[FairQueue, ...],
+        caller: Caller,
+        deadline: float,
+        full: type[GeneratorQueueFull] | type[EncoderQueueFull],
+        model: str,
+    ) -> None:
+        self._queues = queues
+        self._caller = caller
+        self._deadline = deadline
+        self._full = full
+        self._model = model
+        self._taken = 0
+
+    async def __aenter__(self) -> None:
+        try:
+            for queue in self._queues:
+                if not queue.try_acquire():
+                    await self._wait_in(queue)
+                self._taken += 1
+        except BaseException:  # whatever ends the wait, the turns before it are given back
+            self._release()
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self._release()
+
+    async def _wait_in(self, queue: FairQueue) -> None:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await queue.acquire(self._caller.tenant)
+        except QueueFull as error:
+            raise self._full(self._model, error.waiting) from error
+
+    def _release(self) -> None:
+        for queue in self._queues[: self._taken]:
             queue.release()

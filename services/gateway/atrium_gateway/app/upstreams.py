@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from atrium_gateway.domain.breaker import Breaker, BreakerLimits
 from atrium_gateway.domain.errors import (
@@ -15,6 +14,10 @@ from atrium_gateway.domain.errors import (
 )
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError
+
+_FAULTS = (UpstreamFailed, UpstreamTimedOut, TimeoutError)
+# Still loading, not asked at all, or left by the caller.
+_SAYS_NOTHING = (ModelUnavailable, ResidencyForbids, GeneratorExit, asyncio.CancelledError)
 
 
 class Upstream:
@@ -55,29 +58,37 @@ class Upstream:
         """Seconds until it is asked again."""
         return self._breaker.seconds_left
 
-    @contextmanager
-    def call(self, tenant: str) -> Iterator[None]:
+    def call(self, tenant: str) -> AbstractContextManager[None]:
         """Run one call: an error in the block that is the server's counts against it."""
-        breaker = self._breaker
-        probe = breaker.begin()
-        self.in_flight += 1
-        try:
-            yield
-        except (UpstreamFailed, UpstreamTimedOut, TimeoutError):
-            breaker.failed(tenant, probe=probe)
-            raise
-        except (ModelUnavailable, ResidencyForbids, GeneratorExit, asyncio.CancelledError):
-            # Still loading, not asked at all, or left by the caller.
+        return _UpstreamCall(self, self._breaker, tenant)
+
+
+class _UpstreamCall:
+    """See :meth:`Upstream.call`; a class, since a generator costs every call more."""
+
+    __slots__ = ("_breaker", "_probe", "_tenant", "_upstream")
+
+    def __init__(self, upstream: Upstream, breaker: Breaker, tenant: str) -> None:
+        self._upstream = upstream
+        self._breaker = breaker
+        self._tenant = tenant
+        self._probe = False
+
+    def __enter__(self) -> None:
+        self._probe = self._breaker.begin()
+        self._upstream.in_flight += 1
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._upstream.in_flight -= 1
+        breaker, probe = self._breaker, self._probe
+        if kind is None:
+            breaker.succeeded(self._tenant, probe=probe)
+        elif issubclass(kind, _FAULTS):
+            breaker.failed(self._tenant, probe=probe)
+        elif issubclass(kind, _SAYS_NOTHING):
             breaker.left(probe=probe)
-            raise
-        except AtriumError:
+        elif issubclass(kind, AtriumError):
             # It answered; that the request or the reply will not do is another matter.
-            breaker.succeeded(tenant, probe=probe)
-            raise
-        except BaseException:
-            breaker.failed(tenant, probe=probe)
-            raise
+            breaker.succeeded(self._tenant, probe=probe)
         else:
-            breaker.succeeded(tenant, probe=probe)
-        finally:
-            self.in_flight -= 1
+            breaker.failed(self._tenant, probe=probe)

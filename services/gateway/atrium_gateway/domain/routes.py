@@ -162,6 +162,8 @@ class RouteTable:
                     continue
                 if capabilities is None or capability in capabilities:
                     able.append(candidate)
+            if len(able) == len(route.candidates):
+                return route
             if able:
                 return replace(route, candidates=tuple(able))
         return None

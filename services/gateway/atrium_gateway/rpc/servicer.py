@@ -32,18 +32,14 @@ from atrium_gateway.app.rerank_texts import RerankTexts
 from atrium_gateway.app.translate_texts import TranslateTexts
 from atrium_gateway.rpc import convert
 from atrium_shared.identity import is_internal_token
-from atrium_shared.rpc.context import principal
+from atrium_shared.rpc.context import credential, principal
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def _caller(context: Context, task: str) -> Caller:
-    outside = True
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization":
-            # Services hand on the internal token; only callers outside hold a key of their own.
-            outside = not is_internal_token(str(value).removeprefix("Bearer "))
-    return Caller(principal(context), task, outside)
+    # Services hand on the internal token; only callers outside hold a key of their own.
+    return Caller(principal(context), task, outside=not is_internal_token(credential()))
 
 
 @dataclass(frozen=True)
