@@ -150,7 +150,7 @@ async def test_a_call_without_credential_is_refused(
 
 
 async def test_a_method_that_nobody_serves_is_unimplemented(server: RunningServer) -> None:
-    call = server.channel.unary_unary("/atrium.testing.v1.EchoService/Unknown")
+    call = server.open_channel("lin").unary_unary("/atrium.testing.v1.EchoService/Unknown")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call(b"")
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
