@@ -12,6 +12,7 @@ from atrium_meeting.adapters.sql_hotwords import SqlHotwords
 from atrium_meeting.adapters.sql_meetings import SqlMeetings
 from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
+from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.create_meeting import CreateMeeting
@@ -20,6 +21,7 @@ from atrium_meeting.app.edit_utterance import EditUtterance
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.get_meeting import GetMeeting
 from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.import_transcript import ImportTranscript
 from atrium_meeting.app.keep_hotwords import KeepHotwords
 from atrium_meeting.app.list_meetings import ListMeetings
 from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
@@ -96,6 +98,7 @@ def build(
         replica=settings.replica,
     )
 
+    files = TranscriptFiles()
     trail = AuditTrail(audit)
     locks = MeetingLocks()
     find = FindMeeting(meetings)
@@ -142,6 +145,9 @@ def build(
             list_transcript_versions=ListTranscriptVersions(find, transcripts, trail),
             edit_utterance=EditUtterance(find, transcripts, engines.cleaner, workers, trail),
             name_speaker=NameSpeaker(find, transcripts, trail),
+            import_transcript=ImportTranscript(
+                find, transcripts, files, engines.cleaner, workers, trail
+            ),
         )
     )
 

@@ -20,13 +20,14 @@ from atrium_meeting.app.delete_meeting import DeleteMeeting
 from atrium_meeting.app.edit_utterance import EditUtterance
 from atrium_meeting.app.get_meeting import GetMeeting
 from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.import_transcript import ImportTranscript
 from atrium_meeting.app.keep_hotwords import KeepHotwords
 from atrium_meeting.app.list_meetings import ListMeetings
 from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.update_meeting import UpdateMeeting
 from atrium_meeting.app.upload_recording import UploadRecording
-from atrium_meeting.rpc import convert
+from atrium_meeting.rpc import convert, convert_files
 from atrium_shared.rpc.context import principal
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 
@@ -48,6 +49,7 @@ class UseCases:
     list_transcript_versions: ListTranscriptVersions
     edit_utterance: EditUtterance
     name_speaker: NameSpeaker
+    import_transcript: ImportTranscript
 
 
 class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
@@ -158,5 +160,14 @@ class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
         change = convert.speaker_change(request)
         meeting = await self._do.name_speaker(
             principal(context), request.meeting, request.speaker, version=request.version, **change
+        )
+        return convert.meeting_to_proto(meeting)
+
+    async def ImportTranscript(
+        self, request: meeting_service_pb2.ImportTranscriptRequest, context: Context
+    ) -> meeting_pb2.Meeting:
+        kind = convert_files.imported_format(request)
+        meeting = await self._do.import_transcript(
+            principal(context), request.meeting, request.content, kind
         )
         return convert.meeting_to_proto(meeting)
