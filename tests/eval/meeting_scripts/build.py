@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,12 @@ _WRONG_DATES: Final = {
     "en": ("on Sunday", "on the second of January", "on the ninth of February"),
     "zh": ("周日", "一月二号", "二月九号"),
 }
+
+_EMPTY: Final = frozenset(
+    "with that this they them their there then than were been will would have does about from "
+    "into what when each every only very more most some like".split()
+)
+_EMPTY_CHARACTERS: Final = "的了是有在要把就都不个们这那我你他她它到过去来很和给由说会能"
 
 
 def build() -> str:
@@ -107,12 +114,42 @@ def _sentences(number: int, script: Script, chance: random.Random) -> list[dict[
     return [
         {
             "text": text,
-            "utterances": _ids(script, labels),
+            "utterances": _cited(script, text, labels),
             "faithful": not kind,
             "kind": kind,
         }
         for text, labels, kind in told
     ]
+
+
+def _cited(script: Script, text: str, labels: list[str]) -> list[str]:
+    """Return the lines that bear the labels, and up to three before that say what is meant.
+
+    "That would be Mrs Pohl, she has to cancel it" needs the line that names the contract.
+    """
+    lines = sorted({line for label in labels for line in script.supporting(label)})
+    missing = _content(script, text)
+    for line in lines:
+        missing -= _content(script, join(script.lines[line].words), script.lines[line].speaker)
+    near = [i for i in range(max(0, lines[0] - 12), lines[-1]) if i not in lines]
+    for _ in range(3):
+        gains = [(len(missing & _content(script, join(script.lines[i].words))), i) for i in near]
+        gain, line = max(gains, default=(0, 0))
+        if not gain:
+            break
+        lines.append(line)
+        near.remove(line)
+        missing -= _content(script, join(script.lines[line].words))
+    return [f"u{line + 1}" for line in sorted(lines)]
+
+
+def _content(script: Script, *texts: str) -> set[str]:
+    """Return what a text speaks of: beginnings of long English words, pairs of characters."""
+    if script.language == "en":
+        words = re.findall(r"[a-z]+", " ".join(texts).lower())
+        return {word[:5] for word in words if len(word) > 3 and word not in _EMPTY}
+    runs = re.split(f"[^\u4e00-\u9fff]+|[{_EMPTY_CHARACTERS}]", "，".join(texts))
+    return {run[i : i + 2] for run in runs for i in range(len(run) - 1)}
 
 
 def _invented(number: int, script: Script, actions: list[Planted]) -> tuple[str, list[str], str]:

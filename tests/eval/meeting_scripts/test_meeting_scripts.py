@@ -26,7 +26,7 @@ def test_the_set_is_the_frozen_one_and_its_sources_give_it() -> None:
     digest = hashlib.sha256(text.encode()).hexdigest()
 
     assert (FOLDER / "meetings.sha256").read_text().split()[0] == digest
-    assert digest == "959db9d00beb9d23f4190d97ac09cfb4be6173cacf18738a5f73e13348aba04d"
+    assert digest == "ae54b7723433942dddf4921327ed4d9b2d53758afc2079939e896eeac17679cd"
     assert build() == text
 
 
