@@ -1,4 +1,4 @@
-"""Admin, gateway and knowledge as three real processes on free ports of this machine."""
+"""Services as real processes on free ports of this machine."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from atrium_shared.identity import ServiceIdentity
 from tests.figures import ROOT
 
 NAMES = ("admin", "gateway", "knowledge")
+"""Which run unless a test says otherwise."""
 _SECONDS_TO_START = 100.0
 _SECONDS_TO_STOP = 20.0
 
@@ -36,13 +37,13 @@ def free_port() -> int:
 
 @dataclass
 class Processes:
-    """The three services; start them with :func:`running_processes`.
+    """The services; start them with :func:`running_processes`.
 
     Attributes:
         folder: Where they keep their state and logs.
         programs: What runs instead of ``python -m atrium_<name>``, as arguments of python.
-        environment: Further variables of all three.
-        admin_target: Where gateway and knowledge reach admin; admin itself when empty.
+        environment: Further variables of all.
+        admin_target: Where the others reach admin; admin itself when empty.
         names: Which of them run.
     """
 
@@ -53,7 +54,7 @@ class Processes:
     names: Sequence[str] = NAMES
 
     def __post_init__(self) -> None:
-        self.targets = {name: f"127.0.0.1:{free_port()}" for name in NAMES}
+        self.targets = {name: f"127.0.0.1:{free_port()}" for name in {*NAMES, *self.names}}
         self.secret = secrets.token_bytes(32)
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
@@ -83,13 +84,13 @@ class Processes:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     async def start(self) -> None:
-        """Start all three and wait until they serve."""
+        """Start all and wait until they serve."""
         for name in self.names:
             self._running[name] = await self._spawn(name)
         await asyncio.gather(*(self._serving(name) for name in self.names))
 
     async def stop(self) -> None:
-        """End all three in order, the ones that others depend on last."""
+        """End all in order, the ones that others depend on last."""
         for name in reversed(self.names):
             process = self._running.pop(name, None)
             if process is None or process.returncode is not None:
@@ -119,6 +120,9 @@ class Processes:
             "KNOWLEDGE_JOBS_URL": f"sqlite:///{state}/jobs.db",
             "KNOWLEDGE_BLOB_URL": (state / "files").as_uri(),
             "KNOWLEDGE_INDEX_DIR": str(state / "index"),
+            "MEETING_RECOGNITION_MODEL": "none",
+            "MEETING_JOBS_URL": f"sqlite:///{state}/jobs.db",
+            "MEETING_BLOB_URL": (state / "files").as_uri(),
             **self.environment,
         }
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -150,7 +154,7 @@ class Processes:
 
 @asynccontextmanager
 async def running_processes(processes: Processes) -> AsyncIterator[Processes]:
-    """Run the three while the block runs."""
+    """Run them while the block runs."""
     try:
         await processes.start()
         yield processes

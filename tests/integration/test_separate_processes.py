@@ -1,4 +1,4 @@
-"""Admin, gateway and knowledge work together as processes of their own."""
+"""The services work together as processes of their own."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 from atrium.admin.v1 import admin_pb2, admin_service_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_client import AtriumCallError
-from tests.processes import Processes, running_processes
+from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
+from atrium_client import AtriumCallError, readable_errors
+from tests.processes import NAMES, Processes, running_processes
 
 COLLECTION = "collections/handbook"
 PAY = b"# Pay\n\nThe salary band of grade 7 is 52,000 to 61,000 euros a year.\n"
@@ -38,11 +39,33 @@ async def make_people(processes: Processes, admin_key: str) -> str:
         return made.secret
 
 
+async def check_meeting(processes: Processes, portal_key: str) -> None:
+    """Lin makes a meeting under her label; without a model no recording is taken."""
+    async with (
+        processes.client("meeting", portal_key, "lin") as lin,
+        processes.client("meeting", portal_key) as portal,
+    ):
+        meeting = await lin.meetings.CreateMeeting(
+            meeting_service_pb2.CreateMeetingRequest(
+                meeting=meeting_pb2.Meeting(title="Pay round", labels=["hr/pay"])
+            )
+        )
+        with pytest.raises(AtriumCallError) as caught:
+            await lin.upload_recording(meeting.name, b"RIFF")
+        assert caught.value.reason == "RECOGNITION_UNAVAILABLE"
+        with pytest.raises(AtriumCallError) as caught, readable_errors():
+            await portal.meetings.GetMeeting(
+                meeting_service_pb2.GetMeetingRequest(name=meeting.name)
+            )
+        assert caught.value.reason == "MEETING_NOT_FOUND"
+
+
 @pytest.mark.timeout(300)
 async def test_a_document_is_uploaded_asked_about_and_hidden_by_a_revocation(
     tmp_path: Path,
 ) -> None:
-    async with running_processes(Processes(tmp_path)) as processes:
+    everything = Processes(tmp_path, names=(*NAMES, "meeting"))
+    async with running_processes(everything) as processes:
         admin_key = await processes.bootstrap("acme")
         portal_key = await make_people(processes, admin_key)
         async with (
@@ -67,13 +90,15 @@ async def test_a_document_is_uploaded_asked_about_and_hidden_by_a_revocation(
             # No model runs, as knowledge heard from the gateway.
             assert "knowledge.answer" in answer.engine.degraded_reason
 
+            await check_meeting(processes, portal_key)
+
             revoked = await admin.admin.Revoke(
                 admin_service_pb2.RevokeRequest(
                     user_role={"user": "users/lin", "role": "roles/partner"}
                 )
             )
             services = {replica.partition("@")[0] for replica in revoked.acknowledged}
-            assert services == {"admin", "gateway", "knowledge"}
+            assert services == {"admin", "gateway", "knowledge", "meeting"}
             assert not revoked.lapsed
             answer = await lin.answer(COLLECTION, QUESTION)
             assert answer.decision == knowledge_pb2.Answer.NOT_FOUND
@@ -86,5 +111,5 @@ async def test_a_document_is_uploaded_asked_about_and_hidden_by_a_revocation(
         async with processes.client("admin", admin_key) as admin:
             listed = await admin.admin.ListAuditEvents(admin_service_pb2.ListAuditEventsRequest())
         assert {"knowledge.Ask", "admin.Revoke"} <= {event.action for event in listed.events}
-    for name in ("admin", "gateway", "knowledge"):
+    for name in ("admin", "gateway", "knowledge", "meeting"):
         assert "Traceback" not in processes.log(name)

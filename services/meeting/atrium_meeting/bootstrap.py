@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from atrium.meeting.v1 import meeting_service_pb2_grpc
+from atrium_meeting.adapters.pyav_audio import PyavDecoder
+from atrium_meeting.adapters.silero_activity import SileroActivity
 from atrium_meeting.adapters.sql_hotwords import SqlHotwords
 from atrium_meeting.adapters.sql_meetings import SqlMeetings
 from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
 from atrium_meeting.adapters.transcript_files import TranscriptFiles
+from atrium_meeting.adapters.stored_transcriber import NoTranscriber, StoredTranscriber
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.create_meeting import CreateMeeting
@@ -28,7 +31,7 @@ from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
 from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.piece_files import PieceFiles
-from atrium_meeting.app.ports import Delegation
+from atrium_meeting.app.ports import Cleaner, Delegation, Diarizer, Embedder, Generator, Transcriber
 from atrium_meeting.app.recover import Recover
 from atrium_meeting.app.transcribe_recording import Engines, TranscribeRecording
 from atrium_meeting.app.update_meeting import UpdateMeeting
@@ -37,6 +40,7 @@ from atrium_meeting.app.workers import Workers
 from atrium_meeting.rpc import convert
 from atrium_meeting.rpc.servicer import MeetingServicer, UseCases
 from atrium_meeting.settings import MeetingSettings
+from atrium_models import ModelStore
 from atrium_shared.audit import AuditSink
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
@@ -63,6 +67,8 @@ def build(
     jobs: JobRunner,
     delegation: Delegation,
     engines: Engines,
+    embedder: Embedder,
+    generator: Generator,
     clock: Clock | None = None,
     ids: Ids | None = None,
     patience: Patience = Patience(),
@@ -75,7 +81,9 @@ def build(
         jobs: Runs transcription. The caller starts it after all services of the process are built
             and before they start, and closes it after they have stopped.
         delegation: Says who the uploader of a recording is while it is worked on.
-        engines: What turns sound into words with speakers.
+        engines: What turns sound into words with speakers; `open_engines` opens the real ones.
+        embedder: Makes sentence vectors.
+        generator: Writes texts.
         clock: Tells the time.
         ids: Makes identifiers.
         patience: How long a recording waits for what is away.
@@ -182,3 +190,51 @@ def build(
         stop=running.aclose,
         operations=operations,
     )
+
+
+def open_engines(settings: MeetingSettings) -> Engines:
+    """Return the engines that the operator chose; the recognition model is opened when needed.
+
+    Raises:
+        SettingsInvalid: An engine is chosen without what it needs.
+    """
+    return Engines(
+        decoder=PyavDecoder(
+            limit_ms=round(settings.max_recording_hours * 3_600_000),
+            piece_ms=round(settings.piece_minutes * 60_000),
+        ),
+        activity=SileroActivity(),
+        transcriber=_transcriber(settings),
+        diarizer=_diarizer(settings),
+        cleaner=_cleaner(),
+    )
+
+
+def _transcriber(settings: MeetingSettings) -> Transcriber:
+    if settings.recognition_model == "none" and settings.recognition_model_dir is None:
+        return NoTranscriber()
+    chosen = settings.recognition_model_dir
+    name = chosen.name if chosen is not None else settings.recognition_model
+
+    def open_model(folder: Path) -> Transcriber:
+        # Importing it takes a second, and many installations import transcripts only.
+        from atrium_meeting.adapters.whisper_transcriber import WhisperOptions, WhisperTranscriber
+
+        options = WhisperOptions(
+            compute_type=settings.recognition_compute_type,
+            threads=settings.threads_per_recognition,
+        )
+        return WhisperTranscriber(folder, name, options)
+
+    if chosen is not None:
+        return StoredTranscriber(name, lambda: chosen.expanduser(), open_model)
+    store = ModelStore(settings.models_dir.expanduser())
+    return StoredTranscriber(name, lambda: store.path(name), open_model)
+
+
+def _diarizer(settings: MeetingSettings) -> Diarizer | None:
+    return None
+
+
+def _cleaner() -> Cleaner | None:
+    return None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequenc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import grpc
 import numpy as np
@@ -19,8 +19,13 @@ from sqlalchemy.engine import make_url
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, meeting_service_pb2_grpc
 from atrium_meeting.app.ports import (
+    ChatMessage,
     Cleaner,
     Diarizer,
+    Embedder,
+    Embedding,
+    Generated,
+    Generator,
     RecordingDecoder,
     Transcriber,
     VoiceActivityDetector,
@@ -41,7 +46,7 @@ from atrium_meeting.settings import MeetingSettings
 from atrium_meeting.testing import FakeActivity, FakeDiarizer, FakeTranscriber, silence, tone
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
-from atrium_shared.errors import AtriumError, NotFound
+from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import MemoryJobs
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
@@ -156,6 +161,56 @@ class NoSuchUser(NotFound):
 
     def __init__(self, user: str) -> None:
         super().__init__(f"User {user!r} does not exist.", user=user)
+
+
+class NoModel(Unavailable):
+    """What the gateway answers when a task has no model."""
+
+    reason = "TASK_HAS_NO_MODEL"
+
+    def __init__(self) -> None:
+        super().__init__("The task has no model.")
+
+
+class NoGenerator:
+    """A generator that is not there."""
+
+    async def generate(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> Generated:
+        """Raise `NoModel`."""
+        raise NoModel
+
+    async def stream(
+        self,
+        principal: Principal,
+        task: str,
+        messages: Sequence[ChatMessage],
+        max_tokens: int,
+        *,
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[str | Generated]:
+        """Raise `NoModel`."""
+        parts: tuple[str, ...] = ()
+        for part in parts:
+            yield part
+        raise NoModel
+
+
+class NoEmbedder:
+    """An encoder that is not there."""
+
+    async def embed(
+        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
+    ) -> Embedding:
+        """Raise `NoModel`."""
+        raise NoModel
 
 
 def database_url_in(folder: Path) -> str:
@@ -386,6 +441,8 @@ async def open_house(
     *,
     fakes: Fakes | None = None,
     delegation: FakeDelegation | None = None,
+    embedder: Embedder | None = None,
+    generator: Generator | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Principal] = PEOPLE,
     **settings: Any,
@@ -402,6 +459,8 @@ async def open_house(
         jobs=jobs,
         delegation=delegation,
         engines=fakes.engines,
+        embedder=embedder or NoEmbedder(),
+        generator=generator or NoGenerator(),
         clock=clock,
         patience=Patience(0.0),
     )

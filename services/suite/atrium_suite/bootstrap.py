@@ -12,6 +12,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 import atrium_admin.bootstrap
 import atrium_gateway.bootstrap
 import atrium_knowledge.bootstrap
+import atrium_meeting.adapters.gateway_client
+import atrium_meeting.bootstrap
 from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.settings import AdminSettings
 from atrium_client import readable_errors
@@ -24,6 +26,7 @@ from atrium_knowledge.adapters.gateway_client import (
     GatewayReader,
 )
 from atrium_knowledge.settings import KnowledgeSettings
+from atrium_meeting.settings import MeetingSettings
 from atrium_shared.http_server import HttpServer
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.jobs import Jobs
@@ -148,7 +151,7 @@ class Suite:
                     "ADMIN_DATABASE_URL": state.database_url("admin"),
                 },
             ),
-            served=("admin", "gateway", "knowledge"),
+            served=("admin", "gateway", "knowledge", "meeting"),
         )
         jobs = Jobs(state.jobs_url(), executor_id=_EXECUTOR_ID, name="atrium")
         gateway = atrium_gateway.bootstrap.build(
@@ -188,7 +191,25 @@ class Suite:
             erased_users=AdminErasedUsers(self._channel, self._service),
             reader_directory=AdminReaderDirectory(self._channel),
         )
-        self._apps = (admin.service_app, gateway, knowledge)
+        meeting_settings = load_service_settings(
+            MeetingSettings,
+            {
+                "MEETING_DATABASE_URL": state.database_url("meeting"),
+                "MEETING_BLOB_URL": (state.folder / "meeting-files").as_uri(),
+                "MEETING_REPLICA": _EXECUTOR_ID,
+            },
+            defaults={"MEETING_RECOGNITION_MODEL": "none"} if settings.models == "none" else None,
+        )
+        meeting = atrium_meeting.bootstrap.build(
+            meeting_settings,
+            audit=admin.audit,
+            jobs=jobs,
+            delegation=admin.authenticator,
+            engines=atrium_meeting.bootstrap.open_engines(meeting_settings),
+            embedder=atrium_meeting.adapters.gateway_client.GatewayEmbedder(self._channel),
+            generator=atrium_meeting.adapters.gateway_client.GatewayGenerator(self._channel),
+        )
+        self._apps = (admin.service_app, gateway, knowledge, meeting)
         await jobs.start()
         stack.push_async_callback(jobs.close)
         server = RpcServer(

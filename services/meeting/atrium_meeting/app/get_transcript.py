@@ -65,7 +65,7 @@ class GetTranscript:
         """
         async with self._audit.call(principal, "GetTranscript", name):
             meeting = await self._find.readable(principal, name)
-            fingerprint = f"{meeting.uid} utterances {version}"
+            fingerprint = f"{meeting.uid} utterances"
             shown, after = _cursor(decode_page_token(token, fingerprint), version)
             info = await self._transcripts.version(meeting.uid, shown)
             if info is None:
@@ -93,4 +93,6 @@ def _cursor(cursor: str, version: int) -> tuple[int, UtteranceCursor | None]:
         shown, start_ms, number = map(int, cursor.split(" "))
     except ValueError as error:
         raise PageTokenInvalid from error
+    if version not in (0, shown):
+        raise PageTokenInvalid
     return shown, UtteranceCursor(start_ms, number)
