@@ -14,8 +14,8 @@ from atrium_meeting.adapters.sql_hotwords import SqlHotwords
 from atrium_meeting.adapters.sql_meetings import SqlMeetings
 from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
-from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.adapters.stored_transcriber import NoTranscriber, StoredTranscriber
+from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.create_meeting import CreateMeeting

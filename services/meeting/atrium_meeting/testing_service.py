@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -47,7 +47,7 @@ from atrium_meeting.testing import FakeActivity, FakeDiarizer, FakeTranscriber, 
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, NotFound, Unavailable
-from atrium_shared.jobs import MemoryJobs
+from atrium_shared.jobs import JobCancelled, MemoryJobs
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.rpc.server import ServiceApp
@@ -405,10 +405,14 @@ class House:
     async def done(
         self, operation: operations_pb2.Operation, who: str = "member"
     ) -> operations_pb2.Operation:
-        """Return the operation when it is done."""
+        """Return the operation when it is done, and its job has cleaned up."""
         request = operations_pb2.WaitOperationRequest(name=operation.name)
         request.timeout.FromSeconds(20)
-        return await self.operations(who).WaitOperation(request)
+        ended = await self.operations(who).WaitOperation(request)
+        assert ended.done
+        with suppress(JobCancelled):
+            await self.jobs.wait(operation.name.rpartition(".")[2])
+        return ended
 
     async def transcribed(
         self, *texts: str, who: str = "member", seconds: float = 2.0, **fields: Any

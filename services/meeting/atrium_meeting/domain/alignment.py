@@ -132,7 +132,7 @@ def _snap(words: Sequence[SpokenWord], speakers: Sequence[str]) -> list[str]:
     moved = list(speakers)
     changes = [place for place in range(1, len(moved)) if speakers[place] != speakers[place - 1]]
     before = 0
-    for place, after in zip(changes, [*changes[1:], len(moved)], strict=True):
+    for place, after in pairwise([*changes, len(moved)]):
         # Neither speaker may lose the last word of a turn.
         first, last = max(before + 1, place - _SNAP_WORDS), min(after - 1, place + _SNAP_WORDS)
         best = place
