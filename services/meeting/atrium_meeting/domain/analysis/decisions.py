@@ -1,0 +1,351 @@
+"""What was decided.
+
+Few decisions say that they are one. A sentence is scored by its words ("it's settled", 就这么定,
+"then we take ...", 那就), by what the others answer at once (assent, or no objection when asked for
+it), and by what speaks against it: questions, conditions, what is put off or turned down. What is
+said again (a recap) is added to the citations of the first time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from atrium_meeting.domain.analysis.sentences import Sentence
+
+_ENOUGH: Final = 0.6
+_NEAR: Final = 3
+"""Sentences before that may hold the proposal or the support."""
+
+_STRONG_EN: Final = re.compile(
+    r"\b(?:(?:it's|it is|that's|that is|is|are|was|all|then) (?:now )?(?:settled|decided|agreed|"
+    r"approved|a deal|final|done then|carried|"
+    r"accepted|confirmed)|we(?:'ve| have)? (?:all )?(?:decided|agreed|settled|voted|approved|"
+    r"resolved|chose|chosen)|"
+    r"(?:the )?(?:motion|proposal|budget|plan) (?:is |has been )?(?:passes|passed|carried|carries|"
+    r"approved|accepted|adopted)|"
+    r"decision(?: is|:| made)|our decision|final (?:decision|answer|call)|unanimous|it's official|"
+    r"we(?:'ll| will| shall)? (?:go|stick|stay) with|we're going with|let's go with|let's stick "
+    r"with|i(?:'ll| will)? (?:take|count) that as|"
+    r"then (?:that's|it's) (?:it|what we)|so we do that|so be it|let's settle on|we settle (?:on|"
+    r"for)|that's what we(?:'ll)? do|"
+    r"we(?:'re| are) all (?:agreed|in favou?r|on board)|"
+    r"decided then|agreed then|carried)\b"
+)
+_THEN_EN: Final = re.compile(
+    r"^(?:(?:okay|ok|good|great|fine|right|alright|well|perfect|excellent|yes|no|hmm|all right|"
+    r"and)[,.]? )*"
+    r"(?:then|so|in that case|and so|that means|therefore)\b,? "
+    r"(?=(?:we|it|the|this|that|let's|nobody|everybody|everyone|no|on|from|our|[a-z]+ (?:is|are|"
+    r"goes|gets|stays|will))\b)"
+)
+_LETS_EN: Final = re.compile(
+    r"\b(?:let's|let us) (?!not (?:waste|rush|get|go)|see\b|start|begin|move|go (?:on|through|"
+    r"around|back|to)|"
+    r"continue|carry on|talk|discuss|look|get|come|wait|think|hear|check in|say|turn|hope|be |"
+    r"face|call it a day|cook|wrap|"
+    r"close|finish|eat|break|meet|try to|recap|assume|imagine|pretend|do a round|do this "
+    r"(?:quickly|fast))"
+)
+_WE_EN: Final = re.compile(
+    r"\b(?:we(?:'ll| will| are going to|'re going to)? (?:take|choose|pick|do|use|keep|buy|drop|"
+    r"hire|open|close|serve|move|postpone|"
+    r"cancel|launch|ship|stay|start|stop|raise|lower|cut|skip|accept|reject|build|rent|order|"
+    r"switch|paint|print|"
+    r"invite|extend|replace|allow|pay|leave|wait|hold|put|go|sign|limit|split|publish|release|"
+    r"delay|plant|offer|set|merge|"
+    r"make|run|sell|give|change|ban|introduce|remove|support|freeze|repeat|try|adopt|approve|"
+    r"charge|plan)|"
+    r"(?:will be|is going to be|goes|go|gets|stays?|is (?:out|in|off|on)|wins?|it is)|"
+    r"nobody (?:\w+s)\b|no one (?:\w+s)\b|everybody (?:\w+s)\b|from now on|until further notice|"
+    r"as of|starting)\b"
+)
+_DATED: Final = re.compile(
+    r"\b(?:is|are|starts?|opens?|begins?|will be) (?:on|at|in|for) (?:the |monday|tuesday|"
+    r"wednesday|thursday|friday|saturday|sunday|"
+    r"january|february|march|april|may|june|july|august|september|october|november|december|\d)"
+    r"|[\d一二三四五六七八九十]+月[\d一二三四五六七八九十]*[号日]?[^，。]{0,6}(?:开|上|办|举|启|"
+    r"搬|发|起)"
+)
+_CONSENT_EN: Final = re.compile(
+    r"\b(?:(?:any|no|are there any) objections?|anyone (?:against|opposed|object)|anybody "
+    r"(?:against|opposed|object)|"
+    r"(?:is )?(?:everyone|everybody|anybody|anyone|all) (?:fine|okay|ok|happy|agreed|in favou?r|"
+    r"on board|with me|against)|"
+    r"(?:is that|are you|are we all|sound) (?:okay|ok|good|fine|agreed|all right)|all in favou?r|"
+    r"all agreed|hands up|"
+    r"who(?:'s| is) (?:for|in favou?r|against)|be against|shall we vote|do we agree|does everyone "
+    r"agree|speak up|opposed)\b"
+)
+_ASSENT_EN: Final = re.compile(
+    r"^(?:oh |well |and |hm+,? |um |okay,? |yes,? |fine,? )*(?:agreed|agree|i agree|me too|same "
+    r"here|fine|works for me|i can (?:work|live) with|i'm (?:in|fine|for|happy|good|ok|relieved|"
+    r"glad|with)|"
+    r"sounds (?:good|great|fine|right|fair)|good|great|perfect|excellent|deal|clear|understood|"
+    r"exactly|yes|yeah|yep|okay|ok|alright|"
+    r"about time|music|finally|no objections?|none|not from me|seconded|in favou?r|i'd support|i "
+    r"support|happy|absolutely|"
+    r"wonderful|fair|right|thank (?:god|goodness|you)|thanks|nice|love|cool|so do i|count me|i "
+    r"can|aye|done|noted|makes sense|"
+    r"that's (?:fine|good|fair|great|right|what)|hooray|lovely|brilliant|sure|all right|let's do|"
+    r"i like|no problem|i'm convinced|"
+    r"it's a deal|very well|amen|settled|that works|i have nothing against|nothing against|nobody|"
+    r"no one|then we)\b"
+)
+_WEAK_ASSENT: Final = re.compile(
+    r"^(?:oh |well |and )*(?:yes|yeah|yep|okay|ok|right|good|great|thanks?|thank you|true|sure|"
+    r"alright|nice|cool|fair|noted|done|"
+    r"nobody|no one|none)[.!, ]*$"
+    r"|^(?:嗯+|对+|好+的?|行|是的?|ok|谢谢|没有)[。！，!. ]*$"
+)
+_DISSENT_EN: Final = re.compile(
+    r"^(?:hm+,? |well,? |um |oh |but )*(?:no\b(?! objection| problem)|not (?:yet|so|really|from|"
+    r"again|now)|but|wait|hold on|i disagree|i don't|i'm not|i'd rather|"
+    r"are you|that's too|isn't|we can't|never|please (?:no|not)|really\?|i doubt|over my|why)"
+)
+_OPEN_EN: Final = re.compile(
+    r"\b(?:if|unless|maybe|perhaps|might|could|would|should|can we|may|not yet|haven't|hasn't|"
+    r"undecided|not sure|later|another day|"
+    r"next time|some day|one day|postpone the decision|think about it|we'll see|i think|i guess|"
+    r"suppose|imagine|what if|propose|suggest|"
+    r"don't know|remind me|was|were|did|last (?:year|week|month|time)|used to|have been|talk "
+    r"about|discuss|come (?:back )?to|"
+    r"decide (?:that|it|this|about|in|on|later|next|when)|to decide|in autumn|wait for|i'd|he'd|"
+    r"she'd|they'd|in theory|normally|usually|"
+    r"hear me|hear you|start with|begin with|my turn|can't|carry on|doesn't matter|nothing)\b"
+)
+
+_STRONG_ZH: Final = re.compile(
+    r"就这么(?:定|办|做|着)|就这样(?:定|办)|(?:决定|敲定|确定|定|说定|拍板)(?:了|下来|就)|"
+    r"(?:一致)?通过(?:了|。|，|$)|一致(?:同意|决定|通过)|"
+    r"(?:大家|我们)(?:都|一致)?(?:决定|同意(?!吗|不)|达成)|决定(?:是|采用|选|用|把|在|不|由|先|就|"
+    r"[^，。]{0,6}了)|最终(?:选|用|方案|决定)|拍板|说好了|就(?:它|他|她|这个|这家|那家|这款|"
+    r"这套)了|"
+    r"就按[^，。]{1,14}(?:办|来|做|定|走)|定(?:在|为|成|到)(?!位)|听你的|照办|表决通过|全票"
+)
+_THEN_ZH: Final = re.compile(
+    r"(?:^|，)(?:好|行|可以|对|嗯|没错|ok|那好|好的|好吧|既然[^，]{1,14}|所以)?[，, "
+    r"]?(?:那(?:么)?(?:就|我们就|咱们就|这次|我们|咱们|好)|就|所以(?:就|我们)?)|^那|^(?:那)?(?:好|"
+    r"行|对|可以)的?[，,]"
+)
+_DO_ZH: Final = (
+    r"(?:选|用|采用|改|换|买|办|开(?!始|会|车|玩)|定(?!期)|放|摆|保留|取消|推迟|延期|延长|接受|"
+    r"收下|砍|试(?!过)|上线|发布|涨|降|签|订|租|装|贴|"
+    r"停|留|搬|种|刷|印|加(?!班)|减|分|合并|暂停|启动|继续(?!说|聊)|不|做|走|按|招|请|给|卖|送|拆|"
+    r"关|投|写进|执行|安排|转|增|删|撤|调|禁|统一|外包|采购|付|补)"
+)
+_WE_ZH: Final = re.compile(
+    rf"(?:^|，)(?:那|好|行|对)?(?:就(?!是|算|会)|我们|咱们|先(?!说|聊|谈|看)|还是|统一|一律|全部|"
+    rf"都|把)[^，。]{{0,6}}{_DO_ZH}(?!的|过)"
+    rf"|(?:^|，)(?:{_DO_ZH}(?!过|行|是|好|对|错|算|想|知|同|清|用|会|要|得|了|能|少|多|不|到|"
+    rf"上)[^，。]{{2,10}})[。！]?$"
+    r"|谁都(?:别|不)|一律|从[^，。]{1,8}(?:起|开始)|不再|以后(?:都|就|不)|统一"
+)
+_LED_ZH: Final = re.compile(
+    rf"就(?!是|算|会|问|想|怕|剩|得|差|这|行|别|好像|我)[^，。]{{0,12}}(?:吧|$)|{_DO_ZH}(?!的|"
+    rf"过)[^，。]{{0,16}}"
+)
+_CONSENT_ZH: Final = re.compile(
+    r"有(?:没有)?(?:人)?(?:反对|异议|意见|不同意)|(?:没|都没)(?:有)?(?:意见|异议|问题)吧|没人反对|"
+    r"同意(?:吗|的|的举手|不同意)|举手|表决|"
+    r"大家(?:觉得)?(?:同意吗|都同意|可以吧|没意见)|谁反对|反对的|都行吧"
+)
+_ASSENT_ZH: Final = re.compile(
+    r"^(?:嗯+|哦|啊|那)?[，, ]?(?:我)?(?:也|都|完全|举双手|双手)?(?:同意|赞成|支持|没意见|没问题|"
+    r"没异议|可以|行|好|明白|收到|清楚|对|太好了|放心|正合|成|就这么|就等|附议|"
+    r"能安排|接受|满意|早该|终于|ok|是|嗯|要得|不反对|没有|无异议|认了|听你的|选|投|能|这个时间|"
+    r"合适|就这样|谢谢|妥|说得对|没人|定了|总算|皆大欢喜|喜欢|赞)"
+)
+_DISSENT_ZH: Final = re.compile(
+    r"^(?:嗯+|哦|啊|那|可是|但|不过)?[，, ]?(?:不行|不同意|反对|我不|不好|等等|等一下|不对|先别|"
+    r"别|不一定|还是|为什么|凭什么|万一|可是|但是|不过|求你|再想想|再看看)"
+)
+_OPEN_ZH: Final = re.compile(
+    r"必须|目标|我就不|如果|要是|假如|可能|也许|或许|要不(?!是)|能不能|是不是|该不该|考虑|"
+    r"还没(?:定|决定|想好)|没定|未定|再(?:说|定|看|议|想|决定|讨论)|以后|下次|改天|到时候|不确定|"
+    r"不知道|"
+    r"建议|我觉得|我想|我看|的话|怎么样|好像|去年|上次|上周|以前|之前(?:就|也|是|我|他|都(?!别|"
+    r"不))|昨天|当时|应该|问过|试过|聊过|讨论|先聊|先说|开始吧|散会|听得到|等秋天|(?:才|"
+    r"刚)[^，。]{0,6}|那我|那你|我来|我去|那边|那会|那个|那家(?!了)|那天|那时|那棵|那位|那次|那里|"
+    r"那儿|那些|那样|谁(?!都)|多少|什么|几[点个号家位]|哪"
+)
+
+
+@dataclass(slots=True)
+class Decision:
+    """A decision, as found.
+
+    Args:
+        sentences: Indexes of the sentences it rests on, in order.
+        main: Index of the sentence that says what was decided.
+        strength: How sure it is; 0.6 is enough.
+    """
+
+    sentences: list[int]
+    main: int
+    strength: float
+
+
+def find_decisions(
+    sentences: Sequence[Sentence], actions: frozenset[int], *, rare: bool = False
+) -> list[Decision]:
+    """Return the decisions that stand at the end of the meeting, in order.
+
+    Args:
+        sentences: Of the meeting.
+        actions: Indexes of sentences that are actions: what one person does is none.
+        rare: Nothing much is decided in such a meeting (an interview).
+    """
+    found: list[Decision] = []
+    for i in range(len(sentences)):
+        strength, cited, main = _judge(sentences, i)
+        if i in actions and strength < 1.2:
+            continue
+        if strength < _ENOUGH + 0.25 * rare:
+            continue
+        decision = Decision(sorted(cited), main, strength)
+        same = _same(sentences, found, decision)
+        if same is None:
+            found.append(decision)
+        elif same.main == decision.main or set(same.sentences) & set(decision.sentences):
+            same.sentences = sorted({*same.sentences, *decision.sentences})
+            if decision.strength > same.strength and same.main != decision.main:
+                same.main, same.strength = decision.main, decision.strength
+        else:
+            same.sentences = sorted({*same.sentences, *decision.sentences})
+    return found
+
+
+def _judge(sentences: Sequence[Sentence], i: int) -> tuple[float, set[int], int]:
+    """Return how surely a sentence decides, what it rests on, and what says what was decided."""
+    sentence = sentences[i]
+    chinese = sentence.language == "zh"
+    folded = sentence.folded
+    strong = (_STRONG_ZH if chinese else _STRONG_EN).search(folded)
+    then = (_THEN_ZH if chinese else _THEN_EN).search(folded)
+    lets = None if chinese else _LETS_EN.search(folded)
+    we = (_WE_ZH if chinese else _WE_EN).search(folded)
+    consent = (_CONSENT_ZH if chinese else _CONSENT_EN).search(folded)
+    opened = (_OPEN_ZH if chinese else _OPEN_EN).search(folded)
+    asks = sentence.is_question and not consent
+    strength = 0.0
+    led = bool(then) or (
+        i > 0
+        and not sentence.first
+        and bool((_THEN_ZH if chinese else _THEN_EN).search(sentences[i - 1].folded))
+    )
+    if strong:
+        strength += 0.9
+    elif lets:
+        strength += 0.5 + 0.1 * led
+    elif led and (we or (chinese and _LED_ZH.search(folded))):
+        strength += 0.55
+    elif we:
+        strength += 0.3
+    elif led:
+        strength += 0.2
+    cited, main = {i}, i
+    if strength <= 0.2 and _DATED.search(folded) and not sentence.is_question:
+        strength += 0.3
+    if strength == 0.0:
+        return 0.0, cited, main
+    strength -= 0.5 * bool(opened) * (0.8 if strong else 1.0)
+    strength -= 0.7 * asks
+    assents, dissents, asked, answers = _answers(sentences, i)
+    support = _support(sentences, i)
+    strength += min(assents, 0.5) + (0.3 if len(support) > 1 else 0.1 * len(support))
+    strength += 0.3 * bool(asked or consent or _voted(sentences, i))
+    strength -= 0.5 * dissents
+    if strength >= _ENOUGH:
+        cited |= answers
+        cited |= support
+        if strong and len(set(sentence.terms)) < 2:
+            main = _proposal(sentences, i)
+            cited.add(main)
+    return strength, cited, main
+
+
+def _answers(sentences: Sequence[Sentence], i: int) -> tuple[float, int, bool, set[int]]:
+    """Return how many assent and dissent, whether consent was asked for, and where."""
+    speaker = sentences[i].speaker
+    assents, dissents, asked = 0.0, 0, False
+    cited: set[int] = set()
+    heard: set[str] = set()
+    j = i + 1
+    while j < len(sentences) and sentences[j].speaker == speaker and j <= i + 2:
+        chinese = sentences[j].language == "zh"
+        if (_CONSENT_ZH if chinese else _CONSENT_EN).search(sentences[j].folded):
+            asked = True
+            cited.add(j)
+        j += 1
+    for k in range(j, min(j + 4, len(sentences))):
+        answer = sentences[k]
+        if answer.speaker == speaker or answer.speaker in heard:
+            break
+        heard.add(answer.speaker)
+        chinese = answer.language == "zh"
+        folded = answer.folded
+        if answer.is_question:
+            break
+        if (_DISSENT_ZH if chinese else _DISSENT_EN).search(folded):
+            dissents += 1
+            break
+        if (_ASSENT_ZH if chinese else _ASSENT_EN).search(folded):
+            assents += 0.15 if _WEAK_ASSENT.search(folded) else 0.35
+            cited.add(k)
+            continue
+        break
+    return assents, dissents, asked, cited
+
+
+def _voted(sentences: Sequence[Sentence], i: int) -> bool:
+    """Tell whether the same speaker has just asked for votes."""
+    for j in range(i - 1, max(-1, i - 4), -1):
+        if sentences[j].speaker != sentences[i].speaker:
+            return False
+        chinese = sentences[j].language == "zh"
+        if (_CONSENT_ZH if chinese else _CONSENT_EN).search(sentences[j].folded):
+            return True
+    return False
+
+
+def _support(sentences: Sequence[Sentence], i: int) -> set[int]:
+    """Return the short words of support just before."""
+    cited = set()
+    for j in range(i - 1, max(-1, i - 1 - _NEAR), -1):
+        sentence = sentences[j]
+        chinese = sentence.language == "zh"
+        if sentence.speaker == sentences[i].speaker or sentence.size > 12:
+            break
+        if not (_ASSENT_ZH if chinese else _ASSENT_EN).search(sentence.folded):
+            break
+        cited.add(j)
+    return cited
+
+
+def _proposal(sentences: Sequence[Sentence], i: int) -> int:
+    """Return the sentence that "it's settled" points to."""
+    near = range(i - 1, max(-1, i - 1 - 2 * _NEAR), -1)
+    same = (
+        i + 1 if i + 1 < len(sentences) and sentences[i + 1].speaker == sentences[i].speaker else i
+    )
+    if len(set(sentences[same].terms)) >= 2 and not sentences[same].is_question:
+        return same
+    return next((j for j in near if len(set(sentences[j].terms)) >= 2), i)
+
+
+def _same(
+    sentences: Sequence[Sentence], found: Sequence[Decision], decision: Decision
+) -> Decision | None:
+    terms = set(sentences[decision.main].terms)
+    for known in reversed(found):
+        if set(known.sentences) & set(decision.sentences) or known.main == decision.main:
+            return known
+        others = set(sentences[known.main].terms)
+        if decision.sentences[0] - known.sentences[-1] <= _NEAR and not (terms and others):
+            return known
+        if len(terms & others) >= 2 and len(terms & others) >= 0.6 * min(len(terms), len(others)):
+            return known
+    return None
