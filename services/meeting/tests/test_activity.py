@@ -132,9 +132,7 @@ def test_silence_tones_and_noise_are_no_speech(silero: SileroActivity) -> None:
     spectrum = np.fft.rfft(chance.standard_normal(count))
     spectrum /= np.sqrt(np.arange(len(spectrum)) + 1.0)
     pink = np.fft.irfft(spectrum, count)
-    notes = np.repeat(220 * 2 ** (chance.integers(0, 24, 24) / 12), SAMPLE_RATE // 2)
-    phase = 2 * np.pi * np.cumsum(notes) / SAMPLE_RATE
-    melody = sum(np.sin(k * phase) / k for k in range(1, 6)) * np.exp(-4 * (time % 0.5))
+    sweep = np.sin(2 * np.pi * (50 * time + 160 * time * time))
     sounds = {
         "silence": silence(12),
         "tone": tone(12),
@@ -143,7 +141,8 @@ def test_silence_tones_and_noise_are_no_speech(silero: SileroActivity) -> None:
         "pink noise": 0.3 * pink / np.abs(pink).max(),
         "hum": sum(0.1 * np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 8)),
         "clicks": 0.8 * (chance.random(count) < 0.0005),
-        "melody": 0.2 * melody,
+        "sweep": 0.3 * sweep,
+        "chord": 0.1 * sum(np.sin(2 * np.pi * hertz * time) for hertz in (262, 330, 392)),
     }
     for name, sound in sounds.items():
         for level in (1.0, 0.01):

@@ -15,8 +15,7 @@ class ActivityLimits:
     Args:
         begin_probability: From here on a window is speech.
         end_probability: Below it, a window after speech is none; in between it is as before.
-        certain_probability: Speech in which no window reaches it is a noise; music seldom lures one
-            to it.
+        certain_probability: Speech in which no window reaches it is a noise.
         min_speech_ms: Less speech than this between two silences is a noise.
         min_silence_ms: A shorter silence belongs to the speech around it.
         padding_ms: How much a stretch is widened on either side, so that weak first and last
@@ -25,7 +24,7 @@ class ActivityLimits:
 
     begin_probability: float = 0.5
     end_probability: float = 0.35
-    certain_probability: float = 0.9
+    certain_probability: float = 0.7
     min_speech_ms: int = 250
     min_silence_ms: int = 400
     padding_ms: int = 200
