@@ -87,8 +87,9 @@ def test_nothing_is_made_up_over_what_is_no_speech(whisper: WhisperTranscriber) 
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecognitionUnavailable, match="atrium models pull small") as caught:
-        WhisperTranscriber(tmp_path).load()
+    for attempt in (WhisperTranscriber(tmp_path).check, WhisperTranscriber(tmp_path).load):
+        with pytest.raises(RecognitionUnavailable, match="atrium models pull small") as caught:
+            attempt()
     assert caught.value.reason == "RECOGNITION_UNAVAILABLE"
 
 

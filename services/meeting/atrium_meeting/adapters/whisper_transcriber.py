@@ -106,6 +106,17 @@ class WhisperTranscriber:
         """Name of the model."""
         return self._model
 
+    def check(self) -> None:
+        """Return when the model's files are there. See `Transcriber`."""
+        missing = [name for name in _FILES if not (self._folder / name).is_file()]
+        if missing:
+            raise RecognitionUnavailable(
+                f"The speech recognition model {self._model!r} is not complete: "
+                f"{', '.join(missing)} missing. Pull the model set `small` (atrium models pull "
+                "small), or name another folder of a faster-whisper model.",
+                model=self._model,
+            )
+
     def load(self) -> None:
         """Load the model, so that the first call need not wait for it.
 
@@ -139,14 +150,7 @@ class WhisperTranscriber:
     def _whisper(self) -> WhisperModel:
         with self._lock:
             if self._loaded is None:
-                missing = [name for name in _FILES if not (self._folder / name).is_file()]
-                if missing:
-                    raise RecognitionUnavailable(
-                        f"The speech recognition model {self._model!r} is not complete: "
-                        f"{', '.join(missing)} missing. Pull the model set `small` (atrium models "
-                        "pull small), or name another folder of a faster-whisper model.",
-                        model=self._model,
-                    )
+                self.check()
                 try:
                     self._loaded = WhisperModel(
                         str(self._folder),
