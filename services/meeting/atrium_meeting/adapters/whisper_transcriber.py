@@ -28,9 +28,9 @@ from atrium_meeting.domain.transcript import Word, split_words
 from atrium_meeting.domain.windows import Window, pack, split, uncovered
 
 _FILES: Final = ("model.bin", "config.json", "tokenizer.json")
-_TOKENS_PER_SECOND: Final = 50
 _FRAMES_PER_SECOND: Final = 100
 _LANGUAGE_WEIGHT_MS: Final = 1_000
+_EDGE_MS: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +330,10 @@ class _Recognizer:
             result.no_speech_probability, result.mean_log_probability, window.length_ms, max(levels)
         )
         kept = _chosen(words, said([word.text for word in words], evidence, limits))
-        placed = [(window.place((word.start_ms + word.end_ms) / 2)[0], word) for word in kept]
+        # After a pause Whisper lets a word begin too early; its end tells where it belongs.
+        placed = [
+            (window.place(max(word.start_ms, word.end_ms - _EDGE_MS))[0], word) for word in kept
+        ]
         found: list[Word] = []
         for index, group in groupby(placed, lambda entry: entry[0]):
             region = window.regions[index]
