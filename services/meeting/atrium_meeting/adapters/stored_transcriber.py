@@ -40,18 +40,19 @@ class StoredTranscriber:
 
     def check(self) -> None:
         """Look whether the files are there."""
-        if self._opened is None:
-            self._folder()
+        self._transcriber().check()
 
     def transcribe(
         self, samples: Samples, speech: Sequence[Region], hints: RecognitionHints
     ) -> list[RecognizedSegment]:
         """Return what is said. See `Transcriber`."""
+        return self._transcriber().transcribe(samples, speech, hints)
+
+    def _transcriber(self) -> Transcriber:
         with self._lock:
             if self._opened is None:
                 self._opened = self._open_model(self._folder())
-            opened = self._opened
-        return opened.transcribe(samples, speech, hints)
+            return self._opened
 
     def _folder(self) -> Path:
         try:
