@@ -1,0 +1,277 @@
+"""Who says and who does what a sentence tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from atrium_grounding.languages import detect_language
+
+_HAN: Final = re.compile("[\u3400-\u9fff]")
+_TITLES: Final = "(?:总监|总|经理|工程师|工|老师|博士|主任|部长|处长|科长|教授|主管|医生|律师|先生|女士|小姐|哥|姐)"
+_SURNAME_SHORT: Final = "(?:老|小|阿)"
+
+_SAYS: Final = {
+    "en": re.compile(
+        r"^(?:\s+(?:has|had|have|also|then|first|again|only|clearly|briefly|later))*\s+"
+        r"(?:sa(?:id|ys?)|reports?|reported|explain(?:s|ed)?|ask(?:s|ed)|suggest(?:s|ed)?|"
+        r"propos(?:es?|ed)|think(?:s)?|thought|mention(?:s|ed)?|not(?:es?|ed)|point(?:s|ed) out|"
+        r"argu(?:es?|ed)|want(?:s|ed)?|confirm(?:s|ed)?|prefer(?:s|red)?|worr(?:ies|ied)|"
+        r"warn(?:s|ed)?|recall(?:s|ed)?|add(?:s|ed)|remind(?:s|ed)?|told|tells|describ(?:es|ed)|"
+        r"answer(?:s|ed)|repl(?:ies|ied)|doubt(?:s|ed)?|believ(?:es|ed)|recommend(?:s|ed)?|"
+        r"object(?:s|ed)|complain(?:s|ed)?|hop(?:es|ed)|expect(?:s|ed)?|stress(?:es|ed)|"
+        r"announc(?:es|ed)|agre(?:es|ed)|support(?:s|ed)?|oppos(?:es|ed)|would (?:like|rather|"
+        r"prefer)|"
+        r"is (?:worried|afraid|against|for|in favour|in favor|sure|concerned|happy|not sure)|"
+        r"was (?:worried|afraid|against|for|in favour|in favor|sure|concerned|happy|not sure))\b"
+    ),
+    "zh": re.compile(
+        r"^(?!.{0,3}(?:之?[前后]|负责|会|要|将|去|得|需|应|来|再|先)).{0,4}?(?:说|表示|提到|"
+        r"提出|提议|建议|认为|指出|问|询问|汇报|介绍|解释|强调|觉得|担心|确认|补充|希望|"
+        r"反映|透露|告诉|回答|提醒|主张|反对|支持|同意|赞成|质疑|报告|分享|想)"
+    ),
+}
+_AGREES: Final = re.compile(
+    r"\b(?:agre(?:es?|ed)|confirm(?:s|ed)?|support(?:s|ed)?|accept(?:s|ed)?)\b|同意|赞成|支持|确认"
+)
+_ASKS_TO: Final = re.compile(
+    r"\b(?:ask(?:s|ed)?|tell|told|get|have|let|remind(?:s|ed)?|want(?:s|ed)?|expect(?:s|ed)?)\s+$"
+    r"|(?:让|请|叫|由|安排|指派|要求|麻烦|委托|通知|提醒|交给|分给|派)$",
+    re.IGNORECASE,
+)
+_BY: Final = re.compile(
+    r"\b(?:by|assigned to|task of|owner is|owned by|responsible is|up to)\s+$", re.IGNORECASE
+)
+_BESIDE: Final = re.compile(
+    r"\b(?:with|for|to|from|of|than|about|at|like|behind|after|before|on|via|against|besides)\s+"
+    r"(?:(?:mr|mrs|ms|dr)\.? )?$|(?:和|跟|与|给|向|对|为|替|帮|找|比|同|从|在|发|问|以及|及)$",
+    re.IGNORECASE,
+)
+_JOINED: Final = re.compile(
+    r"(?:^|\s)(?:and|or|&)\s+$|,\s*$|(?:和|与|跟|、|及|以及)$", re.IGNORECASE
+)
+_OWNS: Final = re.compile(r"^(?:['’]s\b|['’](?=\s)|的)")
+_OPENING: Final = re.compile(
+    r"^\W*(?:(?:and|but|so|also|then|meanwhile|finally|first|next|afterwards|while|because|"
+    r"since|as|"
+    r"that|which|if|when|until|whether|later|instead|however|therefore|in addition|"
+    r"on \w+|by \w+|at the \w+|this \w+|next \w+|today|tomorrow)\W+)*$"
+    r"|^\W*(?:另外|此外|然后|同时|最后|首先|其次|之后|随后|会后|接下来|而|但|所以|因此|由于|"
+    r"因为|并且|不过|其中|"
+    r"会议决定|大家决定|决定|要求|确定|(?:[^，。]{0,10}?(?:之?前|之?后|"
+    r"[周月][一二三四五六日天底末]|[日号天])))*$",
+    re.IGNORECASE,
+)
+FIRST: Final = re.compile(
+    r"\b(?:i|i'll|i'd|i'm|i've|me|my|mine|myself|leave it to me)\b|"
+    r"(?<![给发帮让诉找跟和问教为替陪等把叫])我(?!们)|本人|咱(?!们)"
+)
+GROUP: Final = re.compile(r"\b(?:we|we'll|we'd|we're|we've|us|our|ours|let's)\b|我们|咱们|大家")
+SECOND: Final = re.compile(
+    r"(?:^\W*|[,;]\s*|\b(?:can|could|will|would|should|do|did|are|if|so|then|that|and|please|maybe|"
+    r"yes|no|ok|okay|perhaps|thanks)\W+)(?:you|you'll|you'd|you're)\b|\bplease\b|"
+    r"(?<![给跟向对把帮为诉问替找谢])[你您](?!们)"
+)
+"""Somebody is spoken to who is to do something; not "I'll send you the list", 报给你."""
+THIRD: Final = re.compile(r"\b(?:he|she|him|her|his|they|them|their)\b|他(?!们)|她(?!们)")
+_TAKES: Final = re.compile(
+    r"\b(?:i'll|i will|i can|i could|i'd be|i'm on it|let me|i'm happy|i would|i am going|i'm "
+    r"going|"
+    r"leave it to me|on my list|me too|that's me|mine)\b|我来|我去|我会|我负责|我可以|交给我|"
+    r"我这边|我尽|我今|我明|我下|我周|我先|"
+    r"我把|我跟|我再|我回头|我能|我写|我发|我安排|我联系|包在我"
+)
+_DELEGATES: Final = re.compile(
+    r"\b(?:ask|have|get|let|tell|remind|want)\s+$|(?:让|请|叫|找|安排|麻烦|通知|提醒|派|由)$",
+    re.IGNORECASE,
+)
+
+
+class Part(StrEnum):
+    """What somebody does in a clause."""
+
+    SAYS = "says"
+    DOES = "does"
+    MENTIONED = "mentioned"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Somebody who is named.
+
+    Args:
+        key: A speaker's identifier, or the folded name of somebody else.
+        start: First code point.
+        end: One past the last.
+        part: What they do there.
+    """
+
+    key: str
+    start: int
+    end: int
+    part: Part = Part.MENTIONED
+
+
+class People:
+    """The speakers of a meeting by all their names.
+
+    Args:
+        names: Display names by identifier; an empty name leaves the identifier alone.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        forms: dict[str, set[str]] = {}
+        for key, name in names.items():
+            for form in _forms(name) | {key}:
+                forms.setdefault(form, set()).add(key)
+        self._keys = {form: next(iter(keys)) for form, keys in forms.items() if len(keys) == 1}
+        patterns = [
+            re.escape(form)
+            if _HAN.search(form)
+            else rf"(?<![A-Za-z0-9]){re.escape(form)}(?![A-Za-z0-9])"
+            for form in sorted(self._keys, key=len, reverse=True)
+        ]
+        surnames: dict[str, set[str]] = {}
+        for key, name in names.items():
+            if _HAN.match(name) and 2 <= len(name) <= 4:
+                surnames.setdefault(name[0], set()).add(key)
+        self._surnames = {one: next(iter(keys)) for one, keys in surnames.items() if len(keys) == 1}
+        if self._surnames:
+            any_surname = "".join(map(re.escape, self._surnames))
+            patterns.append(
+                f"{_SURNAME_SHORT}[{any_surname}](?!{_TITLES})|[{any_surname}]{_TITLES}"
+            )
+        self._pattern = re.compile("|".join(patterns)) if patterns else None
+
+    def find(self, text: str) -> list[Named]:
+        """Return who is named in a text, in order."""
+        if self._pattern is None:
+            return []
+        found = []
+        for match in self._pattern.finditer(text):
+            key = self._keys.get(match.group())
+            if key is None:
+                key = next(self._surnames[c] for c in match.group() if c in self._surnames)
+            found.append(Named(key, match.start(), match.end()))
+        return found
+
+    def without(self, text: str) -> str:
+        """Return a text without the names."""
+        return text if self._pattern is None else self._pattern.sub(" ", text)
+
+
+def _forms(name: str) -> set[str]:
+    if not name:
+        return set()
+    forms = {name}
+    if _HAN.search(name):
+        if len(name) == 3 and all(_HAN.match(character) for character in name):
+            forms.add(name[1:])
+        return forms
+    parts = [part for part in name.split() if len(part.strip(".")) > 1]
+    return forms | set(parts[:1]) | set(parts[-1:])
+
+
+def parts_in(clause: str, named: Sequence[Named]) -> list[Named]:
+    """Return who is named in a clause with what they do there.
+
+    Args:
+        clause: A clause of a sentence about a meeting.
+        named: Who is named in it, in order.
+    """
+    language = detect_language(clause)
+    found: list[Named] = []
+    for one in named:
+        before, after = clause[: one.start], clause[one.end :]
+        joined = bool(found) and _JOINED.search(clause[found[-1].end : one.start]) is not None
+        part = Part.MENTIONED
+        if _OWNS.match(after):
+            part = Part.MENTIONED
+        elif joined and clause[found[-1].end : one.start].strip(" ,、和与跟及以andor&") == "":
+            part = found[-1].part
+        elif _ASKS_TO.search(before) or _BY.search(before):
+            part = Part.DOES
+        elif _OPENING.match(before) and not _BESIDE.search(before):
+            part = Part.SAYS if _SAYS[language].match(after) else Part.DOES
+        found.append(Named(one.key, one.start, one.end, part))
+    # "Anna and Ben said": both say what the last of them says.
+    for i in range(len(found) - 2, -1, -1):
+        between = clause[found[i].end : found[i + 1].start].strip(" ,、和与跟及以andor&")
+        if not between and found[i].part is Part.DOES:
+            found[i] = Named(found[i].key, found[i].start, found[i].end, found[i + 1].part)
+    return found
+
+
+_ASKS: Final = re.compile(
+    r"\b(?:asks?|tells?|reminds?|reports?|confirms?|will)\b|问|告诉|提醒|汇报|介绍|确认|通知|报告"
+)
+_NEW_SUBJECT: Final = re.compile(
+    r"^\W*(?:the|an?|it|they|he|she|we|this|that|there|these|those|his|her|their|its|all|both|"
+    r"some|most|"
+    r"many|no|nobody|everyone|everybody|each|one|two|three|four|five|who|which|what|if|when|while|"
+    r"because|since|as|then the|so the|not|only|with|for|in|on|at|from|to|by|until)\b",
+    re.IGNORECASE,
+)
+
+
+def asks(clause: str) -> bool:
+    """Tell whether to say something may be what somebody is to do."""
+    return _ASKS.search(clause) is not None
+
+
+def takes(text: str) -> bool:
+    """Tell whether somebody says that they will do something."""
+    return _TAKES.search(text.lower().replace("’", "'")) is not None
+
+
+def goes_on(clause: str) -> bool:
+    """Tell whether a clause begins with what is done, so that who does it was named before."""
+    return _NEW_SUBJECT.match(clause) is None and re.search(r"\w", clause) is not None
+
+
+def agrees(clause: str) -> bool:
+    """Tell whether a clause tells of agreement; who agrees need not say what with."""
+    return _AGREES.search(clause) is not None
+
+
+def doers(
+    sentence: str,
+    speaker: str,
+    addressed: Iterable[str],
+    named: Sequence[Named],
+    *,
+    alone: bool = True,
+) -> set[str]:
+    """Return who may be meant to do what a spoken sentence tells.
+
+    Args:
+        sentence: As said.
+        speaker: Who says it.
+        addressed: Whom "you" may mean.
+        named: Who is named in it.
+        alone: Where nobody is named, it is the speaker.
+    """
+    text = sentence.lower().replace("’", "'")
+    found: set[str] = set()
+    subjects = [
+        one for one in named
+        if not (_BESIDE.search(sentence[: one.start]) or _OWNS.match(sentence[one.end :]))
+        or _JOINED.search(sentence[: one.start])
+    ]  # fmt: skip
+    found.update(one.key for one in subjects)
+    first = FIRST.search(text)
+    delegated = any(_DELEGATES.search(sentence[: one.start]) for one in named)
+    found.update(one.key for one in named if _DELEGATES.search(sentence[: one.start]))
+    if first and not (delegated and not _TAKES.search(text)):
+        found.add(speaker)
+    if SECOND.search(text):
+        here = {one.key for one in named}
+        found.update(here or addressed)
+    if THIRD.search(text):
+        found.update(one.key for one in named)
+    if (not found and alone) or (GROUP.search(text) and not subjects):
+        found.add(speaker)
+    return found

@@ -1,0 +1,88 @@
+"""A meeting as numbered lines: what a model reads, and what its sentences cite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from atrium_meeting.domain.analysis.sentences import Sentence
+from atrium_meeting.domain.faithfulness.checking import Said
+from atrium_meeting.domain.transcript import Span, join
+
+_LONGEST: Final = {"zh": 120, "en": 300}
+"""Code points of a line; a longer sentence is a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Sentences that one speaker says in one go.
+
+    Args:
+        number: Its place in the meeting, from 0.
+        speaker: Who speaks, "S1".
+        text: The clean view.
+        spans: Where it stands.
+        start_ms: Where its first word begins.
+        end_ms: Where its last word ends.
+        sentences: Indices of its first sentence and of the one after its last.
+    """
+
+    number: int
+    speaker: str
+    text: str
+    spans: tuple[Span, ...]
+    start_ms: int
+    end_ms: int
+    sentences: tuple[int, int]
+
+    @property
+    def said(self) -> Said:
+        """The line as what a sentence is checked against."""
+        return Said(self.number, self.speaker, self.text)
+
+
+def lines_of(sentences: Sequence[Sentence]) -> tuple[Line, ...]:
+    """Put the sentences of a meeting into lines; a line lies within one utterance, or is one."""
+    lines: list[Line] = []
+    begin = 0
+    for i in range(1, len(sentences) + 1):
+        if i < len(sentences) and _goes_on(sentences[begin:i], sentences[i]):
+            continue
+        lines.append(_line(len(lines), sentences[begin:i]))
+        begin = i
+    return tuple(lines)
+
+
+def _goes_on(before: Sequence[Sentence], sentence: Sentence) -> bool:
+    if sentence.utterance != before[-1].utterance or sentence.speaker != before[-1].speaker:
+        return False
+    length = sum(len(one.text) for one in before) + len(sentence.text)
+    return length <= _LONGEST["zh" if sentence.language == "zh" else "en"]
+
+
+def _line(number: int, sentences: Sequence[Sentence]) -> Line:
+    return Line(
+        number,
+        sentences[0].speaker,
+        join(sentence.text for sentence in sentences),
+        merged(span for sentence in sentences for span in sentence.spans),
+        sentences[0].start_ms,
+        max(sentence.end_ms for sentence in sentences),
+        (sentences[0].index, sentences[-1].index + 1),
+    )
+
+
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return spans with those that follow each other in one utterance made one."""
+    found: list[Span] = []
+    for span in spans:
+        if (
+            found
+            and found[-1].utterance == span.utterance
+            and found[-1].end_word <= span.start_word
+        ):
+            found[-1] = Span(span.utterance, found[-1].start_word, span.end_word)
+        elif span not in found:
+            found.append(span)
+    return tuple(found)
