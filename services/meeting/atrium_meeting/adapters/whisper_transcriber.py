@@ -60,7 +60,7 @@ class WhisperOptions:
     )
     beam_size: int = 5
     batch_size: int = 4
-    window_ms: int = 28_000
+    window_ms: int = 15_000
     pause_ms: int = 1_000
     language_part_ms: int = 10_000
     gap_ms: int = 1_500
@@ -84,7 +84,7 @@ class WhisperTranscriber:
     """Recognises speech (`Transcriber`); the model is loaded by the first call.
 
     The language is found out stretch by stretch, neighbours of one language share windows of up to
-    28 s, and several windows are decoded at once. May be called from several threads.
+    15 s, and several windows are decoded at once. May be called from several threads.
 
     Args:
         folder: Of the model: `model.bin`, `config.json`, `tokenizer.json` and its vocabulary.
