@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from atrium.meeting.v1 import meeting_service_pb2_grpc
+from atrium_meeting.adapters.late_diarizer import LateDiarizer
+from atrium_meeting.adapters.onnx_diarizer import OnnxDiarizer
 from atrium_meeting.adapters.pyav_audio import PyavDecoder
 from atrium_meeting.adapters.silero_activity import SileroActivity
 from atrium_meeting.adapters.sql_hotwords import SqlHotwords
@@ -233,7 +235,9 @@ def _transcriber(settings: MeetingSettings) -> Transcriber:
 
 
 def _diarizer(settings: MeetingSettings) -> Diarizer | None:
-    return None
+    if settings.diarization == "none":
+        return None
+    return LateDiarizer(OnnxDiarizer.model, lambda: OnnxDiarizer(settings.threads_per_recognition))
 
 
 def _cleaner() -> Cleaner | None:

@@ -403,13 +403,14 @@ class House:
         )
 
     async def done(
-        self, operation: operations_pb2.Operation, who: str = "member"
+        self, operation: operations_pb2.Operation, who: str = "member", *, seconds: float = 20.0
     ) -> operations_pb2.Operation:
         """Return the operation when it is done, and its job has cleaned up."""
         request = operations_pb2.WaitOperationRequest(name=operation.name)
         request.timeout.FromSeconds(20)
-        ended = await self.operations(who).WaitOperation(request)
-        assert ended.done
+        async with asyncio.timeout(seconds + 5):
+            while not (ended := await self.operations(who).WaitOperation(request)).done:
+                continue
         with suppress(JobCancelled):
             await self.jobs.wait(operation.name.rpartition(".")[2])
         return ended
