@@ -131,6 +131,32 @@ feedback = sa.Table(
     ),
 )
 
+# Minutes that were asked for by a call of their own.
+minutes_requests = sa.Table(
+    "minutes_requests",
+    metadata,
+    sa.Column("operation_id", sa.String(64), primary_key=True),
+    _meeting_uid(index=True),
+    sa.Column("minutes_id", sa.String(40), nullable=False),
+    sa.Column("actor", sa.String(140), nullable=False),
+    sa.Column("on_behalf_of", sa.String(140)),
+    sa.Column("wanted", sa.Text, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False, index=True),
+    sa.Column("request_key", sa.String(250)),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.UniqueConstraint("meeting_uid", "request_key"),
+)
+
+# Parts of minutes that are being written, so that a crash repeats one.
+minutes_parts = sa.Table(
+    "minutes_parts",
+    metadata,
+    _meeting_uid(primary_key=True),
+    sa.Column("minutes_id", sa.String(40), primary_key=True),
+    sa.Column("part", sa.String(200), primary_key=True),
+    sa.Column("result", sa.JSON, nullable=False),
+)
+
 hotwords = sa.Table(
     "hotwords",
     metadata,

@@ -23,8 +23,19 @@ class ReadMeeting:
 
     async def read(self, principal: Principal, meeting: str) -> ReadableMeeting:
         """Return the newest version of a meeting."""
+        return await self.read_version(principal, meeting, 0)
+
+    async def read_version(
+        self, principal: Principal, meeting: str, version: int
+    ) -> ReadableMeeting:
+        """Return a version of a meeting; 0: the newest.
+
+        Raises:
+            MeetingNotFound: There is none, or ``principal`` may not read it.
+            MeetingHasNoTranscript: Nothing was said or recognised yet.
+        """
         found = await self._find.readable(principal, meeting)
-        transcript = await self._transcripts.load(found.uid)
+        transcript = await self._transcripts.load(found.uid, version)
         if transcript is None or not transcript.utterances:
             raise MeetingHasNoTranscript(meeting)
         return ReadableMeeting(

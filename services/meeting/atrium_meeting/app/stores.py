@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from atrium_meeting.app.write_minutes import MinutesWanted
 from atrium_meeting.domain.meetings import Meeting
+from atrium_meeting.domain.minutes_records import MinutesRecord
 from atrium_meeting.domain.recordings import Origin, Recording, RecordingProgress
 from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance
 from atrium_shared.errors import AtriumError
+from atrium_shared.jobs import JSON
 from atrium_shared.operations import Operation
 
 
@@ -345,3 +348,87 @@ class HotwordStore(Protocol):
 
     async def set(self, tenant: str, words: Sequence[str]) -> None:
         """Replace them."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMinutes:
+    """Minutes with the words that they cite.
+
+    Args:
+        record: The minutes.
+        utterances: By id; of the version of the transcript that the minutes tell.
+    """
+
+    record: MinutesRecord
+    utterances: Mapping[str, Utterance]
+
+
+@dataclass(frozen=True, slots=True)
+class MinutesRequest:
+    """Minutes that were asked for by a call of their own.
+
+    Args:
+        operation_id: Identifier of the operation.
+        tenant: Whose.
+        meeting_uid: Of which meeting.
+        meeting: Its resource name, "meetings/m1".
+        minutes_id: Identifier that the minutes will have, "n4".
+        actor: Who called.
+        on_behalf_of: The end user for whom; ``None``: nobody.
+        wanted: What they shall be like.
+        done: They are written, or failed.
+    """
+
+    operation_id: str
+    tenant: str
+    meeting_uid: str
+    meeting: str
+    minutes_id: str
+    actor: str
+    on_behalf_of: str | None
+    wanted: MinutesWanted
+    done: bool = False
+
+
+class MinutesRequestStore(Protocol):
+    """Minutes under way and their operations."""
+
+    async def begin(self, request: MinutesRequest, request_key: str | None) -> Operation:
+        """Record a request with its operation, or return the operation that its key has.
+
+        Raises:
+            MeetingNotFound: The meeting was deleted meanwhile.
+        """
+
+    async def of_request(self, meeting_uid: str, request_key: str) -> Operation | None:
+        """Return the operation that an earlier request with this key got."""
+
+    async def get(self, operation_id: str) -> MinutesRequest | None:
+        """Return a request, or ``None`` when it is gone."""
+
+    async def unfinished(self) -> Sequence[MinutesRequest]:
+        """Return every request that is being worked on."""
+
+    async def report(self, request: MinutesRequest, done: int, total: int) -> None:
+        """Tell on the operation how many parts are written, of how many."""
+
+    async def finish(self, request: MinutesRequest, written: WrittenMinutes) -> None:
+        """End the operation with the minutes."""
+
+    async def fail(
+        self, request: MinutesRequest, error: AtriumError, *, end_operation: bool = True
+    ) -> None:
+        """End the operation with an error."""
+
+    async def part(self, meeting_uid: str, minutes_id: str, part: str) -> JSON | None:
+        """Return what a part of minutes came to; ``None``: it is not written yet."""
+
+    async def save_part(self, meeting_uid: str, minutes_id: str, part: str, result: JSON) -> None:
+        """Remember what a part of minutes came to.
+
+        Raises:
+            MeetingNotFound: The meeting was deleted meanwhile.
+        """
+
+    async def forget_parts(self, meeting_uid: str, minutes_id: str) -> None:
+        """Forget the parts: the minutes are there."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from tenacity import (
@@ -27,6 +27,7 @@ from tenacity import (
 )
 
 from atrium_meeting.app.clean_up import CleanUp
+from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.find_meeting import MANAGE_MEETINGS, WRITE_MEETINGS, may_read
 from atrium_meeting.app.mark_disfluencies import mark_disfluencies
 from atrium_meeting.app.piece_files import PieceFiles, RecordingGone
@@ -41,6 +42,7 @@ from atrium_meeting.app.ports import (
 )
 from atrium_meeting.app.stores import HotwordStore, MeetingStore, RecordingStore
 from atrium_meeting.app.workers import Workers
+from atrium_meeting.app.write_minutes import MinutesWanted
 from atrium_meeting.domain.alignment import SpokenWord, align
 from atrium_meeting.domain.audio import AudioPiece
 from atrium_meeting.domain.errors import (
@@ -68,19 +70,6 @@ _REPORT_SECONDS: Final = 1.0
 _OVER: Final[JSON] = {"over": True}
 
 _log = structlog.get_logger(__name__)
-
-
-class MinutesWriter(Protocol):
-    """Writes minutes of a meeting that has its transcript."""
-
-    async def __call__(self, principal: Principal, meeting: str, request_id: str) -> str:
-        """Return the name of the minutes; the same request again returns the same.
-
-        Args:
-            principal: On whose account.
-            meeting: Resource name of the meeting.
-            request_id: Of the recording, so that a repeated step writes nothing twice.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +118,7 @@ class TranscribeRecording:
         files: Pieces in the file store.
         engines: What turns sound into words.
         workers: Threads of the engines.
-        write_minutes: Writes minutes.
+        compose: Writes minutes.
         clean_up: Removes what is left over.
         delegation: Says who the uploader is and what they may do now.
         clock: Tells when to report progress again.
@@ -145,7 +134,7 @@ class TranscribeRecording:
         files: PieceFiles,
         engines: Engines,
         workers: Workers,
-        write_minutes: MinutesWriter,
+        compose: ComposeMinutes,
         clean_up: CleanUp,
         delegation: Delegation,
         clock: Clock,
@@ -159,7 +148,7 @@ class TranscribeRecording:
         self._files = files
         self._engines = engines
         self._workers = workers
-        self._write_minutes = write_minutes
+        self._compose = compose
         self._clean_up = clean_up
         self._delegation = delegation
         self._clock = clock
@@ -392,8 +381,21 @@ class TranscribeRecording:
     async def _write(self, recording: Recording, progress: RecordingProgress) -> JSON:
         await self._permitted(recording)
         await self._report(recording, progress)
-        principal = await self._principal(recording)
-        return {"minutes": await self._write_minutes(principal, recording.meeting, recording.uid)}
+        written = await self._compose(
+            await self._principal(recording),
+            recording.meeting,
+            MinutesWanted(),
+            f"n{recording.uid}",
+            check=lambda: self._wanted(recording),
+        )
+        return {"minutes": written.record.name}
+
+    async def _wanted(self, recording: Recording) -> None:
+        """Do nothing while a recording is wanted, and its uploader may have it worked on."""
+        await self._permitted(recording)
+        now = await self._recordings.get(recording.uid)
+        if now is None or now.state is not RecordingState.PROCESSING:
+            raise RecordingGone
 
     async def _finish(self, recording: Recording, progress: RecordingProgress) -> JSON:
         self._reported_at.pop(recording.uid, None)

@@ -369,6 +369,19 @@ class DecoderUnavailable(Unavailable):
     reason = "DECODER_UNAVAILABLE"
 
 
+class MinutesFailed(Unavailable):
+    """Something unexpected; the log of the service says what."""
+
+    reason = "MINUTES_FAILED"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"The minutes of {meeting!r} could not be written: an unexpected error. Ask for them "
+            "again; if it stays, the operator's log says more.",
+            meeting=meeting,
+        )
+
+
 class MinutesNotFound(NotFound):
     """There are no such minutes, or their meeting is not the caller's to read."""
 

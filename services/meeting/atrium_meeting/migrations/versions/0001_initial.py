@@ -143,3 +143,29 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["meeting_uid"], ["meetings.uid"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("meeting_uid", "minutes_id", "sentence", "subject"),
     )
+    op.create_table(
+        "minutes_requests",
+        sa.Column("operation_id", sa.String(64), nullable=False),
+        sa.Column("meeting_uid", sa.String(40), nullable=False),
+        sa.Column("minutes_id", sa.String(40), nullable=False),
+        sa.Column("actor", sa.String(140), nullable=False),
+        sa.Column("on_behalf_of", sa.String(140)),
+        sa.Column("wanted", sa.Text, nullable=False),
+        sa.Column("done", sa.Boolean, nullable=False),
+        sa.Column("request_key", sa.String(250)),
+        sa.Column("create_time", UtcDateTime, nullable=False),
+        sa.ForeignKeyConstraint(["meeting_uid"], ["meetings.uid"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("operation_id"),
+        sa.UniqueConstraint("meeting_uid", "request_key"),
+    )
+    op.create_index("ix_minutes_requests_done", "minutes_requests", ["done"])
+    op.create_index("ix_minutes_requests_meeting_uid", "minutes_requests", ["meeting_uid"])
+    op.create_table(
+        "minutes_parts",
+        sa.Column("meeting_uid", sa.String(40), nullable=False),
+        sa.Column("minutes_id", sa.String(40), nullable=False),
+        sa.Column("part", sa.String(200), nullable=False),
+        sa.Column("result", sa.JSON, nullable=False),
+        sa.ForeignKeyConstraint(["meeting_uid"], ["meetings.uid"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("meeting_uid", "minutes_id", "part"),
+    )
