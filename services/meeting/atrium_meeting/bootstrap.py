@@ -14,18 +14,27 @@ from atrium_meeting.adapters.pyav_audio import PyavDecoder
 from atrium_meeting.adapters.silero_activity import SileroActivity
 from atrium_meeting.adapters.sql_hotwords import SqlHotwords
 from atrium_meeting.adapters.sql_meetings import SqlMeetings
+from atrium_meeting.adapters.sql_minutes import SqlFeedback, SqlMinutes
+from atrium_meeting.adapters.sql_minutes_requests import SqlMinutesRequests
 from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
 from atrium_meeting.adapters.stored_transcriber import NoTranscriber, StoredTranscriber
 from atrium_meeting.adapters.transcript_files import TranscriptFiles
+from atrium_meeting.app.analyse_meeting import AnalyseMeeting
+from atrium_meeting.app.ask_meeting import AskMeeting
 from atrium_meeting.app.audit_trail import AuditTrail
+from atrium_meeting.app.catch_up import CatchUp
 from atrium_meeting.app.clean_up import CleanUp
+from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.create_meeting import CreateMeeting
 from atrium_meeting.app.delete_meeting import DeleteMeeting
 from atrium_meeting.app.edit_utterance import EditUtterance
+from atrium_meeting.app.export_meeting import ExportMeeting
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.get_meeting import GetMeeting
+from atrium_meeting.app.get_minutes import GetMinutes
 from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.give_feedback import GiveFeedback
 from atrium_meeting.app.import_transcript import ImportTranscript
 from atrium_meeting.app.keep_hotwords import KeepHotwords
 from atrium_meeting.app.list_meetings import ListMeetings
@@ -34,12 +43,17 @@ from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.piece_files import PieceFiles
 from atrium_meeting.app.ports import Cleaner, Delegation, Diarizer, Embedder, Generator, Transcriber
+from atrium_meeting.app.read_meeting import ReadMeeting
 from atrium_meeting.app.recover import Recover
+from atrium_meeting.app.request_minutes import MINUTES_JOB, RequestMinutes
+from atrium_meeting.app.rewrite_minutes import RewriteMinutes
 from atrium_meeting.app.transcribe_recording import Engines, TranscribeRecording
 from atrium_meeting.app.update_meeting import UpdateMeeting
 from atrium_meeting.app.upload_recording import TRANSCRIBE_JOB, UploadRecording
 from atrium_meeting.app.workers import Workers
-from atrium_meeting.rpc import convert
+from atrium_meeting.app.write_minutes import WriteMinutes
+from atrium_meeting.app.write_sentences import WriteSentences
+from atrium_meeting.rpc import convert, convert_minutes
 from atrium_meeting.rpc.servicer import MeetingServicer, UseCases
 from atrium_meeting.settings import MeetingSettings
 from atrium_models import ModelStore
@@ -49,7 +63,6 @@ from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import OperationStore
-from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import ServiceApp
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -95,6 +108,8 @@ def build(
     operations = OperationStore(database, "meeting", clock=clock)
     blobs = BlobStore(settings.blob_url)
     workers = Workers(settings.recognition_threads, "recordings")
+    # Somebody waits for these, and must not stand behind minutes of recognition.
+    quick = Workers(settings.call_threads, "calls")
     meetings = SqlMeetings(database, operations)
     transcripts = SqlTranscripts(database, clock)
     hotwords = SqlHotwords(database, clock)
@@ -114,9 +129,20 @@ def build(
     find = FindMeeting(meetings)
     clean_up = CleanUp(recordings, blobs, locks)
 
-    async def no_minutes(principal: Principal, meeting: str, request_id: str) -> str:
-        return ""
-
+    minutes, read = SqlMinutes(database), ReadMeeting(find, transcripts)
+    requests = SqlMinutesRequests(
+        database,
+        operations,
+        progress_message=convert_minutes.minutes_progress_to_proto,
+        minutes_message=convert_minutes.minutes_to_proto,
+        clock=clock,
+    )
+    analyse, sentences = AnalyseMeeting(), WriteSentences(generator)
+    write = WriteMinutes(read, minutes, analyse, embedder, RewriteMinutes(sentences), clock)
+    compose = ComposeMinutes(find, read, write, minutes, requests)
+    request_minutes = RequestMinutes(
+        find, requests, compose, jobs, delegation, trail, ids, patience_seconds=patience.seconds
+    )
     transcribe = TranscribeRecording(
         meetings,
         recordings,
@@ -125,7 +151,7 @@ def build(
         PieceFiles(recordings, blobs, locks),
         engines,
         workers,
-        no_minutes,
+        compose,
         clean_up,
         delegation,
         clock,
@@ -153,11 +179,17 @@ def build(
             hotwords=KeepHotwords(hotwords, trail),
             get_transcript=GetTranscript(find, transcripts, trail),
             list_transcript_versions=ListTranscriptVersions(find, transcripts, trail),
-            edit_utterance=EditUtterance(find, transcripts, engines.cleaner, workers, trail),
+            edit_utterance=EditUtterance(find, transcripts, engines.cleaner, quick, trail),
             name_speaker=NameSpeaker(find, transcripts, trail),
             import_transcript=ImportTranscript(
-                find, transcripts, files, engines.cleaner, workers, trail
+                find, transcripts, files, engines.cleaner, quick, trail
             ),
+            export_meeting=ExportMeeting(find, transcripts, minutes, files, quick, trail),
+            write_minutes=request_minutes,
+            get_minutes=GetMinutes(find, minutes, transcripts, trail),
+            catch_up=CatchUp(read, analyse, sentences, trail),
+            ask_meeting=AskMeeting(read, analyse, embedder, generator, trail),
+            give_feedback=GiveFeedback(read, minutes, SqlFeedback(database), trail, clock, ids),
         )
     )
 
@@ -165,9 +197,11 @@ def build(
         operation_id = operation.rpartition(".")[2]
         await jobs.cancel(operation_id)
         await transcribe.cancel(operation_id)
+        await request_minutes.cancel(operation_id)
 
     operations.on_cancel(cancel)
     jobs.register(TRANSCRIBE_JOB, transcribe.handle, concurrency=settings.recordings_concurrency)
+    jobs.register(MINUTES_JOB, request_minutes.handle, concurrency=settings.minutes_concurrency)
     running = AsyncExitStack()
 
     async def start() -> None:
@@ -175,10 +209,14 @@ def build(
             await database.start()
             stack.push_async_callback(database.close)
             stack.push_async_callback(workers.close)
+            stack.push_async_callback(quick.close)
             stack.push_async_callback(upload.close)
             await recover()
+            await request_minutes.resume()
             transcribe.gate.open()
             stack.push_async_callback(transcribe.gate.close)
+            request_minutes.gate.open()
+            stack.push_async_callback(request_minutes.gate.close)
             running.push_async_exit(stack.pop_all())
 
     return ServiceApp(

@@ -52,6 +52,12 @@ class MeetingSettings(Settings):
     recognition_cpu_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads of each of them. 0: one a core, shared out among them."""
 
+    call_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    """Threads for what somebody waits for: cleaning text, reading and writing files."""
+
+    minutes_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Minutes that are written at the same time, beside those that come with a recording."""
+
     recordings_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Recordings that are worked on at the same time."""
 

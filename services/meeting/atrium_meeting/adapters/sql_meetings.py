@@ -18,6 +18,7 @@ from atrium_shared.operations import OperationStore
 
 _MEETINGS: Final = tables.meetings
 _RECORDINGS: Final = tables.recordings
+_REQUESTS: Final = tables.minutes_requests
 
 
 class SqlMeetings:
@@ -114,9 +115,14 @@ class SqlMeetings:
         async with self._database.write() as session:
             meeting = await rows.locked_meeting(session, uid)
             under_way = await session.execute(
-                sa.select(_RECORDINGS.c.operation_id).where(
-                    _RECORDINGS.c.meeting_uid == uid,
-                    _RECORDINGS.c.state == RecordingState.PROCESSING,
+                sa.union_all(
+                    sa.select(_RECORDINGS.c.operation_id).where(
+                        _RECORDINGS.c.meeting_uid == uid,
+                        _RECORDINGS.c.state == RecordingState.PROCESSING,
+                    ),
+                    sa.select(_REQUESTS.c.operation_id).where(
+                        _REQUESTS.c.meeting_uid == uid, _REQUESTS.c.done.is_(False)
+                    ),
                 )
             )
             operations = list(under_way.scalars())

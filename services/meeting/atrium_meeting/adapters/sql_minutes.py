@@ -154,9 +154,7 @@ async def _meeting_uid(session: AsyncSession, tenant: str, meeting: str) -> str 
 
 def _rows(tenant: str, meeting: str) -> sa.Select[Any]:
     return (
-        sa.select(
-            _MINUTES, _MEETINGS.c.tenant.label("tenant"), _MEETINGS.c.id.label("meeting_id")
-        )
+        sa.select(_MINUTES, _MEETINGS.c.tenant.label("tenant"), _MEETINGS.c.id.label("meeting_id"))
         .join(_MEETINGS, _MEETINGS.c.uid == _MINUTES.c.meeting_uid)
         .where(_MEETINGS.c.tenant == tenant, _MEETINGS.c.id == meeting)
     )

@@ -186,12 +186,20 @@ class RequestMinutes:
 
     async def _principal(self, request: MinutesRequest) -> Principal:
         """Return who asked, provided that they still may."""
-        principal = await AsyncRetrying(
+        principal = await self._delegated(request)
+        principal.require(READ_MEETINGS)
+        await self._find.readable(principal, request.meeting)
+        return principal
+
+    async def _delegated(self, request: MinutesRequest) -> Principal:
+        async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_exponential_jitter(multiplier=0.2, max=15.0),
             stop=stop_after_delay(self._patience_seconds),
             reraise=True,
-        )(self._delegation.delegate, request.tenant, request.actor, request.on_behalf_of)
-        principal.require(READ_MEETINGS)
-        await self._find.readable(principal, request.meeting)
-        return principal
+        ):
+            with attempt:
+                return await self._delegation.delegate(
+                    request.tenant, request.actor, request.on_behalf_of
+                )
+        raise AssertionError("the last attempt raises")

@@ -175,9 +175,7 @@ def _sentences(
     return [_sentence(one, words) for one in sentences]
 
 
-def _sentence(
-    sentence: CitedSentence, words: Mapping[str, Utterance]
-) -> minutes_pb2.CitedSentence:
+def _sentence(sentence: CitedSentence, words: Mapping[str, Utterance]) -> minutes_pb2.CitedSentence:
     return minutes_pb2.CitedSentence(
         id=sentence.id,
         text=sentence.text,

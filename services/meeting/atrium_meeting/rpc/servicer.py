@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,20 +15,27 @@ from atrium.meeting.v1 import (
     meeting_pb2,
     meeting_service_pb2,
     meeting_service_pb2_grpc,
+    minutes_pb2,
 )
+from atrium_meeting.app.ask_meeting import AskMeeting
+from atrium_meeting.app.catch_up import CatchUp
 from atrium_meeting.app.create_meeting import CreateMeeting
 from atrium_meeting.app.delete_meeting import DeleteMeeting
 from atrium_meeting.app.edit_utterance import EditUtterance
+from atrium_meeting.app.export_meeting import ExportMeeting
 from atrium_meeting.app.get_meeting import GetMeeting
+from atrium_meeting.app.get_minutes import GetMinutes
 from atrium_meeting.app.get_transcript import GetTranscript
+from atrium_meeting.app.give_feedback import GiveFeedback
 from atrium_meeting.app.import_transcript import ImportTranscript
 from atrium_meeting.app.keep_hotwords import KeepHotwords
 from atrium_meeting.app.list_meetings import ListMeetings
 from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
 from atrium_meeting.app.name_speaker import NameSpeaker
+from atrium_meeting.app.request_minutes import RequestMinutes
 from atrium_meeting.app.update_meeting import UpdateMeeting
 from atrium_meeting.app.upload_recording import UploadRecording
-from atrium_meeting.rpc import convert, convert_files
+from atrium_meeting.rpc import convert, convert_files, convert_minutes
 from atrium_shared.rpc.context import principal
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 
@@ -50,6 +58,12 @@ class UseCases:
     edit_utterance: EditUtterance
     name_speaker: NameSpeaker
     import_transcript: ImportTranscript
+    export_meeting: ExportMeeting
+    write_minutes: RequestMinutes
+    get_minutes: GetMinutes
+    catch_up: CatchUp
+    ask_meeting: AskMeeting
+    give_feedback: GiveFeedback
 
 
 class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
@@ -171,3 +185,85 @@ class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
             principal(context), request.meeting, request.content, kind
         )
         return convert.meeting_to_proto(meeting)
+
+    async def ExportMeeting(
+        self, request: meeting_service_pb2.ExportMeetingRequest, context: Context
+    ) -> AsyncIterator[meeting_service_pb2.ExportMeetingResponse]:
+        file = await self._do.export_meeting(
+            principal(context),
+            request.meeting,
+            convert_files.exported_format(request),
+            clean=convert_files.shows_clean(request.view),
+            minutes=request.minutes,
+            language=request.language,
+        )
+        for part in convert_files.file_to_proto(file):
+            yield part
+
+    async def WriteMinutes(
+        self, request: meeting_service_pb2.WriteMinutesRequest, context: Context
+    ) -> operations_pb2.Operation:
+        wanted = convert_minutes.wanted_from_proto(request)
+        operation = await self._do.write_minutes(
+            principal(context), request.meeting, wanted, request.request_id
+        )
+        return operation_to_proto(operation)
+
+    async def GetMinutes(
+        self, request: meeting_service_pb2.GetMinutesRequest, context: Context
+    ) -> minutes_pb2.Minutes:
+        written = await self._do.get_minutes(principal(context), request.name)
+        return convert_minutes.minutes_to_proto(written)
+
+    async def ListMinutes(
+        self, request: meeting_service_pb2.ListMinutesRequest, context: Context
+    ) -> meeting_service_pb2.ListMinutesResponse:
+        page, next_token = await self._do.get_minutes.list(
+            principal(context), request.parent, request.page_size, request.page_token
+        )
+        return meeting_service_pb2.ListMinutesResponse(
+            minutes=[convert_minutes.minutes_to_proto(one, sections=False) for one in page],
+            next_page_token=next_token,
+        )
+
+    async def CatchUp(
+        self, request: meeting_service_pb2.CatchUpRequest, context: Context
+    ) -> minutes_pb2.CatchUpReply:
+        missed = await self._do.catch_up(
+            principal(context),
+            request.meeting,
+            joined_at_ms=request.joined_at_ms if request.HasField("joined_at_ms") else None,
+            left_at_ms=request.left_at_ms if request.HasField("left_at_ms") else None,
+            speaker=request.speaker,
+            language=request.language,
+            mode=convert_minutes.mode_from_proto(request.mode),
+        )
+        return convert_minutes.missed_to_proto(missed)
+
+    async def AskMeeting(
+        self, request: meeting_service_pb2.AskMeetingRequest, context: Context
+    ) -> AsyncIterator[meeting_service_pb2.AskMeetingResponse]:
+        events = self._do.ask_meeting(
+            principal(context),
+            request.meeting,
+            request.question,
+            language=request.language,
+            mode=convert_minutes.mode_from_proto(request.mode),
+        )
+        async with aclosing(events):
+            async for event in events:
+                yield convert_minutes.ask_event_to_proto(event)
+
+    async def GiveFeedback(
+        self, request: meeting_service_pb2.GiveFeedbackRequest, context: Context
+    ) -> meeting_service_pb2.Feedback:
+        feedback = request.feedback
+        stored = await self._do.give_feedback(
+            principal(context),
+            feedback.minutes,
+            feedback.sentence,
+            convert_minutes.rating_from_proto(feedback.rating),
+            comment=feedback.comment,
+            correction=feedback.correction,
+        )
+        return convert_minutes.feedback_to_proto(stored)
