@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from sqlalchemy.engine import make_url
 
 from atrium_meeting.bootstrap import MIGRATIONS
+from atrium_meeting.domain.audio import SAMPLE_RATE, Samples
 from atrium_meeting.testing_service import (
     POSTGRES,
     House,
@@ -68,3 +71,16 @@ def house_at(state: Path) -> Callable[..., AbstractAsyncContextManager[House]]:
 async def house(state: Path) -> AsyncIterator[House]:
     async with open_house(state) as house:
         yield house
+
+
+@pytest.fixture(scope="session")
+def two_speakers() -> Samples:
+    """17.8 s of a scripted stand-up with synthetic voices.
+
+    S1 speaks at 1.071-3.521 s and 15.487-17.517 s, S2 at 4.12-7.87 s and 8.213-14.723 s.
+    """
+    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
+    with av.open(str(Path(__file__).parent / "data" / "two_speakers.ogg")) as file:
+        frames = [part for frame in file.decode(audio=0) for part in resampler.resample(frame)]
+        frames += resampler.resample(None)
+    return np.concatenate([frame.to_ndarray()[0] for frame in frames])

@@ -1,8 +1,6 @@
 import base64
 import json
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -13,18 +11,7 @@ from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
 from atrium_meeting.domain.online_speakers import OnlineSpeakers
 from atrium_meeting.testing import silence, tone
 
-CLIP = Path(__file__).parent / "data" / "two_speakers.ogg"
-"""17.8 s of a scripted stand-up with synthetic voices; see TURNS."""
 TURNS = [("S1", 1071, 3521), ("S2", 4120, 7870), ("S2", 8213, 14723), ("S1", 15487, 17517)]
-
-
-@pytest.fixture(scope="module")
-def clip() -> Samples:
-    resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
-    with av.open(str(CLIP)) as file:
-        frames = [part for frame in file.decode(audio=0) for part in resampler.resample(frame)]
-        frames += resampler.resample(None)
-    return np.concatenate([frame.to_ndarray()[0] for frame in frames])
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +23,8 @@ def everything(samples: Samples) -> list[Region]:
     return [Region(0, len(samples) * 1000 // SAMPLE_RATE)]
 
 
-def test_two_speakers_are_found_with_their_turns(diarizer: OnnxDiarizer, clip: Samples):
-    turns = diarizer.assign([diarizer.examine(clip, everything(clip), 0)])
+def test_two_speakers_are_found_with_their_turns(diarizer: OnnxDiarizer, two_speakers: Samples):
+    turns = diarizer.assign([diarizer.examine(two_speakers, everything(two_speakers), 0)])
 
     assert {turn.speaker for turn in turns} == {"S1", "S2"}
     for speaker, start_ms, end_ms in TURNS:
@@ -49,11 +36,11 @@ def test_two_speakers_are_found_with_their_turns(diarizer: OnnxDiarizer, clip: S
         assert own > 0.8 * (end_ms - start_ms)
 
 
-def test_pieces_share_speakers_and_survive_json(diarizer: OnnxDiarizer, clip: Samples):
+def test_pieces_share_speakers_and_survive_json(diarizer: OnnxDiarizer, two_speakers: Samples):
     middle = 8000 * SAMPLE_RATE // 1000
     pieces = [
         diarizer.examine(part, everything(part), offset)
-        for part, offset in ((clip[:middle], 0), (clip[middle:], 8000))
+        for part, offset in ((two_speakers[:middle], 0), (two_speakers[middle:], 8000))
     ]
     stored = json.dumps([[p.offset_ms, base64.b64encode(p.data).decode()] for p in pieces])
     again = [SpeakerPiece(offset, base64.b64decode(data)) for offset, data in json.loads(stored)]
@@ -66,8 +53,8 @@ def test_pieces_share_speakers_and_survive_json(diarizer: OnnxDiarizer, clip: Sa
     assert {t.speaker for t in turns if t.start_ms > 4000 and t.end_ms < 15_000} == {"S2"}
 
 
-def test_a_given_number_of_speakers_is_kept_to(diarizer: OnnxDiarizer, clip: Samples):
-    piece = diarizer.examine(clip, everything(clip), 0)
+def test_a_given_number_of_speakers_is_kept_to(diarizer: OnnxDiarizer, two_speakers: Samples):
+    piece = diarizer.examine(two_speakers, everything(two_speakers), 0)
 
     assert {turn.speaker for turn in diarizer.assign([piece], speakers=1)} == {"S1"}
 
@@ -97,12 +84,12 @@ def test_windows_cover_everything_and_skip_what_is_not_speech():
     assert window_starts(8000, [Region(0, 500)], 148) == [0]
 
 
-def test_live_utterances_find_their_speakers(clip: Samples):
+def test_live_utterances_find_their_speakers(two_speakers: Samples):
     encoder, speakers = OnnxSpeakerEncoder(), OnlineSpeakers()
 
     heard = [
         speakers.assign(
-            encoder.encode(clip[start * SAMPLE_RATE // 1000 : end * SAMPLE_RATE // 1000]),
+            encoder.encode(two_speakers[start * SAMPLE_RATE // 1000 : end * SAMPLE_RATE // 1000]),
             end - start,
         )
         for _, start, end in TURNS

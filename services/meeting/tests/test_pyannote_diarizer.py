@@ -17,11 +17,10 @@ from onnx import helper
 
 from atrium_meeting.adapters.onnx_speaker_models import MODELS
 from atrium_meeting.adapters.pyannote_diarizer import PyannoteDiarizer
-from atrium_meeting.domain.audio import SAMPLE_RATE, Region
+from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
 from atrium_meeting.domain.errors import DiarizationUnavailable
-from atrium_meeting.testing import read_clip, silence, tone
+from atrium_meeting.testing import silence, tone
 
-CLIP = Path(__file__).parent / "data" / "two_speakers.ogg"
 REAL_PYTHON = os.environ.get("ATRIUM_PYANNOTE_PYTHON", "")
 SEGMENTATION = os.environ.get("ATRIUM_PYANNOTE_SEGMENTATION", "")
 
@@ -124,9 +123,11 @@ def test_turns_come_out_with_speakers_in_order(
     assert diarizer.model == "pyannote.audio/halves"
 
 
-def test_speakers_of_pieces_are_put_together_by_their_voices(diarizer: PyannoteDiarizer):
-    clip = read_clip(CLIP)
-    first, second = clip[1 * SAMPLE_RATE : 8 * SAMPLE_RATE], clip[13 * SAMPLE_RATE :]
+def test_speakers_of_pieces_are_put_together_by_their_voices(
+    diarizer: PyannoteDiarizer, two_speakers: Samples
+):
+    first = two_speakers[1 * SAMPLE_RATE : 8 * SAMPLE_RATE]
+    second = two_speakers[13 * SAMPLE_RATE :]
     # Halves: S1 (to 3.5 s) and S2 (4.1 s on) in the first; S2 (to 14.7 s) and S1 in the second.
     pieces = [diarizer.examine(first, SPEECH, 0), diarizer.examine(second, SPEECH, 7000)]
 
@@ -135,8 +136,8 @@ def test_speakers_of_pieces_are_put_together_by_their_voices(diarizer: PyannoteD
     assert [turn.speaker for turn in turns] == ["S1", "S2", "S2", "S1"]
 
 
-def test_a_given_number_of_speakers_is_kept_to(diarizer: PyannoteDiarizer):
-    piece = diarizer.examine(read_clip(CLIP), SPEECH, 0)
+def test_a_given_number_of_speakers_is_kept_to(diarizer: PyannoteDiarizer, two_speakers: Samples):
+    piece = diarizer.examine(two_speakers, SPEECH, 0)
 
     assert {turn.speaker for turn in diarizer.assign([piece], speakers=1)} == {"S1"}
 
@@ -215,7 +216,7 @@ def test_secrets_of_the_service_do_not_reach_the_process(
 
 @pytest.mark.skipif(not REAL_PYTHON, reason="needs pyannote.audio: make test-pyannote")
 @pytest.mark.timeout(900)
-def test_the_real_library_runs_a_real_pipeline_from_a_folder(tmp_path: Path):
+def test_the_real_library_runs_a_real_pipeline_from_a_folder(tmp_path: Path, two_speakers: Samples):
     """SpeakerDiarization with the real segmentation-3.0; embeddings by CAM++ as ONNX.
 
     The library takes ONNX encoders by the names that WeSpeaker gives inputs and outputs. It reads
@@ -249,13 +250,12 @@ def test_the_real_library_runs_a_real_pipeline_from_a_folder(tmp_path: Path):
         },
     }
     (tmp_path / "config.yaml").write_text(json.dumps(config))
-    clip = read_clip(CLIP)
     diarizer = PyannoteDiarizer(Path(REAL_PYTHON), tmp_path)
     try:
         middle = 8 * SAMPLE_RATE
         pieces = [
-            diarizer.examine(clip[:middle], SPEECH, 0),
-            diarizer.examine(clip[middle:], SPEECH, 8000),
+            diarizer.examine(two_speakers[:middle], SPEECH, 0),
+            diarizer.examine(two_speakers[middle:], SPEECH, 8000),
         ]
         turns = diarizer.assign(pieces)
     finally:

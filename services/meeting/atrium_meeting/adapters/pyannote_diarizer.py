@@ -173,6 +173,7 @@ class PyannoteDiarizer:
                 env=environment,
             )
         except OSError as exc:
+            self._end()
             raise DiarizationUnavailable(
                 f"{self._python} cannot be started: {exc}. Name the interpreter of an environment "
                 "with pyannote.audio (requirements/pyannote.txt).",
