@@ -59,7 +59,7 @@ test-integration: $(DEV) ## Run the tests that cross services, PostgreSQL includ
 
 .PHONY: test-postgres
 test-postgres: $(DEV) ## Run the tests that keep records on a PostgreSQL of their own
-	@$(BIN)/python -m tests.postgres services/admin services/gateway/tests/test_budgets.py services/knowledge tests/integration/*postgres.py $(ARGS)
+	@$(BIN)/python -m tests.postgres services/admin services/gateway/tests/test_budgets.py services/knowledge services/meeting/tests/test_meetings.py services/meeting/tests/test_recordings.py services/meeting/tests/test_transcripts.py services/meeting/tests/test_minutes.py services/meeting/tests/test_schema.py tests/integration/*postgres.py $(ARGS)
 
 .PHONY: test-vllm
 test-vllm: $(DEV) $(VLLM) ## Run the tests with two real vLLM servers on the CPU (an environment of its own, 3 GB)

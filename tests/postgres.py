@@ -110,6 +110,7 @@ def main(arguments: list[str]) -> int:
                 "ADMIN_TEST_DATABASE_URL": url,
                 "GATEWAY_TEST_DATABASE_URL": url,
                 "KNOWLEDGE_TEST_DATABASE_URL": url,
+                "MEETING_TEST_DATABASE_URL": url,
             }
             return subprocess.call([sys.executable, "-m", "pytest", *arguments], env=environment)
     except NoPostgres as error:
