@@ -30,7 +30,12 @@ _ENOUGH: Final = 0.5
 # What one says one will do in the meeting itself.
 _TALK_EN: Final = (
     r"(?:just |quickly |briefly |now |also |first |only |then |probably )*"
-    r"(?:say|tell you|start|begin|kick|show you|share my|go first|go next|go ahead|go with|hand|"
+    r"(?:have (?:a (?!word|look)|an|the|to|some|another|one)\b(?!.*\b(?:ready|done|finished|for "
+    r"you|by)\b)|take (?:a|the) (?:break|seat|coffee|bus|train)|"
+    r"go home|(?:start|leave|arrive|return|travel|fly|stay|eat|sleep|play|watch)"
+    r"(?: (?:on|at|in|for|with|early|late|by)|$|[.,])|"
+    r"(?:meet|visit|see)(?:ing)? (?:my|him|her|them|you)\b|pay for|say|tell you|start|begin|kick|"
+    r"show you|share my|go first|go next|go ahead|go with|hand|"
     r"pass|explain|"
     r"repeat|add (?:one|that|to that)|mention|note that|be (?:brief|quick|honest|short|frank|out|"
     r"away|on|"
@@ -52,31 +57,64 @@ _PAST_VERBS: Final = (
     r"threw|woke|stuck)"
 )
 _STATES_EN: Final = (
-    r"(?:have|am|think|know|guess|mean|hope|want|need|like|love|hate|see|hear|agree|say|can|could|"
+    r"(?:start|leave|arrive|return|travel|fly|stay|eat|sleep|play|watch|go|decide|choose|propose|"
+    r"suggest|vote|count|conclude|insist|have|am|think|know|guess|mean|hope|want|need|like|love|"
+    r"hate|see|hear|agree|say|can|could|"
     r"would|should|might|may|"
     r"must|do|don't|won't|didn't|never|doubt|wish|wonder|suppose|believe|remember|prefer|"
     r"understand|trust|feel|"
     r"live|sleep|stay|keep|always|usually|often|sometimes|come from|work|get it|see it|support|"
     r"vote|care|swear|"
-    r"appreciate|promise you|bet|admit|give up|say so)"
+    r"appreciate|bet|admit|give up|say so)"
 )
 _SELF_EN: Final = re.compile(
     r"(?<![\w'])(?:(?P<will>i'll|i will|i'm going to|i am going to|i'm gonna|i shall|i promise to)|"
     r"(?P<can>i can|let me|i could|i'd be happy to|i'm happy to|i'd be glad to|i'd like to|"
     r"i want to|i plan to|i'm planning to|i need to|i have to|i should|i must)|"
-    r"(?P<ing>i'm (?!going|sorry|\w+ed)\w+ing)|"
+    r"(?P<ing>i'm (?!going|sorry|meeting (?:my|him|her|them)|seeing|leaving|starting|staying|"
+    r"flying|travel|\w+ed)\w+ing)|"
     rf"(?P<now>i(?: \w+ly| then| just)? (?!{_PAST_VERBS}\b|{_STATES_EN}\b)[a-z]{{3,}}))"
     rf"(?! not\b| {_TALK_EN}| (?:be|not|never)\b)"
 )
 _TAKE_EN: Final = re.compile(
+    r"\blet me (?:handle|take (?:care|over|on)|deal|sort|organi[sz]e|arrange|look after|see to)\b|"
+    r"\bi(?:'ll)? see to (?:it|that)|\bi(?:'ll)? (?:take care of|deal with|make sure)|"
+    r"\bi'm on (?:the case|that)|\bmy (?:homework|job|task|to-?do) (?:is|will be)\b|"
+    r"\b(?:expect|you'll (?:hear|get|have|see)) (?:my|from me)\b|\bi promise (?:you )?(?:to |a |"
+    r"an |the |it)|"
+    r"\b(?:is|are) on me\b|\bi(?:'ll| will) have (?:a word|a look|it|them) |"
     r"(?<![\w'])(?:i'll (?:take|own|do|handle) (?:it|that|this|on|care)|i'm on it|leave (?:it|"
     r"that|this) (?:with|to) me|"
     r"(?:that's|that one's|this one's) (?:on me|mine)|i(?:'ve| have) got (?:it|that|this)|count "
     r"on me|"
     r"i can (?:do|take|handle) (?:it|that|this)|will do|i volunteer|consider it done|happy to)\b"
 )
+_PROMISE_EN: Final = re.compile(
+    r"\byou(?:'ll| will)? (?:get|have|receive|hear)\b.{0,40}\b(?:from me|my (?:\w+ )?\w+|"
+    r"it (?:by|on|tomorrow)|me (?:by|on))"
+    r"|\bgive me (?:until|till|a|two|one|three)\b|\b(?:is|are|will be) on your desk\b"
+    r"|^(?:\w+, |not at all, |of course, )*you(?:'ll| will) (?:have|get) (?:it|them|that|this|"
+    r"one)\b"
+)
+_HANDED_EN: Final = re.compile(
+    r"\b(?:has|have|needs?) to be\b|\bmust be\b|\bi (?:want|expect|need) .{2,40}from you|\bwill "
+    r"you\?|\bdo us a favou?r|"
+    r"^(?:okay |ok |and |so |then |right,? )?\w+, (?:please |also |then )?(?!i\b|i'|you|we|the|"
+    r"what|who|when|where|why|how|is|are|do|"
+    r"did|can|could|would|will|that|it|its|it's|your|my|any|and|so|this|have|has|was|were|in|on|"
+    r"at|if|there|a|an|no|yes|not|thanks|"
+    r"thank|good|great|don't|please|come|stop|wait|listen|look|tell|say|let)[a-z]+ \w+|"
+    r"\b(?:(?:is|are) yours|over to you|(?:goes|go) to you|you're (?:in charge|responsible)|"
+    r"leave (?:it|that|this|them) (?:to|with) you|you (?:do|take) (?:it|that|this)|your job)\b"
+)
+_YOU_EN: Final = re.compile(
+    r"\byou (?!are|were|have|had|said|know|see|think|mean|look|did|do|never|always|could|might|"
+    r"get|remember|want|like|told|can|should|would|will|must|may|and|or|all|two|seem|guys)[a-z]+"
+)
 _TALK_VERBS_EN: Final = (
-    r"(?:tell|say|introduce|describe|explain|show|repeat|hear|see|speak|start|begin|go|open|"
+    r"(?:drive|swim|speak|read|ride|lift|come|manage|do without|afford|cook|live with|"
+    r"(?:close|open|shut) the|pass|turn (?:on|off|up|down|it)|move (?:a bit|over)|"
+    r"tell|say|introduce|describe|explain|show|repeat|hear|see|speak|start|begin|go|open|"
     r"imagine|understand|"
     r"remember|believe|think|talk|walk|summari[sz]e|be|wait|hold|mute|share your screen|listen|"
     r"pass me|keep in mind|note)\b"
@@ -136,7 +174,10 @@ _PAST_EN: Final = re.compile(
     r"\b(?:already|yesterday|last (?:week|month|year|time|night|sprint|\w+day)|earlier today|ago)\b"
 )
 _YES_EN: Final = re.compile(
-    r"^(?:oh |um |uh |hm |well |and )*(?:yes|yeah|yep|yup|sure|of course|ok|okay|absolutely|"
+    r"^(?:oh |um |uh |hm |well |and )*(?:with pleasure|it will|they will|they'll|you'll|you may|i "
+    r"am\b|i can\b|my pleasure|of course|"
+    r"not at all|no worries|sounds like a plan|you got it|on it|aye|as you wish|if you like|if i "
+    r"must|fair enough|yes|yeah|yep|yup|sure|of course|ok|okay|absolutely|"
     r"definitely|certainly|no problem|"
     r"will do|gladly|happy to|fine|right|got it|sounds good|perfect|i'll|i will|i can|i'm on it|"
     r"alright|"
@@ -161,7 +202,7 @@ _CANCEL_EN: Final = re.compile(
 _CHANGE_EN: Final = re.compile(
     r"\b(?:actually|instead|correction|rather|make (?:it|that)|change (?:it|that)|changed|move "
     r"(?:it|that|the)|push (?:it|that|the)|"
-    r"sorry|scratch|on second thought|let's say|better|moved to|not [\w ]{2,20} but|swap|wait)\b"
+    r"sorry|scratch|on second thought|let's say|moved to|not [\w ]{2,20} but|swap|wait)\b"
 )
 
 _TALK_ZH: Final = (
@@ -176,7 +217,11 @@ _SELF_ZH: Final = re.compile(
     r"(?!(?:也|都|还|倒|真|最|就)?(?:是|有|没|不|觉得|想(?!办法)|知道|认为|记得|喜欢|支持|同意|"
     r"理解|放心|明白|猜|以为|"
     r"感觉|希望|听|看(?!一)|爱|怕|懂|认识|忘|算|赞成|反对|选|先来|的|家|妈|爸|姐|哥|弟|妹|朋友|"
-    r"老公|老婆|无所谓|认了|可不|说|笑|服|需要|缺|就是|刚|昨天|上周|去年|以前|负担|们))"
+    r"老公|老婆|无所谓|认了|可不|说|笑|服|需要|缺|就是|刚|昨天|上周|去年|以前|负担|们|"
+    r"同事|同学|领导|老板|助理|侄|室友))"
+    r"(?![^，。]{0,7}(?:休假|上班|吃饭|搬家|旅游|旅行|结婚|回家|看病|请假|出差|生日|不在|下班|"
+    r"放假|出国|体检|加班|"
+    r"接孩子|得走|去玩|逛街|看电影|聚会))"
     rf"(?!{_TALK_ZH})(?P<how>[^，。；！？,.;!?]{{0,24}})"
 )
 _OWN_ZH: Final = (
@@ -189,11 +234,24 @@ _OWN_ZH: Final = (
     ),
     (re.compile(r"[完好掉齐清出上](?:$|[，。])|完成|清楚|出来|起来|下来"), 0.25),
     (re.compile(r"今晚|现在就|这就"), 0.3),
+    (
+        re.compile(
+            r"写|做|发|查|问|订|买|约|联系|整理|准备(?=[^，。])|安排|排|改|修|更新|通知|提交|"
+            r"打电话|寄|取|拿|"
+            r"起草|翻译|核对|确认|画|测|量|换|签|贴|印|申请|收集|统计|跟|对接|协调|上传|备份|汇总|"
+            r"采购|退|报|"
+            r"张罗|告诉|谈|送|带|搬|装|拆|列|算|打印|复印|拍|录|剪|布置|预约|找|盯"
+        ),
+        0.2,
+    ),
+    (re.compile(r"^[^，。]?(?:来|去)[^，。]"), 0.1),
+    (re.compile(r"^[^，。来去]{1,2}(?:个|一个|一份|份|两|几)(?!人|月|小时|学徒|孩子)"), 0.15),
     (re.compile(r"可以|得(?!到)|能|想|要(?!求)|还"), -0.2),
 )
 _TAKE_ZH: Final = re.compile(
-    r"我来(?:吧|弄|做|办|负责|跟|处理|搞|盯|安排|跟进)|交给我|包在我身上|我负责|我去办|"
-    r"我可以(?:做|来|负责)|我接|我跟进|算我的|我盯|没问题,?我|我认领|我揽"
+    r"我来(?:吧|订|写|弄|做|办|负责|跟|处理|搞|盯|安排|跟进)|交给我|包在我身上|我负责|我去办|"
+    r"我可以(?:做|来|负责)|我接|我跟进|算我的|我盯|我认领|我揽|(?:这个|那个|这事|这件|这块|"
+    r"就)?(?:(?<!不)归|算|交给)我(?:了|吧|[。！]|$)|我包了"
 )
 _TALK_VERBS_ZH: Final = (
     r"(?:先)?(?:自我)?(?:介绍|说|讲|聊|谈|分享|汇报|觉得|看看我|听|描述|解释|想|猜|记得|"
@@ -203,9 +261,16 @@ _ASK_ZH: Final = re.compile(
     rf"(?:你|您)(?:们)?(?:这边|那边)?(?!{_TALK_VERBS_ZH})(?:来|去|负责|先|能不能|能|可不可以|可以|"
     rf"把|帮|给|跟|再|记得|明天|今天|下周|这周|周|尽快|安排|准备|跟进|抽空|得|要|也|问|写|查|做|"
     rf"发|联系|整理|看)"
-    rf"|(?:能不能|能|可以|可不可以|方便)(?:麻烦)?(?:发|给|帮|借|寄|留|拿|转)(?:给)?(?:我|个|一)|"
+    rf"|(?:能不能|能|可以|可不可以|方便)(?:麻烦(?:你|您))|(?:能不能|能|可以|可不可以|方便)(?:发|"
+    rf"给|帮|借|寄|留|拿|转)(?:给)?(?:我|个|一)|"
     rf"麻烦(?!了|大|的)(?:你|您)?|请(?:你|您)(?!{_TALK_VERBS_ZH})|拜托|辛苦(?:你|您)|帮(?:忙|我|"
     rf"大家)"
+)
+_HANDED_ZH: Final = re.compile(
+    r"(?:归|交给|靠|派|算)(?:你|您)|(?:你|您)(?:负责|来|盯|跟)|辛苦(?:你|您)|(?:吧|一下|好吗|行吗|"
+    r"可以吗|好不好|行不行|成吗)[，。？?！ ]*"
+    r"(?:[\u4e00-\u9fff]{2,3})?[。？?！ ]*$|^[^，]{1,4}[，,]?(?:盯|跟|准备|联系|整理|写|查|问|订|"
+    r"发|做|安排)一下"
 )
 _YOU_ZH: Final = re.compile(
     rf"你(?!呢|好|们?觉得|说|看呢|怎么|是|有|认为|猜|确定|知道|刚|那边|{_TALK_VERBS_ZH})|一下|$^"
@@ -226,6 +291,16 @@ _LEADS: Final = (
     "thanks",
     "还有",
     "嗯",
+)
+_HE_ZH: Final = re.compile(
+    r"(?:^|[，,])(?:他|她)(?P<will>(?:会|来|去|负责|把|给|答应|说会|要)(?!过|了))"
+)
+_OBJECT_ZH: Final = re.compile(
+    r"(?:告诉|跟|和|问|找|给|联系|通知|请教|向|对|替|帮|约|陪|催|谢谢|感谢|见)$"
+)
+_PROMISE_ZH: Final = re.compile(
+    r"我的(?:任务|活儿?|作业)(?:就)?是|我的[^，。]{1,6}(?:给|发|交)(?:到)?(?:你|您|大家|群)|"
+    r"还是我(?:自己)?(?:来|做|去|弄|写)"
 )
 _SENT_ZH: Final = re.compile(
     r"(?:让|由|请|叫)(?!我|你|您|大家|他|她|谁|人|别|孩子)(?P<who>[\u4e00-\u9fff]{2,4}?)(?:去|"
@@ -260,10 +335,11 @@ _NOT_ZH: Final = re.compile(
 _PAST_ZH: Final = re.compile(
     r"已经|昨天|前天|上周|上个?月|上次|刚才|刚刚|之前(?:就|都|我|已)|"
     r"[发写做完成交改修测联系订约][完好过]了|(?<![就不])[^就不为]了(?!解|吗|没)|"
-    r"[看来去做说试谈聊发写问]过(?!程|去)|早就|去年"
+    r"[看来去做说试谈聊发写问]过(?!程|去)|早就|去年|(?:都|总)是|每(?:天|周|个?月|年)"
 )
 _YES_ZH: Final = re.compile(
-    r"^(?:嗯+|哦|啊|呃|那)?[，, ]?(?:好|行|可以|没问题|没事|收到|明白|ok|对|是的|当然|嗯|我来|"
+    r"^(?:嗯+|哦|啊|呃|那)?[，, ]?(?:乐意|愿意|包在|交给|得嘞|没得说|遵命|听你的|好说|小事|好|行|"
+    r"可以|没问题|没事|收到|明白|ok|对|是的|当然|嗯|我来|"
     r"我会|我明天|我去|我这|放心|交给我|成|同意|包在|了解|知道了|一定|必须)"
 )
 _NO_ZH: Final = re.compile(
@@ -285,6 +361,19 @@ _OFFER_EN: Final = re.compile(
     r"say))"
 )
 _OFFER_ZH: Final = re.compile(r"(?:要不要|需不需要|要不|是不是)我")
+_WHO: Final = re.compile(r"\bwho\b|\banyone\b|\banybody\b|\bsomebody\b|\bsomeone\b|谁|哪位|有人")
+_WHO_WAS: Final = re.compile(
+    r"\b(?:was|were|did|said|is (?:that|he|she|this)|are (?:they|you)|knows?|wants?|has|have|"
+    r"agrees?|against|for|pays?)\b|"
+    r"谁(?:是|说|知道|出钱|同意|反对|还|有|的)|那是谁"
+)
+_WAS: Final = re.compile(r"\b(?:did|was|were|has|have|does|is|had)\b|了(?:吗|没|么)|没有|过吗")
+_ME: Final = re.compile(
+    r"^(?:okay,? |well,? |sure,? |um,? )*(?:me\b(?! (?:too|neither))|i (?:will|can|do|could)\b(?! "
+    r"not)|i'll\b|i'd (?:do|be happy)|"
+    r"that would be me|my (?:job|turn)|mine\b)|^(?:好|行|嗯|那)?[，,]?(?:我[，。！,]|我(?:来|去|"
+    r"可以|通知|负责|做|写|联系|订|查|问|找|跟))"
+)
 _CONDITION: Final = re.compile(
     r"^\s*(?:and |but |so |then )?(?:if|unless|in case|when we|如果|要是|假如|万一|除非)"
 )
@@ -391,7 +480,7 @@ class _Reader:
         sentence = self._sentences[i]
         rules = _rules(sentence)
         folded = sentence.folded
-        dues = due_phrases(sentence.text, self._today)
+        dues = self._dues(sentence)
         mentions = [
             mention
             for mention in self._people.mentions(sentence.text)
@@ -409,6 +498,15 @@ class _Reader:
             self._add(i, claim, claims, dues, terms)
         if not claims and (dues or mentions):
             self._complete(i, dues, mentions, terms)
+
+    def _dues(self, sentence: Sentence) -> list[DuePhrase]:
+        """Return the days of a sentence; the end of a name may begin none (小本 周五)."""
+        text = sentence.text
+        for mention in self._people.mentions(text):
+            if mention.person.speaker:
+                blank = " " * (mention.end - mention.start)
+                text = text[: mention.start] + blank + text[mention.end :]
+        return due_phrases(text, self._today)
 
     def _claims(
         self,
@@ -468,6 +566,8 @@ class _Reader:
         sentence = self._sentences[i]
         end = start + len(clause)
         me = self._people.of(sentence.speaker)
+        if start == 0 and self._answers_who(i, folded) and not denied:
+            return _Claim(me, 0.9, start, end)
         if rules.offer.search(clause):
             reply = self._reply(i)
             if reply is not None and _rules(self._sentences[reply]).yes.search(
@@ -482,7 +582,9 @@ class _Reader:
         if named and not denied:
             mention, strength = named
             if sentence.is_question and not rules.ask.search(clause):
-                strength -= 0.6
+                if _WAS.search(folded):
+                    return None
+                return _Claim(mention.person, 0.3, start, end, asked=True)
             strength -= 0.6 * uncertain
             return _Claim(mention.person, strength, start, end)
         if rules.take.search(clause) and not denied and not sentence.is_question:
@@ -491,11 +593,17 @@ class _Reader:
             strength = _own_strength(match, folded[start + match.start() :], sentence.language)
             strength -= 0.6 * uncertain + 0.6 * sentence.is_question
             return _Claim(me, strength, start, end)
+        promise = _PROMISE_ZH if sentence.language == "zh" else _PROMISE_EN
+        if promise.search(clause) and not denied:
+            return _Claim(me, 0.6 - 0.6 * uncertain, start, end)
         called = [m for m in everyone if self._is_called(m, folded, sentence)]
-        if not denied and (
-            rules.ask.search(clause)
-            or (called and sentence.language == "zh" and _YOU_ZH.search(clause))
-        ):
+        handed = called and any(
+            cue.search(folded)
+            for cue in (
+                (_YOU_ZH, _HANDED_ZH) if sentence.language == "zh" else (_YOU_EN, _HANDED_EN)
+            )
+        )
+        if not denied and (rules.ask.search(clause) or handed):
             owner = called[0].person if called else None
             return _Claim(owner, 0.3, start, end, asked=True)
         if (
@@ -516,6 +624,17 @@ class _Reader:
             return _Claim(None, strength, start, end)
         return None
 
+    def _answers_who(self, i: int, folded: str) -> bool:
+        """Tell whether somebody says "Me" when it was asked who does something."""
+        if i == 0 or self._sentences[i - 1].speaker == self._sentences[i].speaker:
+            return False
+        asked = self._sentences[i - 1]
+        return (
+            bool(_WHO.search(asked.folded))
+            and not _WHO_WAS.search(asked.folded)
+            and bool(_ME.search(folded))
+        )
+
     def _is_called(self, mention: Mention, folded: str, sentence: Sentence) -> bool:
         """Tell whether somebody is spoken to: "Lena, could you", "can you, Ben?", 张伟，你..."""
         if mention.person.speaker in ("", sentence.speaker):
@@ -523,7 +642,7 @@ class _Reader:
         before = folded[: mention.start].rstrip()
         after = folded[mention.end :].lstrip()
         opens = not before or before[-1] in ",，。.!?:：" or before in _LEADS
-        closes = not after or after[0] in ",，。.!?:：、" or after.startswith(("你", "您"))
+        closes = not after or after[0] in ",，。.!?:：、？！" or after.startswith(("你", "您"))
         return (opens and closes) or (bool(before) and before[-1] in ",，" and closes)
 
     def _named(
@@ -538,6 +657,9 @@ class _Reader:
         for mention in here:
             rest = clause[mention.end - start :]
             lead = clause[: mention.start - start]
+            if language == "zh" and _OBJECT_ZH.search(lead):
+                continue
+            rest = _without_days(rest).lstrip() if language == "zh" else rest
             match = (_OTHER_ZH if language == "zh" else _OTHER_EN).match(rest)
             if language == "zh" and match is None and _BY_ZH.search(lead) and len(rest) > 1:
                 return mention, 0.7
@@ -545,11 +667,13 @@ class _Reader:
                 return mention, 0.6 if rest.startswith(" ") else 0.0
             if match:
                 return mention, 0.8 if match["will"] else 0.4
-        if language != "zh" and everyone:
-            match = _HE_EN.search(clause)
+        if everyone:
+            match = (_HE_ZH if language == "zh" else _HE_EN).search(
+                _without_days(clause) if language == "zh" else clause
+            )
             before = [m for m in everyone if m.start < start + (match.start() if match else 0)]
             if match and before:
-                return before[-1], 0.8 if match["will"] else 0.4
+                return before[-1], 0.8 if match.groupdict().get("will") else 0.4
         return None
 
     def _add(
@@ -643,7 +767,9 @@ class _Reader:
         terms: set[str],
     ) -> bool:
         target = self._target(i, terms)
-        owners = [claim.owner for claim in claims if claim.owner] or [m.person for m in mentions]
+        owners = [claim.owner for claim in claims if claim.owner] or [
+            m.person for m in mentions if m.person.speaker
+        ]
         if target is None or not (dues or owners):
             return False
         if claims and len(terms - target.terms) > 2:
@@ -696,7 +822,7 @@ class _Reader:
             sentence = self._sentences[j]
             rules = _rules(sentence)
             folded = sentence.folded
-            if len(sentence.terms) < 2:
+            if not sentence.terms:
                 continue
             if rules.ask.search(folded) or rules.need.search(folded) or sentence.is_question:
                 return j
@@ -717,6 +843,13 @@ def _rules(sentence: Sentence) -> _Rules:
     return _CHINESE if sentence.language == "zh" else _ENGLISH
 
 
+def _without_days(text: str) -> str:
+    """Return a text without the days in it: who does it stands beside what, then."""
+    for phrase in reversed(due_phrases(text, None)):
+        text = text[: phrase.start] + text[phrase.end :]
+    return text
+
+
 def _clauses(folded: str) -> list[tuple[int, int]]:
     cuts = [0, *(match.end() for match in _CLAUSE.finditer(folded)), len(folded)]
     return [(a, b) for a, b in pairwise(cuts) if b > a]
@@ -729,7 +862,7 @@ def _own_strength(match: re.Match[str], rest: str, language: str) -> float:
     if match["will"]:
         return 0.7
     if match["can"]:
-        return 0.4 if match["can"].startswith(("let", "i can", "i'd be", "i'm happy")) else 0.15
+        return 0.4 if match["can"].startswith(("let", "i can", "i'd be", "i'm happy")) else 0.1
     return 0.25
 
 

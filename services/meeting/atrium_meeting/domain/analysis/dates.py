@@ -312,6 +312,14 @@ def _rules() -> Iterator[tuple[re.Pattern[str], _Resolve]]:
     )
     yield (
         re.compile(
+            r"\b(?:by|before|until|for|at|in time for) (?:our|the) (?:next|following) (?:meeting|"
+            r"call|session)\b|"
+            r"\bnext time\b|下次(?:开会|会议|例会|碰头|会)?(?:之?前|时)?"
+        ),
+        _no_day,
+    )
+    yield (
+        re.compile(
             r"\b(?:right |immediately |directly )?after (?:this|the) (?:call|meeting)\b|"
             r"\b(?:right away|right now|immediately|straight away|(?:right )?now(?=[.!?]?$))"
             r"|(?:散会|会后|开完会)(?:以?后|就|我)?(?:马上|立刻)?|马上|立刻|现在就?"

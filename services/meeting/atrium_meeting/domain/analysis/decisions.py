@@ -8,19 +8,57 @@ said again (a recap) is added to the citations of the first time.
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from atrium_grounding import tokens
 from atrium_meeting.domain.analysis.sentences import Sentence
 
-_ENOUGH: Final = 0.6
+_SURE: Final = 2.5
+"""So sure must a decision be that is also somebody's action."""
+_TINY_WORDS: Final = 3
+_BIAS: Final = -2.9
+"""Of a sentence that nothing speaks for."""
+_WEIGHTS: Final = {
+    "strong": 1.73,
+    "lets": 0.83,
+    "we": 1.34,
+    "led": 0.9,
+    "opener": 0.43,
+    "plain": 0.22,
+    "open": -1.14,
+    "asks": -1.2,
+    "assent": 1.68,
+    "mild assent": 0.3,
+    "dissent": -0.33,
+    "support": 0.22,
+    "much support": 0.62,
+    "consent": 1.4,
+    "echo": 0.95,
+    "chair": 0.28,
+    "tiny": -1.26,
+}
+"""What each sign is worth: a logistic regression over the scripted meetings for tuning."""
+_PLAIN_WORDS: Final = 16
+"""A decision that no phrase announces is said in a few words."""
+_FEW_SENTENCES: Final = 12
+"""In so few nobody shows to lead."""
 _NEAR: Final = 3
 """Sentences before that may hold the proposal or the support."""
 
 _STRONG_EN: Final = re.compile(
-    r"\b(?:(?:it's|it is|that's|that is|is|are|was|all|then) (?:now )?(?:settled|decided|agreed|"
+    r"\b\w+ it is\b(?=[,.! ]*(?:then)?[,.! ]*$)|\b(?:done deal|that's (?:a )?final|we(?:'ve| "
+    r"have) got a winner|we have a winner|i decide (?:that|this|now)|"
+    r"as agreed|it's a yes|it's a no|that's a yes|motion carried|the ayes|by (?:four|five|six|"
+    r"seven|three|two) (?:votes )?to|"
+    r"(?:is|are|be|gets?) (?:hereby )?(?:dropped|cancelled|canceled|postponed|adopted|rejected|"
+    r"off)\b|so we (?:get|do|take|have)|"
+    r"we (?:stick|stay|go ahead) (?:to|with)|last word|go (?:for|with) \w+ then)\b"
+    r"|\b(?:(?:it's|it is|that's|that is|is|are|was|all|then) (?:now )?(?:settled|decided|agreed|"
     r"approved|a deal|final|done then|carried|"
     r"accepted|confirmed)|we(?:'ve| have)? (?:all )?(?:decided|agreed|settled|voted|approved|"
     r"resolved|chose|chosen)|"
@@ -36,13 +74,14 @@ _STRONG_EN: Final = re.compile(
 )
 _THEN_EN: Final = re.compile(
     r"^(?:(?:okay|ok|good|great|fine|right|alright|well|perfect|excellent|yes|no|hmm|all right|"
-    r"and)[,.]? )*"
-    r"(?:then|so|in that case|and so|that means|therefore)\b,? "
-    r"(?=(?:we|it|the|this|that|let's|nobody|everybody|everyone|no|on|from|our|[a-z]+ (?:is|are|"
-    r"goes|gets|stays|will))\b)"
+    r"and)[,.]? )*(?:then|so|in that case|that means|therefore)\b,? "
+    r"(?!i\b|i'(?!d say)|you|he\b|she\b|they\b|who|what|how|why|where|when|is\b|are\b|do\b|does\b|"
+    r"did\b|can\b|let me|carry|that's|it's (?:not|just)|there|next|far|much|many|that\b)"
+    r"|[,.] then[.!]*$"
 )
 _LETS_EN: Final = re.compile(
-    r"\b(?:let's|let us) (?!not (?:waste|rush|get|go)|see\b|start|begin|move|go (?:on|through|"
+    r"\b(?:let's|let us) (?!have (?:a|some|another)\b|hear\b|not (?:waste|rush|get|go)|see\b|"
+    r"start|begin|move|go (?:on|through|"
     r"around|back|to)|"
     r"continue|carry on|talk|discuss|look|get|come|wait|think|hear|check in|say|turn|hope|be |"
     r"face|call it a day|cook|wrap|"
@@ -62,6 +101,31 @@ _WE_EN: Final = re.compile(
     r"nobody (?:\w+s)\b|no one (?:\w+s)\b|everybody (?:\w+s)\b|from now on|until further notice|"
     r"as of|starting)\b"
 )
+_OPENER_EN: Final = re.compile(
+    r"^(?:okay|ok|good|great|fine|right|alright|all right|perfect|excellent)\b"
+)
+_OPENER_ZH: Final = re.compile(r"^(?:好|行|可以|那好|嗯)(?:的|吧|了)?[，。,]")
+_FACT_EN: Final = re.compile(
+    r"^(?:\w+,? )?(?:i|you|he|she|they|it's|that's|there|there's|this|what|who|how|why|my|your|"
+    r"their|his|her)\b"
+    r"|\b(?:had|went|came|got|said|took|made|told|saw|knew|thought|always|usually|already|at the "
+    r"moment|currently|every|because|since|know|need|have|has|have to|tried|feel|love|hope|too|"
+    r"very|"
+    r"really|still|almost|about|says?|wants?|costs?|looks?|seems?|arrives?|works?|lives?|runs|"
+    r"takes|"
+    r"stops|called|ready|out of|again|missing|broken|afford|not sure|ever|own|than|would|like|"
+    r"people|"
+    r"sold|left|met|were|was|did|nobody knows|comes?|happens?|closed)\b"
+    r"|(?<!is )(?<!are )(?<!be )(?<!gets )(?<!get )\b\w{3,}ed\b"
+)
+_FACT_ZH: Final = re.compile(
+    r"^就[^，。]{1,5}[一二三四两几]位|"
+    r"我(?!们)|你|您|他|她|它|吗|呢|谁|是(?!不)|有|像|多(?!数)|挺|太|真|很|最|更|得|才|已经|一般|"
+    r"平时|经常|现在|说|觉得|想|知道|昨|去年|上|"
+    r"没|过[，。]|"
+    r"(?<!不[^，。])(?<!取消)(?<!定)(?<!停)(?<!延期)(?<!不[^，。]{2})(?<!不[^，。]{3})了[，。]|"
+    r"的[。，]|[！]|听|看|问|块|万|百|千|因为|但|可惜|就是|谢谢|辛苦|再见|回见|早$"
+)
 _DATED: Final = re.compile(
     r"\b(?:is|are|starts?|opens?|begins?|will be) (?:on|at|in|for) (?:the |monday|tuesday|"
     r"wednesday|thursday|friday|saturday|sunday|"
@@ -70,7 +134,8 @@ _DATED: Final = re.compile(
     r"搬|发|起)"
 )
 _CONSENT_EN: Final = re.compile(
-    r"\b(?:(?:any|no|are there any) objections?|anyone (?:against|opposed|object)|anybody "
+    r"\b(?:nobody minds|(?:anyone|anybody) minds?|hands up|show of hands|(?:any|no|are there any) "
+    r"objections?|anyone (?:against|opposed|object)|anybody "
     r"(?:against|opposed|object)|"
     r"(?:is )?(?:everyone|everybody|anybody|anyone|all) (?:fine|okay|ok|happy|agreed|in favou?r|"
     r"on board|with me|against)|"
@@ -80,7 +145,14 @@ _CONSENT_EN: Final = re.compile(
     r"agree|speak up|opposed)\b"
 )
 _ASSENT_EN: Final = re.compile(
-    r"^(?:oh |well |and |hm+,? |um |okay,? |yes,? |fine,? )*(?:agreed|agree|i agree|me too|same "
+    r"^(?:fair enough|a pity|makes sense|got it|finally|hooray|i'm with|that's reasonable|"
+    r"reasonable|enough is|good call|good choice|"
+    r"can't argue|you're right|hear hear|bravo|yay|thumbs up|with pleasure|so be it|hurray|sold|"
+    r"great choice|(?:yes|yeah|okay|good|great|fine|sure),? (?:let's|we|that|keep|i'm|she|he|it|"
+    r"this|the)|"
+    r"suits me|suits us|i can do that|that suits|what a relief|better (?:safe|that way)|i'll "
+    r"drink|we're in|good to (?:know|hear)|at last)"
+    r"|^(?:oh |well |and |hm+,? |um |okay,? |yes,? |fine,? )*(?:agreed|agree|i agree|me too|same "
     r"here|fine|works for me|i can (?:work|live) with|i'm (?:in|fine|for|happy|good|ok|relieved|"
     r"glad|with)|"
     r"sounds (?:good|great|fine|right|fair)|good|great|perfect|excellent|deal|clear|understood|"
@@ -106,18 +178,22 @@ _DISSENT_EN: Final = re.compile(
     r"are you|that's too|isn't|we can't|never|please (?:no|not)|really\?|i doubt|over my|why)"
 )
 _OPEN_EN: Final = re.compile(
-    r"\b(?:if|unless|maybe|perhaps|might|could|would|should|can we|may|not yet|haven't|hasn't|"
+    r"\b(?:if|unless|maybe|perhaps|might|could|would|should|can we|(?<!of )may(?! \d)|not yet|"
+    r"haven't|hasn't|"
     r"undecided|not sure|later|another day|"
     r"next time|some day|one day|postpone the decision|think about it|we'll see|i think|i guess|"
     r"suppose|imagine|what if|propose|suggest|"
     r"don't know|remind me|was|were|did|last (?:year|week|month|time)|used to|have been|talk "
     r"about|discuss|come (?:back )?to|"
-    r"decide (?:that|it|this|about|in|on|later|next|when)|to decide|in autumn|wait for|i'd|he'd|"
+    r"decide (?:that|it|this|about|in|on|later|next|when)|to decide|in autumn|wait for|i'd(?! say "
+    r"(?:we|it|that))|he'd|"
     r"she'd|they'd|in theory|normally|usually|"
     r"hear me|hear you|start with|begin with|my turn|can't|carry on|doesn't matter|nothing)\b"
 )
 
 _STRONG_ZH: Final = re.compile(
+    r"胜出|一致认为|(?:四|五|六|七|三|二|两)比(?:零|一|二|三|四)|不再讨论|就用(?:它|这)|"
+    r"(?:我)?拍板|那就定|定了[，。！]|(?:一律|全部)(?:走|用|改)|取消(?:吧|。|！|$)|改到|"
     r"就这么(?:定|办|做|着)|就这样(?:定|办)|(?:决定|敲定|确定|定|说定|拍板)(?:了|下来|就)|"
     r"(?:一致)?通过(?:了|。|，|$)|一致(?:同意|决定|通过)|"
     r"(?:大家|我们)(?:都|一致)?(?:决定|同意(?!吗|不)|达成)|决定(?:是|采用|选|用|把|在|不|由|先|就|"
@@ -141,14 +217,17 @@ _WE_ZH: Final = re.compile(
     rf"都|把)[^，。]{{0,6}}{_DO_ZH}(?!的|过)"
     rf"|(?:^|，)(?:{_DO_ZH}(?!过|行|是|好|对|错|算|想|知|同|清|用|会|要|得|了|能|少|多|不|到|"
     rf"上)[^，。]{{2,10}})[。！]?$"
-    r"|谁都(?:别|不)|一律|从[^，。]{1,8}(?:起|开始)|不再|以后(?:都|就|不)|统一"
+    r"|(?:^|，)以后[^，。]{0,4}(?:一律|每|都)|谁都(?:别|不)|一律|从[^，。]{1,8}(?:起|开始)|不再|"
+    r"以后(?:都|就|不)|统一"
 )
 _LED_ZH: Final = re.compile(
-    rf"就(?!是|算|会|问|想|怕|剩|得|差|这|行|别|好像|我)[^，。]{{0,12}}(?:吧|$)|{_DO_ZH}(?!的|"
-    rf"过)[^，。]{{0,16}}"
+    r"就(?!是|算|会|问|想|怕|剩|得|差|这|行|别|好像|我|先|开始|继续|等|来|走|好)[^，。]{2,12}"
+    r"(?:吧|了)?[。！]?$"
+    rf"|{_DO_ZH}(?!的|过)[^，。]{{0,16}}"
 )
 _CONSENT_ZH: Final = re.compile(
-    r"有(?:没有)?(?:人)?(?:反对|异议|意见|不同意)|(?:没|都没)(?:有)?(?:意见|异议|问题)吧|没人反对|"
+    r"(?:有人|没人|谁)介意|有(?:没有)?(?:人)?(?:反对|异议|意见|不同意)|(?:没|都没)(?:有)?(?:意见|"
+    r"异议|问题)吧|没人反对|"
     r"同意(?:吗|的|的举手|不同意)|举手|表决|"
     r"大家(?:觉得)?(?:同意吗|都同意|可以吧|没意见)|谁反对|反对的|都行吧"
 )
@@ -163,7 +242,8 @@ _DISSENT_ZH: Final = re.compile(
     r"别|不一定|还是|为什么|凭什么|万一|可是|但是|不过|求你|再想想|再看看)"
 )
 _OPEN_ZH: Final = re.compile(
-    r"必须|目标|我就不|如果|要是|假如|可能|也许|或许|要不(?!是)|能不能|是不是|该不该|考虑|"
+    r"必须|目标|我就不|开工|吃饭|^就[^，。]{1,5}[一二三四两几]位|请[^，。]{0,6}(?:说|讲|谈|介绍|"
+    r"发言|开始)|如果|要是|假如|可能|也许|或许|要不(?!是)|能不能|是不是|该不该|考虑|"
     r"还没(?:定|决定|想好)|没定|未定|再(?:说|定|看|议|想|决定|讨论)|以后|下次|改天|到时候|不确定|"
     r"不知道|"
     r"建议|我觉得|我想|我看|的话|怎么样|好像|去年|上次|上周|以前|之前(?:就|也|是|我|他|都(?!别|"
@@ -180,7 +260,7 @@ class Decision:
     Args:
         sentences: Indexes of the sentences it rests on, in order.
         main: Index of the sentence that says what was decided.
-        strength: How sure it is; 0.6 is enough.
+        strength: How sure it is; 0 is enough.
     """
 
     sentences: list[int]
@@ -189,21 +269,22 @@ class Decision:
 
 
 def find_decisions(
-    sentences: Sequence[Sentence], actions: frozenset[int], *, rare: bool = False
+    sentences: Sequence[Sentence], actions: frozenset[int], *, rarity: float = 0.0
 ) -> list[Decision]:
     """Return the decisions that stand at the end of the meeting, in order.
 
     Args:
         sentences: Of the meeting.
         actions: Indexes of sentences that are actions: what one person does is none.
-        rare: Nothing much is decided in such a meeting (an interview).
+        rarity: How much surer than usual a decision must be: little is decided in an interview.
     """
     found: list[Decision] = []
+    chair = _chair(sentences)
     for i in range(len(sentences)):
-        strength, cited, main = _judge(sentences, i)
-        if i in actions and strength < 1.2:
+        strength, cited, main = _judge(sentences, i, chair)
+        if i in actions and strength < _SURE:
             continue
-        if strength < _ENOUGH + 0.25 * rare:
+        if strength < rarity:
             continue
         decision = Decision(sorted(cited), main, strength)
         same = _same(sentences, found, decision)
@@ -218,7 +299,7 @@ def find_decisions(
     return found
 
 
-def _judge(sentences: Sequence[Sentence], i: int) -> tuple[float, set[int], int]:
+def _judge(sentences: Sequence[Sentence], i: int, chair: str) -> tuple[float, set[int], int]:
     """Return how surely a sentence decides, what it rests on, and what says what was decided."""
     sentence = sentences[i]
     chinese = sentence.language == "zh"
@@ -230,36 +311,48 @@ def _judge(sentences: Sequence[Sentence], i: int) -> tuple[float, set[int], int]
     consent = (_CONSENT_ZH if chinese else _CONSENT_EN).search(folded)
     opened = (_OPEN_ZH if chinese else _OPEN_EN).search(folded)
     asks = sentence.is_question and not consent
-    strength = 0.0
     led = bool(then) or (
         i > 0
         and not sentence.first
         and bool((_THEN_ZH if chinese else _THEN_EN).search(sentences[i - 1].folded))
     )
-    if strong:
-        strength += 0.9
-    elif lets:
-        strength += 0.5 + 0.1 * led
-    elif led and (we or (chinese and _LED_ZH.search(folded))):
-        strength += 0.55
-    elif we:
-        strength += 0.3
-    elif led:
-        strength += 0.2
+    opener = bool((_OPENER_ZH if chinese else _OPENER_EN).search(folded))
+    if not opener and i > 0 and not sentence.first:
+        opener = bool((_OPENER_ZH if chinese else _OPENER_EN).search(sentences[i - 1].folded))
+    plain = sentence.size <= _PLAIN_WORDS and not (_FACT_ZH if chinese else _FACT_EN).search(folded)
     cited, main = {i}, i
-    if strength <= 0.2 and _DATED.search(folded) and not sentence.is_question:
-        strength += 0.3
-    if strength == 0.0:
-        return 0.0, cited, main
-    strength -= 0.5 * bool(opened) * (0.8 if strong else 1.0)
-    strength -= 0.7 * asks
-    assents, dissents, asked, answers = _answers(sentences, i)
+    weak_we = bool(we or _DATED.search(folded)) or (
+        chinese and led and bool(_LED_ZH.search(folded))
+    )
+    asked_alone = sentence.is_question and bool(consent)
+    if not (strong or lets or weak_we or plain or (opener and led)):
+        return -math.inf, cited, main
+    if asked_alone and not (strong or lets or (weak_we and led)):
+        return -math.inf, cited, main
+    answers = _answers(sentences, i)
     support = _support(sentences, i)
-    strength += min(assents, 0.5) + (0.3 if len(support) > 1 else 0.1 * len(support))
-    strength += 0.3 * bool(asked or consent or _voted(sentences, i))
-    strength -= 0.5 * dissents
-    if strength >= _ENOUGH:
-        cited |= answers
+    signs = {
+        "strong": strong,
+        "lets": lets,
+        "we": weak_we,
+        "led": led,
+        "opener": opener,
+        "plain": plain,
+        "open": opened,
+        "asks": asks,
+        "assent": answers.strong,
+        "mild assent": answers.mild and not answers.strong,
+        "dissent": answers.dissent,
+        "support": len(support) == 1,
+        "much support": len(support) > 1,
+        "consent": answers.asked or consent or _voted(sentences, i),
+        "echo": _echoes(sentences, i),
+        "chair": sentence.speaker == chair,
+        "tiny": sentence.size < _TINY_WORDS,
+    }
+    strength = _BIAS + sum(_WEIGHTS[name] for name, there in signs.items() if there)
+    if strength >= 0:
+        cited |= answers.cited
         cited |= support
         if strong and len(set(sentence.terms)) < 2:
             main = _proposal(sentences, i)
@@ -267,44 +360,81 @@ def _judge(sentences: Sequence[Sentence], i: int) -> tuple[float, set[int], int]
     return strength, cited, main
 
 
-def _answers(sentences: Sequence[Sentence], i: int) -> tuple[float, int, bool, set[int]]:
-    """Return how many assent and dissent, whether consent was asked for, and where."""
+@dataclass(slots=True)
+class _Answers:
+    """How the others take it: what they say at once, and where."""
+
+    strong: bool = False
+    mild: bool = False
+    dissent: bool = False
+    asked: bool = False
+    cited: set[int] = field(default_factory=set)
+
+
+def _answers(sentences: Sequence[Sentence], i: int) -> _Answers:
+    """Return how the others take what a sentence says."""
     speaker = sentences[i].speaker
-    assents, dissents, asked = 0.0, 0, False
-    cited: set[int] = set()
+    answers = _Answers()
     heard: set[str] = set()
     j = i + 1
     while j < len(sentences) and sentences[j].speaker == speaker and j <= i + 2:
         chinese = sentences[j].language == "zh"
         if (_CONSENT_ZH if chinese else _CONSENT_EN).search(sentences[j].folded):
-            asked = True
-            cited.add(j)
+            answers.asked = True
+            answers.cited.add(j)
         j += 1
     for k in range(j, min(j + 4, len(sentences))):
         answer = sentences[k]
-        if answer.speaker == speaker or answer.speaker in heard:
+        if answer.speaker == speaker or answer.speaker in heard or answer.is_question:
             break
         heard.add(answer.speaker)
         chinese = answer.language == "zh"
-        folded = answer.folded
-        if answer.is_question:
+        if (_DISSENT_ZH if chinese else _DISSENT_EN).search(answer.folded):
+            answers.dissent = True
             break
-        if (_DISSENT_ZH if chinese else _DISSENT_EN).search(folded):
-            dissents += 1
-            break
-        if (_ASSENT_ZH if chinese else _ASSENT_EN).search(folded):
-            assents += 0.15 if _WEAK_ASSENT.search(folded) else 0.35
-            cited.add(k)
+        if (_ASSENT_ZH if chinese else _ASSENT_EN).search(answer.folded):
+            mild = bool(_WEAK_ASSENT.search(answer.folded))
+            answers.mild |= mild
+            answers.strong |= not mild
+            answers.cited.add(k)
             continue
         break
-    return assents, dissents, asked, cited
+    return answers
+
+
+def _chair(sentences: Sequence[Sentence]) -> str:
+    """Return who leads the meeting: who asks most, opens and closes it; empty where nobody does."""
+    worth: Counter[str] = Counter()
+    for sentence in sentences:
+        worth[sentence.speaker] += 1 if sentence.is_question else 0
+    if len(sentences) < _FEW_SENTENCES:
+        return ""
+    worth[sentences[0].speaker] += 5
+    worth[sentences[-1].speaker] += 2
+    return worth.most_common(1)[0][0]
+
+
+def _echoes(sentences: Sequence[Sentence], i: int) -> bool:
+    """Tell whether a sentence takes up words that others have just said."""
+    terms = _words_of(sentences[i])
+    return any(
+        before.speaker != sentences[i].speaker and bool(terms & _words_of(before))
+        for before in sentences[max(0, i - 5) : i]
+    )
+
+
+def _words_of(sentence: Sentence) -> set[str]:
+    """Return what a sentence is about; numbers and short Chinese words too."""
+    return set(tokens.words(sentence.text)) | set(sentence.terms)
 
 
 def _voted(sentences: Sequence[Sentence], i: int) -> bool:
-    """Tell whether the same speaker has just asked for votes."""
-    for j in range(i - 1, max(-1, i - 4), -1):
+    """Tell whether the same speaker has just asked for votes or objections."""
+    for j in range(i - 1, max(-1, i - 6), -1):
         if sentences[j].speaker != sentences[i].speaker:
-            return False
+            if sentences[j].size > 5:
+                return False
+            continue
         chinese = sentences[j].language == "zh"
         if (_CONSENT_ZH if chinese else _CONSENT_EN).search(sentences[j].folded):
             return True

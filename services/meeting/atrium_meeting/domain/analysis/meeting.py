@@ -19,6 +19,8 @@ from atrium_meeting.domain.analysis.types import detect_type
 from atrium_meeting.domain.minutes import MinutesType
 from atrium_meeting.domain.transcript import Span, Transcript
 
+_RARITY: Final = {MinutesType.INTERVIEW: 1.0, MinutesType.BRAINSTORM: 0.3}
+"""How much surer a decision must be in meetings where little is decided."""
 _PHRASES: Final = 2
 """Key phrases in a title."""
 
@@ -75,6 +77,7 @@ def analyse(
     *,
     day: date | None = None,
     agenda: Sequence[str] = (),
+    title: str = "",
     vectors: Vectors | None = None,
     kind: MinutesType | None = None,
 ) -> Analysis:
@@ -84,6 +87,7 @@ def analyse(
         transcript: The transcript, cleaned or not.
         day: Of the meeting, which due dates are seen from; ``None`` where it is not known.
         agenda: Its items, one a line, where it has an agenda.
+        title: What it is called; a hint of what kind it is.
         vectors: Of :func:`texts_to_encode`, from an encoder; ``None`` without one.
         kind: What kind of meeting it was; ``None``: found out.
 
@@ -92,7 +96,7 @@ def analyse(
     """
     sentences = sentences_of(transcript)
     people = People(transcript.speakers)
-    found = kind or detect_type(sentences, agenda)
+    found = kind or detect_type(sentences, agenda, title)
     actions = find_actions(sentences, people, day)
     decisions = decisions_beside(sentences, actions, found)
     parts = find_parts(sentences, vectors=vectors, agenda=agenda)
@@ -115,7 +119,7 @@ def decisions_beside(
 ) -> list[Decision]:
     """Return the decisions; what one person took on is an action and none."""
     taken = frozenset(i for action in actions for i in action.sentences)
-    return find_decisions(sentences, taken, rare=kind is MinutesType.INTERVIEW)
+    return find_decisions(sentences, taken, rarity=_RARITY.get(kind, 0.0))
 
 
 def language_of(sentences: Sequence[Sentence]) -> str:

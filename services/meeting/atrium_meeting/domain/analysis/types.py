@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
+from atrium_grounding import tokens
 from atrium_meeting.domain.analysis.sentences import Sentence
 from atrium_meeting.domain.minutes import MinutesType
 
-_OPENING: Final = 0.12
-"""Share of the sentences, at least three, that open a meeting."""
+_OPENING: Final = 4
+"""Sentences that open a meeting; people tell in them what they came for."""
 _OPENING_WORTH: Final = 3.0
 
 _CUES: Final[Mapping[MinutesType, re.Pattern[str]]] = {
@@ -47,14 +48,15 @@ _CUES: Final[Mapping[MinutesType, re.Pattern[str]]] = {
         r"\b(?:stand-?up|daily|two minutes each|one minute each|minutes each|quick round|round "
         r"the (?:table|room)|yesterday i|i (?:finished|fixed|reviewed|merged|moved|deployed|"
         r"tested|started|worked|moved)|"
-        r"today i|plan for today|my turn|your turn|i start\b|i'll go first|i'm (?:blocked|stuck|"
+        r"today i|plan for today|my turn|your turn|^(?:good )?morning|i start\b|i'll go first|i'm "
+        r"(?:blocked|stuck|"
         r"done|waiting)|blocked|blockers?|in review|on call|still working on|nothing from me|"
         r"that's it from me|that's all from me|any trouble|sprint|ticket|build|deploy\w*|shift|"
-        r"deliveries|short round|morning)\b"
+        r"deliveries|short round)\b"
         r"|站会|晨会|早会|班前会|每人[一两二三]分钟|轮流|我先来|到我|到你|轮到|下一个是?谁|"
         r"昨天(?:我|做|把|完成|修|改)|我昨天|今天(?:我|打算|继续|要|准备)|我今天|卡住|卡在|阻塞|"
-        r"受阻|等评审|评审完|做完了|修好了|值班|没有?阻碍|我这边|我说完了|早[，。]|大家早|进度|"
-        r"冲刺|开工|交接班|怎么样[了？]?$"
+        r"受阻|等评审|评审完|做完了|修好了|值班|没有?阻碍|我说完了|进度|"
+        r"冲刺|开工|交接班"
     ),
     MinutesType.INTERVIEW: re.compile(
         r"\b(?:interview\w*|tell (?:us|me) (?:something )?about (?:yourself|your)|your "
@@ -90,45 +92,115 @@ _CUES: Final[Mapping[MinutesType, re.Pattern[str]]] = {
         r"付得起|负担|值不值|我认了|(?:喜欢|倾向|更想)|哪(?:个|家|一个|边|款)|甲|乙方案"
     ),
 }
-_WORTH: Final[Mapping[MinutesType, float]] = {
-    MinutesType.AGENDA: 2.2,
-    MinutesType.BRAINSTORM: 1.0,
-    MinutesType.STANDUP: 1.1,
-    MinutesType.INTERVIEW: 1.0,
-    MinutesType.DECISION: 0.8,
+_MORE: Final[Mapping[MinutesType, re.Pattern[str]]] = {
+    MinutesType.BRAINSTORM: re.compile(
+        r"\b(?:we could|could we|maybe|perhaps|why not|or we|or just|and then we|let's|what if|"
+        r"how about|"
+        r"sounds fun|funny|fun)\b|可以|要不|干脆|还可以|再加|比如|能不能"
+    ),
+    MinutesType.INTERVIEW: re.compile(
+        r"\b(?:what made you|how did you|do you remember|how do you|did you ever|listeners|readers|"
+        r"could you (?:tell|describe|explain|walk)|would you (?:say|like|do)|your (?:latest|new|"
+        r"first|own|"
+        r"team|family|parents|company|day|dream|plans?))\b|您(?:是|怎么|为什么|当初|的)|听众|读者|"
+        r"观众朋友|"
+        r"(?:跟|给)我们(?:讲|说|聊)|怎么(?:开始|走上|想到)|为什么会?"
+    ),
+    MinutesType.DECISION: re.compile(
+        r"\b(?:than|cheaper|either|both|versus|rather|prefer|or the|one of (?:them|the two)|the "
+        r"other one|"
+        r"pick|which|in the end|make up our minds|we need to (?:know|decide|choose|settle)|today "
+        r"we)\b"
+        r"|两(?:个|家|边|种|款|套)|相比|倾向|比[^，。]{1,8}(?:多|少|贵|便宜|好|快|大|小|远|近)|"
+        r"今天(?:必须|得|要|就)|"
+        r"得有个(?:结论|结果|说法)|各有|哪(?:个|家|边|一)|不然就|要么"
+    ),
+    MinutesType.STANDUP: re.compile(
+        r"\b(?:i'm (?:working|finishing|testing|waiting)|next up|who's next|go on|anything in "
+        r"(?:your|the) way|"
+        r"need(?:s)? help|since yesterday|last night|overnight|tonight|this morning|today)\b"
+        r"|昨晚|昨天|今天|今早|夜里|接着|下一位|轮到|还差|等着|帮忙|缺人|明天"
+    ),
+    MinutesType.AGENDA: re.compile(
+        r"\b(?:next|last|first|second|third|finally)\b.{0,30}(?:item|point|topic|thing)?|"
+        r"any(?:thing| other) "
+        r"(?:else|questions|business)|请[^，。]{1,4}(?:汇报|说明|介绍)|下一个|其次|另外|最后"
+    ),
 }
-_ASKS_YOU: Final = re.compile(r"\b(?:you|your)\b|[你您]")
+"""Phrases that are usual in a kind of meeting, but not rare elsewhere."""
+_TITLES: Final[Mapping[MinutesType, re.Pattern[str]]] = {
+    MinutesType.AGENDA: re.compile(
+        r"\b(?:monthly|quarterly|annual|committee|board|association|assembly|council|general "
+        r"meeting|"
+        r"parents' evening|jour fixe)\b|例会|理事会|委员会|大会|业主|月会|季度会|联席"
+    ),
+    MinutesType.BRAINSTORM: re.compile(
+        r"\b(?:brainstorm\w*|ideas?|how (?:do|can|could|might) we|ways to|workshop|names? for|"
+        r"what could)\b"
+        r"|头脑风暴|点子|创意|怎么|如何|想法|起(?:个)?名"
+    ),
+    MinutesType.STANDUP: re.compile(
+        r"\b(?:stand-?up|daily|morning (?:round|meeting|huddle|briefing)|handover|huddle|shift|"
+        r"check-?in)\b"
+        r"|站会|晨会|早会|交接班|班前会|碰头|日会"
+    ),
+    MinutesType.INTERVIEW: re.compile(
+        r"\b(?:interview\w*|conversation with|talk(?:ing)? (?:with|to)|podcast|candidate|job "
+        r"talk)\b"
+        r"|面试|访谈|采访|专访|对话|应聘"
+    ),
+    MinutesType.DECISION: re.compile(
+        r"\b(?:which|where|whether|choos\w+|choice|decision|decide|select\w*|or)\b|选|哪|定(?:在|"
+        r"址|下)|决定|决策|还是|定标"
+    ),
+}
+_TITLE_WORTH: Final = 25.0
+_WORTH: Final[Mapping[MinutesType, float]] = {
+    MinutesType.AGENDA: 2.0,
+    MinutesType.BRAINSTORM: 1.0,
+    MinutesType.STANDUP: 0.9,
+    MinutesType.INTERVIEW: 1.0,
+    MinutesType.DECISION: 0.9,
+}
+_MORE_WORTH: Final = 0.35
 _ABOUT_ONESELF: Final = re.compile(r"\b(?:i|i'm|i've|my|i'd)\b|我(?!们)")
 
 
 def type_scores(
-    sentences: Sequence[Sentence], agenda: Sequence[str] = ()
+    sentences: Sequence[Sentence], agenda: Sequence[str] = (), title: str = ""
 ) -> dict[MinutesType, float]:
     """Return how much speaks for each kind; comparable within one meeting only.
 
     Args:
         sentences: Of the meeting.
         agenda: Its items, where it has an agenda.
+        title: What it is called; may be empty.
     """
-    opening = max(3, round(len(sentences) * _OPENING))
+    opening = _OPENING
     scores: dict[MinutesType, float] = dict.fromkeys(MinutesType, 0.0)
     for i, sentence in enumerate(sentences):
         worth = _OPENING_WORTH if i < opening else 1.0
         for kind, cues in _CUES.items():
             found = {match.group() for match in cues.finditer(sentence.folded)}
             scores[kind] += worth * min(len(found), 2)
+            scores[kind] += _MORE_WORTH * bool(_MORE[kind].search(sentence.folded))
     total = max(len(sentences), 1)
     scores = {kind: 100 * scores[kind] * _WORTH[kind] / total for kind in scores}
-    scores[MinutesType.INTERVIEW] += 60 * _asymmetry(sentences)
-    scores[MinutesType.STANDUP] += 25 * _roundness(sentences)
+    scores[MinutesType.INTERVIEW] += 120 * max(0.0, _asymmetry(sentences) - 0.3)
+    scores[MinutesType.STANDUP] += 15 * _roundness(sentences)
     if agenda:
         scores[MinutesType.AGENDA] += 60
+    folded = tokens.fold_keeping_length(title)
+    for kind, cues in _TITLES.items():
+        scores[kind] += _TITLE_WORTH * bool(cues.search(folded))
     return scores
 
 
-def detect_type(sentences: Sequence[Sentence], agenda: Sequence[str] = ()) -> MinutesType:
+def detect_type(
+    sentences: Sequence[Sentence], agenda: Sequence[str] = (), title: str = ""
+) -> MinutesType:
     """Return the kind that most speaks for; ``AGENDA`` where there is nothing to tell by."""
-    scores = type_scores(sentences, agenda)
+    scores = type_scores(sentences, agenda, title)
     return max(MinutesType, key=lambda kind: scores[kind])
 
 
