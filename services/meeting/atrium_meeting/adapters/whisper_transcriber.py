@@ -51,7 +51,8 @@ class WhisperOptions:
         hotword_tokens: Most tokens of hotwords that Whisper is told; the first ones count.
         compute_type: Of CTranslate2.
         threads: For each call; 0: as many as there are cores.
-        limits: What is taken to be made up.
+        limits: What is taken to be made up, in a window.
+        region_limits: The same in each region of it, by the confidence of its words alone.
     """
 
     languages: tuple[str, ...] = ("zh", "en")
@@ -69,6 +70,9 @@ class WhisperOptions:
     compute_type: str = "int8"
     threads: int = 0
     limits: HallucinationLimits = field(default_factory=HallucinationLimits)
+    region_limits: HallucinationLimits = field(
+        default_factory=lambda: HallucinationLimits(unsure_log_probability=-1.0)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +348,8 @@ class _Recognizer:
                 region.length_ms,
                 levels[index],
             )
-            kept = _chosen(own, said([word.text for word in own], evidence, limits))
+            truly_said = said([word.text for word in own], evidence, self._options.region_limits)
+            kept = _chosen(own, truly_said)
             found += [_moved(word, window, region) for word in kept]
         return found
 
