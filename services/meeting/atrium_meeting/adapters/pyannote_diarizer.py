@@ -27,8 +27,8 @@ from atrium_meeting.domain.errors import DiarizationUnavailable
 from atrium_meeting.domain.transcript import SpeakerTurn
 
 WORKER: Final = Path(__file__).with_name("pyannote_worker.py")
-START_SECONDS: Final = 120.0
-"""How long importing torch and loading a pipeline may take."""
+START_SECONDS: Final = 600.0
+"""How long importing torch and loading a pipeline may take: minutes, from a cold disk."""
 PIECE_SECONDS: Final = 1800.0
 """How long a piece may take: five minutes of sound on a slow processor."""
 _VOICE_MS: Final = 6000

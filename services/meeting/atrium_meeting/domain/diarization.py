@@ -38,6 +38,9 @@ ACTIVE: Final = np.array(
 Frames = npt.NDArray[np.uint8]
 Activity = npt.NDArray[np.bool_]
 
+_MOST_GROUPS: Final = 2000
+"""Groups that are compared to find the speakers; of more, those of most speech."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
@@ -214,22 +217,34 @@ def _put_together(
     sums: Vectors, weights: Vectors, count: int, tuning: Tuning
 ) -> tuple[Vectors, Vectors]:
     """Merge the most alike groups: down to a count or, if that is 0, while alike enough."""
-    sums, weights = sums.copy(), weights.copy()
-    while len(sums) > max(1, count):
+    order = np.argsort(-weights, kind="stable")[:_MOST_GROUPS]
+    sums, weights = sums[order], weights[order]
+
+    def alike(places: Labels) -> Vectors:
+        """Return how alike some groups and all are, without those that may not be merged."""
         means = sums / weights[:, None]
-        alike = means @ means.T
-        np.fill_diagonal(alike, -np.inf)
+        found: Vectors = means[places] @ means.T
         if not count:
             much = np.minimum(1.0, weights / tuning.much_speech_s)
-            extra = np.minimum(much[:, None], much) * (tuning.much_threshold - tuning.threshold)
-            alike[alike < tuning.threshold + extra] = -np.inf
-        one, other = sorted(int(place) for place in np.unravel_index(alike.argmax(), alike.shape))
-        if alike[one, other] == -np.inf:
+            extra = np.minimum(much[places, None], much)
+            least = tuning.threshold + (tuning.much_threshold - tuning.threshold) * extra
+            found[found < least] = -np.inf
+        found[:, gone] = -np.inf
+        found[np.arange(len(places)), places] = -np.inf
+        return found
+
+    gone = np.zeros(len(weights), bool)
+    matrix = alike(np.arange(len(weights)))
+    for _ in range(len(weights) - max(1, count)):
+        one, other = sorted(int(place) for place in np.unravel_index(matrix.argmax(), matrix.shape))
+        if matrix[one, other] == -np.inf:
             break
         sums[one] += sums[other]
         weights[one] += weights[other]
-        sums, weights = np.delete(sums, other, axis=0), np.delete(weights, other)
-    return sums, weights
+        gone[other] = True
+        matrix[other] = matrix[:, other] = -np.inf
+        matrix[one] = matrix[:, one] = alike(np.array([one]))[0]
+    return sums[~gone], weights[~gone]
 
 
 def _name_stretches(stretches: Stretches, means: Vectors, tuning: Tuning) -> Labels:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from atrium_meeting.domain.clustering import unit
 
-SAME_SPEAKER: Final = 0.40
+SAME_SPEAKER: Final = 0.50
 """Least similarity to a speaker's mean of an utterance that is taken for theirs."""
 NEW_SPEAKER_MS: Final = 1500
 """Shorter utterances found no new speaker: their embeddings say too little."""
