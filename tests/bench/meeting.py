@@ -1,9 +1,11 @@
 """What a recording costs beside the recognition of its words, and what silence is taken for.
 
 Decoding, voice activity, diarization, cleanup and minutes are the real ones, through the running
-service; recognition is scripted, about as fast as people speak, so that its own cost does not hide
-the rest. `--engine small` measures real recognition beside it. Sound is babble that voice activity
-takes for speech, or real speech: `--audio FILE` (repeated to the length that is asked for).
+service; recognition is scripted, so that its own cost does not hide the rest. Shares are seconds of
+one core for each second of the recording, upload and client included; `wall_` are seconds of the
+clock, which other work on the machine lengthens. `--engine small` measures real recognition too.
+Sound is babble that voice activity takes for speech, or real speech: `--audio FILE` (repeated to
+the length that is asked for).
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import asyncio
 import contextlib
 import itertools
 import os
+import resource
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +75,30 @@ class FluentTranscriber:
         return segments
 
 
+class Metered:
+    """An engine whose calls are metered: seconds of this process's cores.
+
+    One recording is worked on at a time, so what the process spends meanwhile is the call's.
+    """
+
+    def __init__(self, engine: Any, name: str, spent: Counter[str]) -> None:
+        self._engine, self._name, self._spent = engine, name, spent
+
+    def __getattr__(self, attribute: str) -> Any:
+        value = getattr(self._engine, attribute)
+        if not callable(value):
+            return value
+
+        def call(*arguments: Any, **more: Any) -> Any:
+            began = time.process_time()
+            try:
+                return value(*arguments, **more)
+            finally:
+                self._spent[self._name] += time.process_time() - began
+
+        return call
+
+
 @dataclass
 class Memory:
     """Most memory of this process while it is watched, in MB."""
@@ -103,16 +131,17 @@ def resident_mb() -> float:
 
 
 @contextlib.asynccontextmanager
-async def service(folder: Path, *, real: bool) -> AsyncIterator[House]:
+async def service(folder: Path, spent: Counter[str], *, real: bool) -> AsyncIterator[House]:
     """Run the service with its real engines; recognition is scripted unless ``real``."""
     folder.mkdir()  # noqa: ASYNC240 - a moment, and nothing else runs
     engines = open_engines(settings_in(folder))
+    transcriber = engines.transcriber if real else FluentTranscriber()
     fakes = Fakes(
         decoder=engines.decoder,
-        activity=engines.activity,
-        transcriber=engines.transcriber if real else FluentTranscriber(),
-        diarizer=engines.diarizer,
-        cleaner=engines.cleaner,
+        activity=Metered(engines.activity, "activity", spent),
+        transcriber=Metered(transcriber, "recognition", spent),
+        diarizer=Metered(engines.diarizer, "diarization", spent),
+        cleaner=Metered(engines.cleaner, "cleanup", spent) if engines.cleaner else None,
     )
     async with open_house(folder, fakes=fakes) as house:
         yield house
@@ -161,49 +190,56 @@ async def measure(
     figures: Figures, folder: Path, minutes: float, audio: Path | None, *, real: bool
 ) -> None:
     """Measure the stages, memory, and what silence is taken for."""
-    async with service(folder / "scripted", real=False) as house:
+    spent: Counter[str] = Counter()
+    short, long = talk(folder, min(6.0, minutes), audio), talk(folder, minutes, audio)
+    async with service(folder / "scripted", spent, real=False) as house:
         with watched_memory() as before:
-            await transcribe(house, talk(folder, min(6.0, minutes), audio), minutes=True)
+            await transcribe(house, short, minutes=True)
         with watched_memory() as during:
-            _, progress = await transcribe(house, talk(folder, minutes, audio), minutes=True)
-        add_shares(figures, "", progress)
+            await metered(figures, "", house, long, spent)
         growth = during.most_mb - before.most_mb
         figures.add("memory_growth", growth, "MB", n=1, target=RSS_GROWTH_MB, at_most=True)
-    async with service(folder / "quiet", real=real) as house:
-        begun = time.monotonic()
-        meeting, progress = await transcribe(house, quiet(folder, 60.0), minutes=False)
+    async with service(folder / "quiet", spent, real=real) as house:
+        meeting, _ = await transcribe(house, quiet(folder, 60.0), minutes=False)
         segments = (await house.transcript(meeting.name)).utterances
         figures.add("quiet.segments", len(segments), "segments", n=60, target=0, at_most=True)
-        figures.add("quiet.seconds", time.monotonic() - begun, "s", n=60)
     if real:
-        async with service(folder / "real", real=True) as house:
-            _, progress = await transcribe(house, talk(folder, minutes, audio), minutes=True)
-            add_shares(figures, "real.", progress)
+        async with service(folder / "real", spent, real=True) as house:
+            await metered(figures, "real.", house, long, spent)
 
 
-def add_shares(figures: Figures, prefix: str, progress: Any) -> None:
-    """Add what each stage took of the recording's length."""
+async def metered(
+    figures: Figures, prefix: str, house: House, path: Path, spent: Counter[str]
+) -> None:
+    """Transcribe a recording and add what each stage took of its length."""
+    spent.clear()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.process_time()
+    _, progress = await transcribe(house, path, minutes=True)
+    whole = time.process_time() - began
+    spent["rest"] = whole - spent.total()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent["decoding"] = after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime
     length = progress.duration_ms / 1000
-    shares = {_STAGES[one.stage]: one.seconds / length for one in progress.stage_times}
-    for stage, share in shares.items():
-        figures.add(f"{prefix}share_{stage}", share, "share", n=round(length))
-    beside = sum(share for stage, share in shares.items() if stage != "recognition")
-    figures.add(
-        f"{prefix}share_beside_recognition",
-        beside,
-        "share",
-        n=round(length),
-        target=SHARE_BESIDE_ASR,
-        at_most=True,
-    )
-    figures.add(
-        f"{prefix}share_beside_recognition_and_diarization",
-        beside - shares.get("diarization", 0.0),
-        "share",
-        n=round(length),
-        target=SHARE_BESIDE_ASR_AND_DIARIZATION,
-        at_most=True,
-    )
+    shares = {name: seconds / length for name, seconds in sorted(spent.items())}
+    beside = sum(share for name, share in shares.items() if name != "recognition")
+    for name, share in shares.items():
+        figures.add(f"{prefix}share_{name}", share, "share", n=round(length))
+    for one in progress.stage_times:
+        wall = one.seconds / length
+        figures.add(f"{prefix}wall_{_STAGES[one.stage]}", wall, "share", n=round(length))
+    for name, share, target in (
+        ("recognition", beside, SHARE_BESIDE_ASR),
+        (
+            "recognition_and_diarization",
+            beside - shares["diarization"],
+            SHARE_BESIDE_ASR_AND_DIARIZATION,
+        ),
+    ):
+        figures.add(
+            f"{prefix}share_beside_{name}", share, "share", n=round(length), target=target,
+            at_most=True,
+        )  # fmt: skip
 
 
 def main() -> None:

@@ -115,7 +115,9 @@ async def upload(service: Service, ledger: Ledger) -> None:
             metadata=_WHO,
         )
         number = ledger.uploads[meeting.name] = len(ledger.uploads)
-        header = meeting_service_pb2.UploadRecordingRequest.Header(meeting=meeting.name)
+        header = meeting_service_pb2.UploadRecordingRequest.Header(
+            meeting=meeting.name, write_minutes=True
+        )
         requests = upload_requests(header, sound_of(number), chunk_bytes=50_000)
         operation = await service.meetings.UploadRecording(requests, metadata=_WHO)
         ledger.acknowledged[meeting.name] = operation.name
@@ -175,7 +177,8 @@ def check_stored(folder: Path, transcribed: int) -> None:
 
     assert count("recordings WHERE state = 'done'") == count("recordings") == transcribed
     assert count("utterances") == transcribed * PIECES
-    assert count("transcript_versions") == transcribed
+    assert count("transcript_versions") == count("minutes") == transcribed
+    assert count("minutes_parts") == 0
     assert count("uploads") == count("purges") == count("operations WHERE NOT done") == 0
     files = [path for path in (folder / "files").rglob("*") if path.is_file()]
     assert [path.name for path in files] == ["original"] * transcribed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 from atrium.meeting.v1 import meeting_service_pb2_grpc
 from atrium_meeting.adapters.late_diarizer import LateDiarizer
 from atrium_meeting.adapters.onnx_diarizer import OnnxDiarizer
+from atrium_meeting.adapters.pyannote_diarizer import PyannoteDiarizer
 from atrium_meeting.adapters.pyav_audio import PyavDecoder
 from atrium_meeting.adapters.silero_activity import SileroActivity
 from atrium_meeting.adapters.sql_hotwords import SqlHotwords
@@ -64,6 +66,7 @@ from atrium_shared.database import Database
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
+from atrium_shared.settings import SettingsInvalid
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -208,6 +211,8 @@ def build(
         async with AsyncExitStack() as stack:
             await database.start()
             stack.push_async_callback(database.close)
+            if isinstance(engines.diarizer, PyannoteDiarizer):
+                stack.push_async_callback(asyncio.to_thread, engines.diarizer.close)
             stack.push_async_callback(workers.close)
             stack.push_async_callback(quick.close)
             stack.push_async_callback(upload.close)
@@ -275,6 +280,14 @@ def _transcriber(settings: MeetingSettings) -> Transcriber:
 def _diarizer(settings: MeetingSettings) -> Diarizer | None:
     if settings.diarization == "none":
         return None
+    if settings.diarization == "pyannote":
+        if settings.pyannote_python is None or settings.pyannote_dir is None:
+            raise SettingsInvalid(
+                "  MEETING_PYANNOTE_PYTHON, MEETING_PYANNOTE_DIR: needed with "
+                "MEETING_DIARIZATION=pyannote; a Python that has pyannote.audio, and the folder of "
+                "a pipeline with its config.yaml"
+            )
+        return PyannoteDiarizer(settings.pyannote_python, settings.pyannote_dir)
     return LateDiarizer(OnnxDiarizer.model, lambda: OnnxDiarizer(settings.threads_per_recognition))
 
 

@@ -14,6 +14,7 @@ from atrium_meeting.domain.alignment import (
     SpokenWord,
     align,
     assign_speakers,
+    written_language,
 )
 from atrium_meeting.domain.transcript import SpeakerTurn, Word
 
@@ -150,6 +151,18 @@ def test_a_pause_and_a_change_of_language_end_an_utterance():
         ("two", "en"),
         ("好", "zh"),
     ]
+
+
+def test_letters_decide_where_recognition_takes_a_language_for_another():
+    def language(said: str, *words: str) -> str:
+        return written_language(said, [Word(word, 0, 1) for word in words])
+
+    assert language("zh", "Good", "morning.") == "en"
+    assert language("en", "早", "上", "好。") == "zh"
+    assert language("zh", "用", "Python") == "zh"
+    assert language("en", "Hello", "林", "薇") == "en"
+    assert language("zh", "9,000") == "zh"
+    assert language("de", "Guten") == "de"
 
 
 def test_a_long_turn_is_cut_where_a_sentence_ends():

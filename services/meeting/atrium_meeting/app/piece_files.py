@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.ports import RecognizedSegment, SpeakerPiece
 from atrium_meeting.app.stores import RecordingStore
-from atrium_meeting.domain.alignment import SpokenWord
+from atrium_meeting.domain.alignment import SpokenWord, written_language
 from atrium_meeting.domain.audio import AudioPiece, Region, Samples, from_pcm16, to_pcm16
 from atrium_meeting.domain.recordings import Recording, RecordingState
 from atrium_meeting.domain.transcript import SpeakerTurn
@@ -111,11 +111,12 @@ class PieceFiles:
     async def words(self, recording: Recording, number: int, offset_ms: int) -> list[SpokenWord]:
         """Return what was recognised in a piece, with times of the whole recording."""
         data = json.loads(await self._blobs.get(recording.piece_key(number, "words")))
-        return [
-            SpokenWord(word.moved(offset_ms), language)
-            for language, words in data
-            for word in words_from_json(words)
-        ]
+        spoken: list[SpokenWord] = []
+        for language, written in data:
+            words = words_from_json(written)
+            chosen = written_language(language, words)
+            spoken += [SpokenWord(word.moved(offset_ms), chosen) for word in words]
+        return spoken
 
     async def store_speakers(self, recording: Recording, number: int, piece: SpeakerPiece) -> None:
         """Store what a piece tells of its speakers.

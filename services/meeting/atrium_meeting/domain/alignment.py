@@ -8,12 +8,19 @@ a change of speakers is moved to the pause or the end of a sentence beside it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Final
 
-from atrium_meeting.domain.transcript import Speaker, SpeakerTurn, Transcript, Utterance, Word
+from atrium_meeting.domain.transcript import (
+    Speaker,
+    SpeakerTurn,
+    Transcript,
+    Utterance,
+    Word,
+    is_unspaced,
+)
 
 PAUSE_MS: Final = 1_000
 """A pause of so long ends an utterance."""
@@ -40,6 +47,19 @@ class SpokenWord:
 
     word: Word
     language: str
+
+
+def written_language(language: str, words: Iterable[Word]) -> str:
+    """Return the language of a segment: what recognition says, unless its letters say otherwise.
+
+    A short English reply in a Chinese meeting is sometimes taken for Chinese, and the other way
+    round; the characters that were recognised cannot err.
+    """
+    characters = [character for word in words for character in word.text if character.isalpha()]
+    chinese = sum(map(is_unspaced, characters))
+    if language == "zh" and characters and chinese == 0:
+        return "en"
+    return "zh" if language == "en" and 2 * chinese > len(characters) else language
 
 
 def align(words: Sequence[SpokenWord], turns: Sequence[SpeakerTurn]) -> Transcript:
@@ -98,11 +118,17 @@ def assign_speakers(words: Sequence[Word], turns: Sequence[SpeakerTurn]) -> list
             if last_ended is None or latest.end_ms > last_ended.end_ms:
                 last_ended = latest
             active = [turn for turn in active if turn.end_ms > word.start_ms]
-        if active:
+        # Some were let in by a longer word before.
+        covering = [turn for turn in active if turn.start_ms < max(word.end_ms, word.start_ms + 1)]
+        if covering:
             before = assigned[-1] if assigned else ""
-            assigned.append(_covering(word, active, before))
+            assigned.append(_covering(word, covering, before))
             continue
-        upcoming = waiting[following] if following < len(waiting) else None
+        upcoming = min(
+            [*active, *waiting[following : following + 1]],
+            key=lambda turn: turn.start_ms,
+            default=None,
+        )
         assigned.append(_nearest(word, last_ended, upcoming).speaker)
     return assigned
 
