@@ -1,11 +1,13 @@
 import base64
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from atrium_meeting.adapters.onnx_diarizer import OnnxDiarizer, window_starts
-from atrium_meeting.adapters.onnx_speaker_models import OnnxSpeakerEncoder, Segmentation
+from atrium_meeting.adapters.onnx_speaker_models import MODELS, OnnxSpeakerEncoder, Segmentation
 from atrium_meeting.app.ports import SpeakerPiece
 from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
 from atrium_meeting.domain.online_speakers import OnlineSpeakers
@@ -125,3 +127,13 @@ def test_the_encoder_is_the_original_network():
     assert embedding[:6] == pytest.approx(
         [-0.1012, -0.077, 0.0438, -0.0801, -0.0032, 0.0375], abs=2e-3
     )
+
+
+def test_what_ships_is_what_the_export_writes():
+    """Without torch the script cannot run here, but it names the SHA-256 of what it writes."""
+    script = Path(__file__).parents[1] / "training" / "export_speaker_models.py"
+    text = script.read_text(encoding="utf-8")
+
+    for model in ("segmentation-3.0.onnx", "campplus.onnx"):
+        digest = hashlib.sha256((MODELS / model).read_bytes()).hexdigest()
+        assert f'"{model}": "{digest}"' in text
