@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -151,6 +152,21 @@ async def test_a_change_of_an_old_version_is_refused(house: House):
     assert (error.reason, error.metadata["version"]) == ("TRANSCRIPT_CHANGED", "2")
     name = Name(meeting=meeting.name, speaker="S1", display_name="Lin", version=1)
     assert (await error_of(house.as_().NameSpeaker(name))).reason == "TRANSCRIPT_CHANGED"
+
+
+async def test_edits_at_the_same_time_all_come_to_pass(house: House):
+    meeting = await three(house)
+    client = house.as_()
+    await asyncio.gather(
+        *(
+            client.EditUtterance(Edit(meeting=meeting.name, utterance=f"u{number}", text="New."))
+            for number in (1, 2, 3)
+        ),
+        client.NameSpeaker(Name(meeting=meeting.name, speaker="S1", display_name="Lin")),
+    )
+    found = await house.transcript(meeting.name)
+    assert (found.version, texts_of(found)) == (5, ["New.", "New.", "New."])
+    assert found.speakers[0].display_name == "Lin"
 
 
 @pytest.mark.parametrize("text", ["a" * 500, "nul\x00"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
@@ -21,6 +23,9 @@ from atrium_meeting.domain.errors import (
 )
 from atrium_meeting.domain.transcript import Utterance
 from atrium_shared.principal import Principal
+
+MOST_TRIES: Final = 20
+"""How often an edit of the newest version is tried when others come first."""
 
 _log = structlog.get_logger(__name__)
 
@@ -85,33 +90,52 @@ class EditUtterance:
             WordsInvalid: The text holds what no word can be.
         """
         async with self._audit.call(principal, "EditUtterance", name):
-            meeting = await self._find.changeable(principal, name)
-            if not meeting.transcript_version:
-                raise MeetingHasNoTranscript(name)
-            if version and version != meeting.transcript_version:
-                raise TranscriptChanged(name, meeting.transcript_version)
-            found = await self._transcripts.utterance(meeting.uid, utterance)
-            if found is None:
-                raise UtteranceNotFound(name, utterance)
-            info, before = found
-            if speaker and speaker not in {one.id for one in info.speakers}:
-                raise SpeakerNotFound(name, speaker)
-            texts = new_words(text)
-            now = replace(before, speaker=speaker or before.speaker)
-            if texts == [word.text for word in before.words]:
-                if now == before:
-                    return before
-            elif texts:
-                now = await self._marked(replace(now, words=edit_words(before.words, texts)))
-            await self._transcripts.replace(
-                meeting,
-                info.version,
-                utterance,
-                now if texts else None,
-                author=principal.subject,
-                change=f"{utterance} edited" if texts else f"{utterance} removed",
-            )
-            return now
+            # Who names no version means the newest, also when another edit comes first.
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(TranscriptChanged),
+                stop=stop_after_attempt(1 if version else MOST_TRIES),
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._edit(principal, name, utterance, text, speaker, version)
+        raise AssertionError("the last attempt raises")
+
+    async def _edit(
+        self,
+        principal: Principal,
+        name: str,
+        utterance: str,
+        text: str,
+        speaker: str,
+        version: int,
+    ) -> Utterance:
+        meeting = await self._find.changeable(principal, name)
+        if not meeting.transcript_version:
+            raise MeetingHasNoTranscript(name)
+        if version and version != meeting.transcript_version:
+            raise TranscriptChanged(name, meeting.transcript_version)
+        found = await self._transcripts.utterance(meeting.uid, utterance)
+        if found is None:
+            raise UtteranceNotFound(name, utterance)
+        info, before = found
+        if speaker and speaker not in {one.id for one in info.speakers}:
+            raise SpeakerNotFound(name, speaker)
+        texts = new_words(text)
+        now = replace(before, speaker=speaker or before.speaker)
+        if texts == [word.text for word in before.words]:
+            if now == before:
+                return before
+        elif texts:
+            now = await self._marked(replace(now, words=edit_words(before.words, texts)))
+        await self._transcripts.replace(
+            meeting,
+            info.version,
+            utterance,
+            now if texts else None,
+            author=principal.subject,
+            change=f"{utterance} edited" if texts else f"{utterance} removed",
+        )
+        return now
 
     async def _marked(self, utterance: Utterance) -> Utterance:
         if self._cleaner is None:

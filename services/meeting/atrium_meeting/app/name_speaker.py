@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+
 from atrium_meeting.app.audit_trail import AuditTrail
+from atrium_meeting.app.edit_utterance import MOST_TRIES
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.stores import TranscriptStore
@@ -54,29 +57,49 @@ class NameSpeaker:
             TextUnstorable: The name holds U+0000.
         """
         async with self._audit.call(principal, "NameSpeaker", name):
-            meeting = await self._find.changeable(principal, name)
-            if not meeting.transcript_version:
-                raise MeetingHasNoTranscript(name)
-            if version and version != meeting.transcript_version:
-                raise TranscriptChanged(name, meeting.transcript_version)
-            names = {one.id: one.display_name for one in meeting.speakers}
-            for one in (speaker, same_as) if same_as else (speaker,):
-                if one not in names:
-                    raise SpeakerNotFound(name, one)
-            if same_as:
-                return await self._merge(principal, meeting, speaker, same_as)
-            display_name = display_name.strip()
-            check_text("display_name", display_name)
-            if display_name == names[speaker]:
-                return meeting
-            return await self._transcripts.name_speaker(
-                meeting,
-                meeting.transcript_version,
-                speaker,
-                display_name,
-                author=principal.subject,
-                change=f"{speaker} named {display_name}" if display_name else f"{speaker} unnamed",
-            )
+            # Who names no version means the newest, also when another edit comes first.
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(TranscriptChanged),
+                stop=stop_after_attempt(1 if version else MOST_TRIES),
+                reraise=True,
+            ):
+                with attempt:
+                    return await self._change(
+                        principal, name, speaker, display_name.strip(), same_as, version
+                    )
+        raise AssertionError("the last attempt raises")
+
+    async def _change(
+        self,
+        principal: Principal,
+        name: str,
+        speaker: str,
+        display_name: str,
+        same_as: str,
+        version: int,
+    ) -> Meeting:
+        meeting = await self._find.changeable(principal, name)
+        if not meeting.transcript_version:
+            raise MeetingHasNoTranscript(name)
+        if version and version != meeting.transcript_version:
+            raise TranscriptChanged(name, meeting.transcript_version)
+        names = {one.id: one.display_name for one in meeting.speakers}
+        for one in (speaker, same_as) if same_as else (speaker,):
+            if one not in names:
+                raise SpeakerNotFound(name, one)
+        if same_as:
+            return await self._merge(principal, meeting, speaker, same_as)
+        check_text("display_name", display_name)
+        if display_name == names[speaker]:
+            return meeting
+        return await self._transcripts.name_speaker(
+            meeting,
+            meeting.transcript_version,
+            speaker,
+            display_name,
+            author=principal.subject,
+            change=f"{speaker} named {display_name}" if display_name else f"{speaker} unnamed",
+        )
 
     async def _merge(
         self, principal: Principal, meeting: Meeting, speaker: str, same_as: str
