@@ -21,12 +21,17 @@ def diarizer() -> OnnxDiarizer:
     return OnnxDiarizer(threads=1)
 
 
+@pytest.fixture(scope="module")
+def examined(diarizer: OnnxDiarizer, two_speakers: Samples) -> SpeakerPiece:
+    return diarizer.examine(two_speakers, everything(two_speakers), 0)
+
+
 def everything(samples: Samples) -> list[Region]:
     return [Region(0, len(samples) * 1000 // SAMPLE_RATE)]
 
 
-def test_two_speakers_are_found_with_their_turns(diarizer: OnnxDiarizer, two_speakers: Samples):
-    turns = diarizer.assign([diarizer.examine(two_speakers, everything(two_speakers), 0)])
+def test_two_speakers_are_found_with_their_turns(diarizer: OnnxDiarizer, examined: SpeakerPiece):
+    turns = diarizer.assign([examined])
 
     assert {turn.speaker for turn in turns} == {"S1", "S2"}
     for speaker, start_ms, end_ms in TURNS:
@@ -55,10 +60,8 @@ def test_pieces_share_speakers_and_survive_json(diarizer: OnnxDiarizer, two_spea
     assert {t.speaker for t in turns if t.start_ms > 4000 and t.end_ms < 15_000} == {"S2"}
 
 
-def test_a_given_number_of_speakers_is_kept_to(diarizer: OnnxDiarizer, two_speakers: Samples):
-    piece = diarizer.examine(two_speakers, everything(two_speakers), 0)
-
-    assert {turn.speaker for turn in diarizer.assign([piece], speakers=1)} == {"S1"}
+def test_a_given_number_of_speakers_is_kept_to(diarizer: OnnxDiarizer, examined: SpeakerPiece):
+    assert {turn.speaker for turn in diarizer.assign([examined], speakers=1)} == {"S1"}
 
 
 def test_nothing_is_examined_where_nobody_speaks(diarizer: OnnxDiarizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +80,9 @@ class OnnxSpeakerEncoder:
         return embedding / np.linalg.norm(embedding)
 
 
+@cache
 def _session(name: str, threads: int) -> ort.InferenceSession:
+    """Return the one session of a model; any number of threads may run it at once."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
