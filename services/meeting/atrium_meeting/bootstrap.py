@@ -9,12 +9,15 @@ from functools import partial
 from pathlib import Path
 
 from atrium.meeting.v1 import meeting_service_pb2_grpc
-from atrium_meeting.adapters.late_diarizer import LateDiarizer
+from atrium_meeting.adapters.late_diarizer import LateDiarizer, LateSpeakerEncoder
 from atrium_meeting.adapters.onnx_diarizer import OnnxDiarizer
+from atrium_meeting.adapters.onnx_speaker_models import OnnxSpeakerEncoder
+from atrium_meeting.adapters.pcm_frames import PcmFrames
 from atrium_meeting.adapters.pyannote_diarizer import PyannoteDiarizer
-from atrium_meeting.adapters.pyav_audio import PyavDecoder
+from atrium_meeting.adapters.pyav_audio import OpusFrames, PyavDecoder
 from atrium_meeting.adapters.silero_activity import SileroActivity
 from atrium_meeting.adapters.sql_hotwords import SqlHotwords
+from atrium_meeting.adapters.sql_live import SqlLive
 from atrium_meeting.adapters.sql_meetings import SqlMeetings
 from atrium_meeting.adapters.sql_minutes import SqlFeedback, SqlMinutes
 from atrium_meeting.adapters.sql_minutes_requests import SqlMinutesRequests
@@ -41,20 +44,33 @@ from atrium_meeting.app.import_transcript import ImportTranscript
 from atrium_meeting.app.keep_hotwords import KeepHotwords
 from atrium_meeting.app.list_meetings import ListMeetings
 from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
+from atrium_meeting.app.live_ear import Encoding, LiveEngines
+from atrium_meeting.app.live_session import LiveLimits, LiveTools
 from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.piece_files import PieceFiles
-from atrium_meeting.app.ports import Cleaner, Delegation, Diarizer, Embedder, Generator, Transcriber
+from atrium_meeting.app.ports import (
+    Cleaner,
+    Delegation,
+    Diarizer,
+    Embedder,
+    FrameDecoder,
+    Generator,
+    Transcriber,
+)
 from atrium_meeting.app.read_meeting import ReadMeeting
 from atrium_meeting.app.recover import Recover
 from atrium_meeting.app.request_minutes import MINUTES_JOB, RequestMinutes
 from atrium_meeting.app.rewrite_minutes import RewriteMinutes
+from atrium_meeting.app.transcribe_live import TranscribeLive
 from atrium_meeting.app.transcribe_recording import Engines, TranscribeRecording
+from atrium_meeting.app.turns import Turns
 from atrium_meeting.app.update_meeting import UpdateMeeting
 from atrium_meeting.app.upload_recording import TRANSCRIBE_JOB, UploadRecording
 from atrium_meeting.app.workers import Workers
 from atrium_meeting.app.write_minutes import WriteMinutes
 from atrium_meeting.app.write_sentences import WriteSentences
+from atrium_meeting.domain.activity import ActivityLimits
 from atrium_meeting.rpc import convert, convert_minutes
 from atrium_meeting.rpc.servicer import MeetingServicer, UseCases
 from atrium_meeting.settings import MeetingSettings
@@ -170,6 +186,30 @@ def build(
         ids,
         max_bytes=settings.max_recording_bytes,
     )
+    live_recognition = Workers(settings.live_threads, "live recognition")
+    live_hearing = Workers(1, "live hearing")
+    transcribe_live = TranscribeLive(
+        find,
+        hotwords,
+        engines.live,
+        LiveTools(
+            transcriber=engines.transcriber,
+            cleaner=engines.cleaner,
+            voices=engines.live.voices,
+            store=SqlLive(database, clock),
+            turns=Turns(settings.live_threads),
+            recognition=live_recognition,
+            hearing=live_hearing,
+        ),
+        LiveLimits(
+            partial_ms=round(settings.live_partial_seconds * 1000),
+            buffer_ms=round(settings.live_buffer_seconds * 1000),
+            stall_seconds=settings.live_stall_seconds,
+            keep_seconds=settings.live_keep_seconds,
+            limit_ms=round(settings.max_live_hours * 3_600_000),
+        ),
+        trail,
+    )
     recover = Recover(recordings, blobs, jobs, clean_up)
     servicer = MeetingServicer(  # type: ignore[abstract]  # methods come file by file
         UseCases(
@@ -184,6 +224,7 @@ def build(
             list_transcript_versions=ListTranscriptVersions(find, transcripts, trail),
             edit_utterance=EditUtterance(find, transcripts, engines.cleaner, quick, trail),
             name_speaker=NameSpeaker(find, transcripts, trail),
+            transcribe_live=transcribe_live,
             import_transcript=ImportTranscript(
                 find, transcripts, files, engines.cleaner, quick, trail
             ),
@@ -215,6 +256,9 @@ def build(
                 stack.push_async_callback(asyncio.to_thread, engines.diarizer.close)
             stack.push_async_callback(workers.close)
             stack.push_async_callback(quick.close)
+            stack.push_async_callback(live_recognition.close)
+            stack.push_async_callback(live_hearing.close)
+            stack.push_async_callback(transcribe_live.close)
             stack.push_async_callback(upload.close)
             await recover()
             await request_minutes.resume()
@@ -252,6 +296,7 @@ def open_engines(settings: MeetingSettings) -> Engines:
         transcriber=_transcriber(settings),
         diarizer=_diarizer(settings),
         cleaner=_cleaner(),
+        live=_live_engines(settings),
     )
 
 
@@ -275,6 +320,20 @@ def _transcriber(settings: MeetingSettings) -> Transcriber:
         return StoredTranscriber(name, lambda: chosen.expanduser(), open_model)
     store = ModelStore(settings.models_dir.expanduser())
     return StoredTranscriber(name, lambda: store.path(name), open_model)
+
+
+def _live_engines(settings: MeetingSettings) -> LiveEngines:
+    activity = SileroActivity(ActivityLimits(min_silence_ms=settings.live_silence_ms))
+
+    def open_decoder(encoding: Encoding, rate: int) -> FrameDecoder:
+        return OpusFrames() if encoding is Encoding.OPUS else PcmFrames(rate)
+
+    voices = LateSpeakerEncoder(OnnxSpeakerEncoder.model, OnnxSpeakerEncoder)
+    return LiveEngines(
+        open_decoder,
+        activity.stream,
+        voices=None if settings.diarization == "none" else voices,
+    )
 
 
 def _diarizer(settings: MeetingSettings) -> Diarizer | None:

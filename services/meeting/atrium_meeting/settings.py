@@ -58,6 +58,28 @@ class MeetingSettings(Settings):
     minutes_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Minutes that are written at the same time, beside those that come with a recording."""
 
+    live_threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Live streams that are recognised at the same time; the others wait their turn."""
+
+    live_partial_seconds: Annotated[float, Field(ge=0.2, le=10)] = 1.0
+    """After how many seconds of new speech a live stream gets a partial result."""
+
+    live_silence_ms: Annotated[int, Field(ge=400, le=2000)] = 600
+    """Silence that ends an utterance of a live stream, in milliseconds."""
+
+    live_buffer_seconds: Annotated[float, Field(ge=25, le=600)] = 30.0
+    """Speech of a live stream that may wait to be recognised, in seconds; then its sender waits."""
+
+    live_stall_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 60.0
+    """A live stream ends when no sound comes for so many seconds; it can be gone on with."""
+
+    live_keep_seconds: Annotated[float, Field(ge=0.1, le=60)] = 10.0
+    """How often it is stored how far a live stream is, in seconds. Unless it ended in order, it
+    counts as open for three times as long, at least for 30 s."""
+
+    max_live_hours: Annotated[float, Field(gt=0, le=24)] = 6.0
+    """Longest live meeting, in hours."""
+
     recordings_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Recordings that are worked on at the same time."""
 

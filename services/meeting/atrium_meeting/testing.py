@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.app.ports import RecognitionHints, RecognizedSegment, SpeakerPiece
+from atrium_meeting.domain.activity import ActivityLimits, ActivityTracker, SpeechEvent
 from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples
 from atrium_meeting.domain.transcript import SpeakerTurn, Word, is_unspaced, split_words
 
@@ -88,6 +89,42 @@ class FakeActivity:
                 start = found.pop().start_ms
             found.append(Region(start, end))
         return found
+
+
+class FakeSpeechStream:
+    """Hears speech where it is loud, as `FakeActivity` does, while it arrives.
+
+    Args:
+        limits: What counts as speech.
+    """
+
+    _WINDOW = 320
+
+    def __init__(self, limits: ActivityLimits | None = None) -> None:
+        self._tracker = ActivityTracker(20, limits or ActivityLimits(min_silence_ms=600))
+        self._held = np.zeros(0, np.float32)
+
+    @property
+    def speaking_since_ms(self) -> int | None:
+        """Where the speech that goes on began."""
+        return self._tracker.speaking_since_ms
+
+    @property
+    def quiet_since_ms(self) -> int | None:
+        """Since when nothing is heard of it."""
+        return self._tracker.quiet_since_ms
+
+    def accept(self, samples: Samples) -> list[SpeechEvent]:
+        """Take more sound."""
+        sound = np.concatenate([self._held, samples])
+        windows = len(sound) // self._WINDOW
+        self._held = sound[windows * self._WINDOW :]
+        loud = np.abs(sound[: windows * self._WINDOW]).reshape(-1, self._WINDOW).max(axis=1) > 0.01
+        return self._tracker.accept(np.where(loud, 0.95, 0.0).tolist())
+
+    def finish(self) -> list[SpeechEvent]:
+        """Return what is open."""
+        return self._tracker.finish()
 
 
 class FakeDiarizer:

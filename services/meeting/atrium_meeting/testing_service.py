@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,9 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from sqlalchemy.engine import make_url
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, meeting_service_pb2_grpc
+from atrium_meeting.adapters.pcm_frames import PcmFrames
+from atrium_meeting.adapters.pyav_audio import OpusFrames
+from atrium_meeting.app.live_ear import Encoding, LiveEngines
 from atrium_meeting.app.ports import (
     ChatMessage,
     Cleaner,
@@ -27,6 +30,8 @@ from atrium_meeting.app.ports import (
     Generated,
     Generator,
     RecordingDecoder,
+    SpeakerEncoder,
+    SpeechStream,
     Transcriber,
     VoiceActivityDetector,
 )
@@ -43,7 +48,15 @@ from atrium_meeting.domain.audio import (
 from atrium_meeting.domain.errors import RecordingNotAudio
 from atrium_meeting.domain.transcript import Disfluency
 from atrium_meeting.settings import MeetingSettings
-from atrium_meeting.testing import FakeActivity, FakeDiarizer, FakeTranscriber, silence, tone
+from atrium_meeting.testing import (
+    FakeActivity,
+    FakeDiarizer,
+    FakeSpeakerEncoder,
+    FakeSpeechStream,
+    FakeTranscriber,
+    silence,
+    tone,
+)
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, NotFound, Unavailable
@@ -332,11 +345,26 @@ class Fakes:
     transcriber: Transcriber = field(default_factory=FakeTranscriber)
     diarizer: Diarizer | None = field(default_factory=FakeDiarizer)
     cleaner: Cleaner | None = field(default_factory=FakeCleaner)
+    open_speech: Callable[[], SpeechStream] = FakeSpeechStream
+    voices: SpeakerEncoder | None = field(default_factory=FakeSpeakerEncoder)
 
     @property
     def engines(self) -> Engines:
         """As the service takes them."""
-        return Engines(self.decoder, self.activity, self.transcriber, self.diarizer, self.cleaner)
+        return Engines(
+            self.decoder,
+            self.activity,
+            self.transcriber,
+            self.diarizer,
+            self.cleaner,
+            LiveEngines(
+                lambda encoding, rate: (
+                    OpusFrames() if encoding is Encoding.OPUS else PcmFrames(rate)
+                ),
+                self.open_speech,
+                self.voices,
+            ),
+        )
 
 
 @dataclass

@@ -74,6 +74,11 @@ class SileroStream:
         """See `ActivityTracker.speaking_since_ms`."""
         return self._tracker.speaking_since_ms
 
+    @property
+    def quiet_since_ms(self) -> int | None:
+        """See `ActivityTracker.quiet_since_ms`."""
+        return self._tracker.quiet_since_ms
+
     def accept(self, samples: Samples) -> list[SpeechEvent]:
         """Take more sound, of any length; return what it decides."""
         self._length += len(samples)

@@ -66,69 +66,6 @@ class SqlTranscripts:
             )
             return await rows.locked_meeting(session, meeting_uid)
 
-    async def begin_live(self, meeting_uid: str, origin: Origin, *, author: str) -> Meeting:
-        """Make a meeting live."""
-        async with self._database.write() as session:
-            meeting = await rows.locked_meeting(session, meeting_uid)
-            if meeting.state is MeetingState.LIVE:
-                return meeting
-            meeting.check_free()
-            await rows.add_version(
-                session,
-                meeting,
-                1,
-                {},
-                origin=origin,
-                author=author,
-                change="transcribed live",
-                now=self._clock.now(),
-                state=MeetingState.LIVE,
-                failure_reason="",
-                failure_message="",
-            )
-            return await rows.locked_meeting(session, meeting_uid)
-
-    async def append(self, meeting_uid: str, utterances: Sequence[Utterance]) -> Meeting:
-        """Add utterances to a live meeting."""
-        async with self._database.write() as session:
-            meeting = await rows.locked_meeting(session, meeting_uid)
-            numbers = [rows.utterance_number(one.id) for one in utterances]
-            known = await session.execute(
-                sa.select(_UTTERANCES.c.number).where(
-                    _UTTERANCES.c.meeting_uid == meeting_uid, _UTTERANCES.c.number.in_(numbers)
-                )
-            )
-            seen = set(known.scalars())
-            new = [
-                one for number, one in zip(numbers, utterances, strict=True) if number not in seen
-            ]
-            await rows.insert_utterances(session, meeting_uid, meeting.transcript_version, new)
-            names = {one.id: one.display_name for one in meeting.speakers}
-            summaries, duration_ms = await rows.summarize(session, meeting_uid, names)
-            await session.execute(
-                sa.update(_VERSIONS)
-                .where(
-                    _VERSIONS.c.meeting_uid == meeting_uid,
-                    _VERSIONS.c.version == meeting.transcript_version,
-                )
-                .values(speakers=[[one.id, one.display_name] for one in summaries])
-            )
-            await rows.set_meeting(
-                session,
-                meeting_uid,
-                speakers=[[one.id, one.display_name, one.speaking_ms] for one in summaries],
-                duration_ms=duration_ms,
-            )
-            return await rows.locked_meeting(session, meeting_uid)
-
-    async def end_live(self, meeting_uid: str) -> Meeting:
-        """Make a live meeting ready."""
-        async with self._database.write() as session:
-            meeting = await rows.locked_meeting(session, meeting_uid)
-            if meeting.state is MeetingState.LIVE:
-                await rows.set_meeting(session, meeting_uid, state=MeetingState.READY)
-            return await rows.locked_meeting(session, meeting_uid)
-
     async def version(self, meeting_uid: str, version: int) -> VersionInfo | None:
         """Return a version without its words."""
         async with self._database.read() as session:

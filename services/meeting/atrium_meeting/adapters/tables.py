@@ -101,6 +101,24 @@ utterances = sa.Table(
     sa.Index("utterances_by_time", "meeting_uid", "start_ms", "number"),
 )
 
+# Meetings that are live, and how far they are.
+live_streams = sa.Table(
+    "live_streams",
+    metadata,
+    _meeting_uid(primary_key=True),
+    # What a resume token proves.
+    sa.Column("session", sa.String(64), nullable=False),
+    # Counts the streams: only the newest may write.
+    sa.Column("epoch", sa.Integer, nullable=False),
+    # Up to where all that was said is stored, in milliseconds.
+    sa.Column("kept_until_ms", sa.BigInteger, nullable=False),
+    sa.Column("utterance_count", sa.Integer, nullable=False),
+    # Voices of the speakers, as `domain.live` writes them.
+    sa.Column("voices", sa.LargeBinary, nullable=False),
+    # Until when its stream counts as open; null: it is closed.
+    sa.Column("lease_time", UtcDateTime),
+)
+
 minutes = sa.Table(
     "minutes",
     metadata,

@@ -97,6 +97,10 @@ class SpeechStream(Protocol):
     def speaking_since_ms(self) -> int | None:
         """Where the speech that goes on began; ``None`` while nobody speaks."""
 
+    @property
+    def quiet_since_ms(self) -> int | None:
+        """Since when nothing is heard of the speech that goes on; it may be a pause, or the end."""
+
     def accept(self, samples: Samples) -> list[SpeechEvent]:
         """Take more sound, of any length; return what it decides. 1 s takes some 4 ms."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from atrium_meeting.app.write_minutes import MinutesWanted
@@ -219,29 +219,6 @@ class TranscriptStore(Protocol):
             MeetingBusy: A recording of it is worked on, or it is live.
         """
 
-    async def begin_live(self, meeting_uid: str, origin: Origin, *, author: str) -> Meeting:
-        """Make a meeting live, with an empty first version unless it has one. Again: no change.
-
-        Raises:
-            MeetingNotFound: It was deleted meanwhile.
-            MeetingHasTranscript: It has one that is not live.
-            MeetingBusy: A recording of it is worked on.
-        """
-
-    async def append(self, meeting_uid: str, utterances: Sequence[Utterance]) -> Meeting:
-        """Add utterances to the newest version of a live meeting; known ids are left as they are.
-
-        Raises:
-            MeetingNotFound: It was deleted meanwhile.
-        """
-
-    async def end_live(self, meeting_uid: str) -> Meeting:
-        """Make a live meeting ready. Again: no change.
-
-        Raises:
-            MeetingNotFound: It was deleted meanwhile.
-        """
-
     async def version(self, meeting_uid: str, version: int) -> VersionInfo | None:
         """Return a version without its words; 0: the newest."""
 
@@ -337,6 +314,92 @@ class TranscriptStore(Protocol):
         Raises:
             MeetingNotFound: It was deleted meanwhile.
             TranscriptChanged: Another version is in force.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """A live stream that was opened.
+
+    Args:
+        meeting: The meeting, live.
+        session: What its resume tokens prove; the same for all streams of the meeting.
+        epoch: Which of them it is; only the newest may write.
+        kept_until_ms: Up to where all that was said is stored.
+        utterance_count: How many utterances were added so far.
+        voices: What is known of the speakers' voices.
+    """
+
+    meeting: Meeting
+    session: str
+    epoch: int
+    kept_until_ms: int
+    utterance_count: int
+    voices: bytes
+
+
+class LiveStore(Protocol):
+    """Meetings that are live. A stream that another one took over can write no more."""
+
+    async def open(
+        self,
+        meeting_uid: str,
+        session: str,
+        token: str,
+        lease: timedelta,
+        *,
+        origin: Origin,
+        author: str,
+    ) -> LiveState:
+        """Make a meeting live with an empty first version, or take over the stream it has.
+
+        Args:
+            meeting_uid: Which meeting.
+            session: For its tokens, when it is not live yet.
+            token: The session as the caller knows it; "": not at all.
+            lease: How long the stream counts as open without a word from it.
+            origin: What makes the transcript.
+            author: Who speaks through it, "users/lin".
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            MeetingHasTranscript: It has one that is not live.
+            MeetingBusy: A recording of it is worked on.
+            LiveBusy: A stream is open, and there is no token.
+            LiveResumeInvalid: The token is not of this meeting's session.
+        """
+
+    async def append(
+        self,
+        state: LiveState,
+        utterance: Utterance | None,
+        kept_until_ms: int,
+        voices: bytes,
+        lease: timedelta,
+    ) -> None:
+        """Store how far a stream is, with the utterance that ends there.
+
+        Args:
+            state: As it was opened.
+            utterance: The next one; ``None``: nothing was said.
+            kept_until_ms: Up to where all that was said is stored now.
+            voices: What is known of the speakers' voices.
+            lease: How long the stream counts as open from now on.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            LiveTakenOver: Another stream goes on in its place.
+        """
+
+    async def release(self, state: LiveState) -> None:
+        """Let the next stream in without a token. Nothing happens where one is in already."""
+
+    async def end(self, state: LiveState) -> Meeting:
+        """Make a live meeting ready; its tokens prove nothing any more.
+
+        Raises:
+            MeetingNotFound: It was deleted meanwhile.
+            LiveTakenOver: Another stream goes on in its place.
         """
 
 

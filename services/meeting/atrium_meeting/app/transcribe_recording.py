@@ -29,6 +29,7 @@ from tenacity import (
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.find_meeting import MANAGE_MEETINGS, WRITE_MEETINGS, may_read
+from atrium_meeting.app.live_ear import LiveEngines
 from atrium_meeting.app.mark_disfluencies import mark_disfluencies
 from atrium_meeting.app.piece_files import PieceFiles, RecordingGone
 from atrium_meeting.app.ports import (
@@ -82,6 +83,7 @@ class Engines:
         transcriber: Recognises words.
         diarizer: Tells speakers apart; ``None``: nobody does.
         cleaner: Marks disfluencies; ``None``: nobody does.
+        live: What live streams need beside.
         shortcomings: Why a lesser engine than was asked for stands here, in plain words.
     """
 
@@ -90,6 +92,7 @@ class Engines:
     transcriber: Transcriber
     diarizer: Diarizer | None
     cleaner: Cleaner | None
+    live: LiveEngines
     shortcomings: tuple[str, ...] = ()
 
 

@@ -93,6 +93,11 @@ class ActivityTracker:
             return None
         return max(0, self._begin_ms - self._limits.padding_ms)
 
+    @property
+    def quiet_since_ms(self) -> int | None:
+        """Since when nothing is heard of the speech that goes on; ``None`` while it is heard."""
+        return self._quiet_since_ms if self.speaking_since_ms is not None else None
+
     def accept(self, probabilities: Iterable[float]) -> list[SpeechEvent]:
         """Take the next windows; return what they decide, in order."""
         events: list[SpeechEvent] = []

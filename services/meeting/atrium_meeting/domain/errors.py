@@ -357,6 +357,109 @@ class FrameBroken(Invalid):
         )
 
 
+class LiveConfigMissing(Invalid):
+    """A live stream that begins with something else than its config."""
+
+    reason = "LIVE_CONFIG_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first message is no config. Send `config` first: which meeting, how sound is "
+            "written.",
+            field="config",
+        )
+
+
+class LiveConfigRepeated(Invalid):
+    """A live stream with a second config."""
+
+    reason = "LIVE_CONFIG_REPEATED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A second config came. Send `config` once, first; open another stream to change it.",
+            field="config",
+        )
+
+
+class LiveFrameInvalid(Invalid):
+    """Sound that cannot be used, or has no place."""
+
+    reason = "LIVE_FRAME_INVALID"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"A frame cannot be used: {problem}. Open the stream again with the last "
+            "`resume_token`, and go on from `started.expected_offset_ms`.",
+            field="frame",
+        )
+
+
+class LiveStalled(Unavailable):
+    """A client that sends nothing, or takes nothing, for too long."""
+
+    reason = "LIVE_STALLED"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"For {seconds:g} s no sound came, or no result was taken. Send silence while nobody "
+            "speaks; open the stream again with the last `resume_token` to go on.",
+            seconds=seconds,
+        )
+
+
+class LiveBusy(Conflict):
+    """Another live stream is open for the meeting."""
+
+    reason = "LIVE_BUSY"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Another live stream is open for {meeting!r}. Close it, or go on in its place with "
+            "its last `resume_token`.",
+            meeting=meeting,
+        )
+
+
+class LiveTakenOver(Conflict):
+    """Another live stream has gone on in this one's place."""
+
+    reason = "LIVE_TAKEN_OVER"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"Another live stream goes on with {meeting!r} in place of this one.",
+            meeting=meeting,
+        )
+
+
+class LiveResumeInvalid(Invalid):
+    """A resume token that is none, is another meeting's, or whose meeting is over."""
+
+    reason = "LIVE_RESUME_INVALID"
+
+    def __init__(self, meeting: str) -> None:
+        super().__init__(
+            f"The resume token is not of the live stream of {meeting!r}, or that is over: "
+            "`GetMeeting` tells. Send the last `resume_token` that was received, unchanged.",
+            field="resume_token",
+            meeting=meeting,
+        )
+
+
+class LiveTooLong(Exhausted):
+    """A live meeting as long as any may be; what was said until then is kept."""
+
+    reason = "LIVE_TOO_LONG"
+
+    def __init__(self, hours: float) -> None:
+        super().__init__(
+            f"A live meeting is at most {hours:g} h long. What was said until then is kept, and "
+            "the meeting is ready; go on in another one.",
+            hours=hours,
+        )
+
+
 class RecognitionUnavailable(Unavailable):
     """There is no speech recognition model, or it cannot be loaded."""
 

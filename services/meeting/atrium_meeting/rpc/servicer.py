@@ -33,9 +33,10 @@ from atrium_meeting.app.list_meetings import ListMeetings
 from atrium_meeting.app.list_transcript_versions import ListTranscriptVersions
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.request_minutes import RequestMinutes
+from atrium_meeting.app.transcribe_live import TranscribeLive
 from atrium_meeting.app.update_meeting import UpdateMeeting
 from atrium_meeting.app.upload_recording import UploadRecording
-from atrium_meeting.rpc import convert, convert_files, convert_minutes
+from atrium_meeting.rpc import convert, convert_files, convert_live, convert_minutes
 from atrium_shared.rpc.context import principal
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 
@@ -64,6 +65,7 @@ class UseCases:
     catch_up: CatchUp
     ask_meeting: AskMeeting
     give_feedback: GiveFeedback
+    transcribe_live: TranscribeLive
 
 
 class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
@@ -120,6 +122,16 @@ class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
         parts = convert.upload_parts(request_iterator)
         operation = await self._do.upload_recording(principal(context), parts)
         return operation_to_proto(operation)
+
+    async def TranscribeLive(
+        self,
+        request_iterator: AsyncIterator[meeting_service_pb2.TranscribeLiveRequest],
+        context: Context,
+    ) -> AsyncIterator[meeting_service_pb2.TranscribeLiveResponse]:
+        parts = convert_live.live_parts(request_iterator)
+        async with aclosing(self._do.transcribe_live(principal(context), parts)) as events:
+            async for event in events:
+                yield convert_live.event_to_proto(event)
 
     async def GetHotwords(
         self, request: meeting_service_pb2.GetHotwordsRequest, context: Context
