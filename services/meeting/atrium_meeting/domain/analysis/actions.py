@@ -97,6 +97,7 @@ _PROMISE_EN: Final = re.compile(
     r"one)\b"
 )
 _HANDED_EN: Final = re.compile(
+    r"\byou(?:'ll| will) |\byou (?:should|need to|have to|must|take|own)\b|"
     r"\b(?:has|have|needs?) to be\b|\bmust be\b|\bi (?:want|expect|need) .{2,40}from you|\bwill "
     r"you\?|\bdo us a favou?r|"
     r"^(?:okay |ok |and |so |then |right,? )?\w+, (?:please |also |then )?(?!i\b|i'|you|we|the|"
@@ -123,8 +124,7 @@ _ASK_EN: Final = re.compile(
     rf"(?<![\w'])(?:(?:can|could|would|will) you (?:please |also |then |maybe |perhaps |just "
     rf")*(?!{_TALK_VERBS_EN})|"
     rf"please (?!{_TALK_VERBS_EN}|no\b|not\b|don't)|i(?:'d| would) (?:like|want|ask) you to|"
-    r"i need you to|you(?:'ll| will) (?:need to |have to )?|you (?:should|need to|have to|must)|"
-    r"are you able to|would you mind|you take|you own|take care of)"
+    r"i need you to|are you able to|would you mind)"
 )
 _HE_EN: Final = re.compile(
     r"\b(?:she|he|they)(?:(?P<will>'ll| will| is going to| takes| does)|(?P<should> has to| have "
@@ -149,9 +149,8 @@ _RECAP_EN: Final = re.compile(
     r"so we have|who does what|just to confirm)\b"
 )
 _MARKED_EN: Final = re.compile(
-    r"\b(?:action item|action point|action|to-?do|task|follow-?up)s?(?: (?:for|on|to) [\w "
-    r"]{2,30}?)?"
-    r"(?: is|:|,| -)"
+    r"\b(?:action (?:item|point)|to-?do|follow-?up)s?(?: (?:for|on) [\w ]{2,30}?)?(?: is|:|,)"
+    r"|^(?:next )?action(?: for \w+)?:"
 )
 _NEED_EN: Final = re.compile(
     r"\b(?:(?:we|somebody|someone|one of us) (?:all )?(?:need|needs|have|has|must|should|will|"
@@ -469,6 +468,7 @@ class _Reader:
         self._today = today
         self._actions: list[Action] = []
         self._recap = -99
+        self._named_in: dict[int, list[Mention]] = {}
 
     def read(self) -> list[Action]:
         for i in range(len(self._sentences)):
@@ -483,7 +483,7 @@ class _Reader:
         dues = self._dues(sentence)
         mentions = [
             mention
-            for mention in self._people.mentions(sentence.text)
+            for mention in self._mentions(sentence)
             if all(mention.end <= due.start or mention.start >= due.end for due in dues)
         ]
         if rules.recap.search(folded):
@@ -499,10 +499,15 @@ class _Reader:
         if not claims and (dues or mentions):
             self._complete(i, dues, mentions, terms)
 
+    def _mentions(self, sentence: Sentence) -> list[Mention]:
+        if sentence.index not in self._named_in:
+            self._named_in[sentence.index] = self._people.mentions(sentence.text)
+        return self._named_in[sentence.index]
+
     def _dues(self, sentence: Sentence) -> list[DuePhrase]:
         """Return the days of a sentence; the end of a name may begin none (小本 周五)."""
         text = sentence.text
-        for mention in self._people.mentions(text):
+        for mention in self._mentions(sentence):
             if mention.person.speaker:
                 blank = " " * (mention.end - mention.start)
                 text = text[: mention.start] + blank + text[mention.end :]
@@ -721,7 +726,7 @@ class _Reader:
                 terms = terms | self._terms(
                     self._sentences[back],
                     dues_back,
-                    self._people.mentions(self._sentences[back].text),
+                    self._mentions(self._sentences[back]),
                 )
             elif not terms:
                 return

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from atrium_meeting.domain.analysis.sentences import Sentence
 Vectors = npt.NDArray[np.float32]
 """A row for each block (:func:`~.blocks.blocks_of`), any length."""
 
-_Floats = npt.NDArray[np.float64]
+_Floats = npt.NDArray[np.floating[Any]]
 
 _WIDTHS: Final = (60, 150, 350)
 """Words on either side that are compared."""
@@ -291,7 +291,9 @@ def best_cut(gain: _Floats, rows: _Floats, sizes: _Floats, unity: float, least: 
     places = np.concatenate([[0], tried, [n]]).astype(int)
     position = np.concatenate([[0.0], np.cumsum(sizes)])[places]
     weighted = rows * np.sqrt(sizes)[:, None]
-    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(weighted, axis=0)])[places]
+    sums = np.concatenate(
+        [np.zeros((1, rows.shape[1]), dtype=np.float32), np.cumsum(weighted, axis=0)]
+    )[places]
     gram = sums @ sums.T
     diagonal = np.diag(gram)
     worth = np.concatenate([[0.0], gain[tried], [0.0]])
@@ -323,12 +325,12 @@ def _term_rows(sentences: Sequence[Sentence]) -> _Floats:
         return np.zeros((len(sentences), 1))
     number = {term: i for i, term in enumerate(chosen)}
     weight = np.log(len(sentences) / np.array([within[term] for term in chosen]) + 1)
-    rows = np.zeros((len(sentences), len(chosen)))
+    rows = np.zeros((len(sentences), len(chosen)), dtype=np.float32)
     for i, sentence in enumerate(sentences):
         for term in sentence.terms:
             if (column := number.get(term)) is not None:
                 rows[i, column] += 1
-    rows *= weight
+    rows *= weight.astype(np.float32)
     return rows
 
 
@@ -351,7 +353,7 @@ def _unit(rows: _Floats) -> _Floats:
 def _likeness(rows: _Floats, sizes: _Floats, position: _Floats, width: int) -> _Floats:
     """Return the cosine of the ``width`` words before and after each place."""
     n = len(sizes)
-    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+    sums = np.concatenate([np.zeros((1, rows.shape[1]), dtype=np.float32), np.cumsum(rows, axis=0)])
     here = position[:n]
     left = np.searchsorted(position, here - width)
     right = np.minimum(np.searchsorted(position, here + width), n)
@@ -376,8 +378,10 @@ def _depth(likeness: _Floats, position: _Floats, width: int) -> _Floats:
 def _new_terms(rows: _Floats, position: _Floats) -> _Floats:
     """Return the share of what is said next that was not said shortly before."""
     n = len(rows)
-    present = (rows > 0).astype(float)
-    sums = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(present, axis=0)])
+    present = (rows > 0).astype(np.float32)
+    sums = np.concatenate(
+        [np.zeros((1, rows.shape[1]), dtype=np.float32), np.cumsum(present, axis=0)]
+    )
     here = position[:n]
     left = np.searchsorted(position, here - 250)
     right = np.minimum(np.searchsorted(position, here + 80), n)

@@ -94,6 +94,8 @@ _Resolve = Callable[[re.Match[str], date], date | None]
 def due_phrases(text: str, today: date | None) -> list[DuePhrase]:
     """Return the phrases of a sentence that name days to come, in order, without overlap."""
     folded = tokens.fold_keeping_length(text).replace("’", "'")
+    if not _HINT.search(folded):  # most sentences name no day
+        return []
     found: list[tuple[int, int, DuePhrase]] = []
     for order, (pattern, resolve) in enumerate(_RULES):
         for match in pattern.finditer(folded):
@@ -407,4 +409,10 @@ def _rules() -> Iterator[tuple[re.Pattern[str], _Resolve]]:
     )
 
 
+_HINT: Final = re.compile(
+    r"\d|day|week|month|year|quarter|tomorrow|tonight|night|now\b|away|immediately|morning|noon|"
+    r"evening|next|call|meeting|eod|cob|eow|eom|end of|close of|first|second|third|th\b|eth\b|"
+    r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri)"
+    r"|[天日号周月季年今明后立]|星期|礼拜|马上|现在|下次|散会|会后|开完会|当晚"
+)
 _RULES: Final = tuple(_rules())

@@ -12,7 +12,7 @@ from atrium_meeting.domain.analysis.blocks import blocks_of
 from atrium_meeting.domain.analysis.chapters import Part, Vectors, find_parts
 from atrium_meeting.domain.analysis.decisions import Decision, find_decisions
 from atrium_meeting.domain.analysis.keyphrases import phrases_of
-from atrium_meeting.domain.analysis.people import People
+from atrium_meeting.domain.analysis.people import People, usual_words
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.analysis.topics import join_parts
 from atrium_meeting.domain.analysis.types import detect_type
@@ -95,7 +95,7 @@ def analyse(
         ValueError: There are more or fewer vectors than texts to encode.
     """
     sentences = sentences_of(transcript)
-    people = People(transcript.speakers)
+    people = people_of(transcript, sentences)
     found = kind or detect_type(sentences, agenda, title)
     actions = find_actions(sentences, people, day)
     decisions = decisions_beside(sentences, actions, found)
@@ -112,6 +112,11 @@ def analyse(
         decisions=tuple(decisions),
         actions=tuple(actions),
     )
+
+
+def people_of(transcript: Transcript, sentences: Sequence[Sentence]) -> People:
+    """Return who may be meant by a name in a meeting."""
+    return People(transcript.speakers, usual_words(sentence.text for sentence in sentences))
 
 
 def decisions_beside(

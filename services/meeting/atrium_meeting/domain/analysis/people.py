@@ -30,6 +30,7 @@ _NO_NAMES: Final = frozenset(
     "小区 金额".split()
 )
 _LATIN_TITLE: Final = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof)\.? [A-Z][\w'-]+")
+_LOWER_WORD: Final = re.compile(r"\b[a-z]{2,}\b")
 _LATIN_NAME: Final = re.compile(r"[^\W\d_]{2,}(?:[-'’][^\W\d_]{2,})*")
 _ALIKE: Final = 0.75
 """Share of letters by which a misheard name is still one of the speakers' (Ratcliff, Metzener)."""
@@ -45,6 +46,7 @@ _NO_PEOPLE: Final = frozenset(
     "good alright hi hello hey um uh my our your their his her not just can could would will "
     "do does did is are was were have has had be been for from with without in on at to of by "
     "as or because since until after before once while though although even only still yet "
+    "should oh see add ah well yeah yep "
     "decision decided agreed item items recap summary reminder question answer idea team".split()
 )
 
@@ -82,9 +84,13 @@ class People:
 
     Args:
         speakers: Of the meeting; those without a name are found by what they say alone.
+        usual_words: Words that are written in lower case in the meeting, and so name nobody.
     """
 
-    def __init__(self, speakers: Iterable[Speaker]) -> None:
+    def __init__(
+        self, speakers: Iterable[Speaker], usual_words: frozenset[str] = frozenset()
+    ) -> None:
+        self._usual = usual_words
         self._names: dict[str, str] = {}
         self._aliases: dict[str, Person] = {}
         for speaker in speakers:
@@ -112,6 +118,8 @@ class People:
         for start, end in _strangers(text):
             if any(start < mention.end and mention.start < end for mention in found):
                 continue
+            if text[start:end].lower() in self._usual:
+                continue
             found.append(Mention(start, end, self._heard(text[start:end])))
         return sorted(found, key=lambda mention: mention.start)
 
@@ -119,6 +127,11 @@ class People:
         """Return the speaker whose name was nearly said, or somebody else of that name."""
         alike = difflib.get_close_matches(tokens.fold(name), self._latin, 1, _ALIKE)
         return self._aliases[alike[0]] if alike and name.isascii() else Person(name)
+
+
+def usual_words(texts: Iterable[str]) -> frozenset[str]:
+    """Return the words that stand in lower case somewhere in the texts."""
+    return frozenset(word for text in texts for word in _LOWER_WORD.findall(text))
 
 
 def _aliases(name: str) -> list[str]:

@@ -90,7 +90,7 @@ class Sentence:
             self.language == "zh" and stripped.rstrip("。，,. ").endswith(("吗", "呢", "么"))
         )
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How much it says: words, a Chinese character counting as half of one."""
         han = sum(map(is_unspaced, self.text))

@@ -19,8 +19,12 @@ from typing import Final
 
 from atrium_meeting.domain.analysis.actions import Action, find_actions, spans_of
 from atrium_meeting.domain.analysis.decisions import Decision as FoundDecision
-from atrium_meeting.domain.analysis.meeting import Analysis, decisions_beside, language_of
-from atrium_meeting.domain.analysis.people import People
+from atrium_meeting.domain.analysis.meeting import (
+    Analysis,
+    decisions_beside,
+    language_of,
+    people_of,
+)
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.analysis.types import detect_type
 from atrium_meeting.domain.engines import Engine, EngineKind
@@ -152,7 +156,7 @@ def catch_up(
     whole = sentences_of(transcript)
     known = tuple(s for s in whole if _middle(s) < missed.end_ms)
     inside = frozenset(s.index for s in known if _middle(s) >= missed.start_ms)
-    actions = find_actions(known, People(transcript.speakers), day)
+    actions = find_actions(known, people_of(transcript, known), day)
     decisions = decisions_beside(known, actions, kind or detect_type(known))
     number = _Numbering()
     worth = worths(known, [sorted(inside)])

@@ -231,18 +231,20 @@ def _roundness(sentences: Sequence[Sentence]) -> float:
 
     Each speaker's words are mostly in one third of the time that the meeting takes.
     """
-    by_speaker: dict[str, list[int]] = {}
+    spoken: dict[str, list[tuple[int, int]]] = {}
     for sentence in sentences:
-        by_speaker.setdefault(sentence.speaker, []).extend(
-            [sentence.index] * min(sentence.size, 40)
-        )
-    if len(by_speaker) < 3:
+        spoken.setdefault(sentence.speaker, []).append((sentence.index, min(sentence.size, 40)))
+    if len(spoken) < 3:
         return 0.0
-    width = len(sentences) / len(by_speaker)
+    width = len(sentences) / len(spoken)
     close = []
-    for places in by_speaker.values():
-        best = 0
-        for place in set(places):
-            best = max(best, sum(1 for other in places if place <= other < place + width))
-        close.append(best / len(places))
+    for turns in spoken.values():
+        best = inside = first = 0
+        for place, words in turns:
+            inside += words
+            while turns[first][0] <= place - width:
+                inside -= turns[first][1]
+                first += 1
+            best = max(best, inside)
+        close.append(best / sum(words for _, words in turns))
     return max(0.0, (sum(close) / len(close) - 0.4) / 0.6)
