@@ -123,7 +123,7 @@ reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.n
 	@$(BIN)/python -m atrium_models.conversions.reader $(SOURCE)
 
 .PHONY: voices
-voices: $(VOICES) ## Make the recordings of EVAL=meeting_audio: text to speech, half an hour on one core (ARGS="--samples")
+voices: $(VOICES) ## Make the recordings of EVAL=meeting_audio: text to speech, twenty minutes on one core (ARGS="--samples")
 	@PYTHONPATH=.:services/meeting $(VOICES_VENV)/bin/python -m tests.eval.meeting_voices.make_voices $(ARGS)
 
 .PHONY: export-speaker-models
