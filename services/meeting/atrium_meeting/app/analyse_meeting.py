@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.app.ports import Embedder, ReadableMeeting
-from atrium_meeting.domain.analysis.meeting import Analysis, analyse, texts_to_encode
+from atrium_meeting.domain.analysis.chapters import Part
+from atrium_meeting.domain.analysis.meeting import (
+    Analysis,
+    analyse,
+    texts_to_encode,
+    titles_of,
+)
 from atrium_meeting.domain.analysis.summarize import write_minutes
 from atrium_meeting.domain.asking import Finder
 from atrium_meeting.domain.minutes import (
@@ -92,14 +98,15 @@ class AnalysedMeeting:
         return write_minutes(analysis, grouping or _FITTING.get(analysis.type, Grouping.CHAPTER))
 
     def title_of(self, stretch: Stretch) -> str:
-        """Return the title of the chapter that most of a stretch is in."""
-        chapters = self._plain.chapters
-        if not chapters:
+        """Return what a stretch is about, in its key phrases; empty where nothing was said."""
+        inside = [
+            one.index
+            for one in self.text.sentences
+            if stretch.start_ms <= one.start_ms < stretch.end_ms
+        ]
+        if not inside:
             return ""
-        return max(
-            chapters,
-            key=lambda one: min(one.end_ms, stretch.end_ms) - max(one.start_ms, stretch.start_ms),
-        ).title
+        return titles_of(self.text.sentences, (Part(inside[0], inside[-1] + 1),))[0].text
 
     def _analysed(self, kind: MinutesType | None) -> Analysis:
         return analyse(

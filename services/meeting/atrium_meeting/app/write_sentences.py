@@ -23,6 +23,8 @@ from atrium_shared.principal import Principal
 
 MINUTES_TASK: Final = "meeting.minutes"
 CATCH_UP_TASK: Final = "meeting.catchup"
+_MOST_READ: Final = 40
+"""Sentences of a reply that are looked at, from a model that writes more than it was asked for."""
 ASK_TASK: Final = "meeting.ask"
 
 
@@ -110,7 +112,7 @@ class WriteSentences:
             principal, task, messages, request.max_tokens, response_schema=form
         )
         kept: list[Kept] = []
-        wrong = await self._sort(text, read_reply(reply.text, request)[: request.most], kept)
+        wrong = await self._sort(text, read_reply(reply.text, request)[:_MOST_READ], kept)
         usage = reply.usage
         dropped = len(wrong)
         if wrong:

@@ -9,6 +9,7 @@ Consistency Evaluation", 2022, on why overlap alone does not do.)
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,15 +27,20 @@ from atrium_grounding.sentences import split_units
 from atrium_meeting.domain.faithfulness.base_forms import base_forms
 from atrium_meeting.domain.faithfulness.moments import Stated
 from atrium_meeting.domain.faithfulness.people import (
+    GROUP,
     Named,
     Part,
     People,
     agrees,
     asks,
+    beside,
     doers,
     goes_on,
+    joins,
+    obliged,
     parts_in,
     takes,
+    to_come,
 )
 from atrium_meeting.domain.faithfulness.polarity import (
     Poles,
@@ -55,6 +61,15 @@ _BOTH_SHARES: Final = 1.25
 """More than this the two must be together: what is barely met twice is made up."""
 _OTHER_LANGUAGE: Final = 0.75
 """Both are lower by this factor across languages."""
+_ROOT: Final = 4
+"""Letters at the beginning that words of one root share."""
+_ANSWERED_WITHIN: Final = 2
+_OF_NUMBERS: Final = frozenset(
+    "cost price pay month year week day euro amount number figur total 元 每月 每年 价格 报价 "
+    "报 费用 "
+    "金额 人 个 有 要 大概".split()
+)
+"""What is said of any number: it tells not which thing it is of."""
 _SAME_SUBJECT: Final = 2
 """Words of a clause that tell which thing it is about."""
 _JUST_BEFORE: Final = 4
@@ -72,7 +87,8 @@ _CLAIM_CLAUSE: Final = re.compile(
 _MARK: Final = re.compile(r"\s*[\[【(（](?:u?\d{1,5}\s*[,，、]?\s*)+[\]】)）]")
 # What any sentence of minutes may say without a word for it in the talk.
 _NEUTRAL: Final = frozenset(
-    "show includ list contain team meet group discuss discussion talk said say agre decid decis "
+    "think thought go travel get give come show includ list contain team meet group discuss "
+    "discussion talk said say agre decid decis "
     "will plan mention report "
     "ask want propos suggest state note explain confirm need also accord about around "
     "approxim cannot current today everyon everybodi particip member speaker person peopl whole "
@@ -83,7 +99,8 @@ _NEUTRAL: Final = frozenset(
     "汇报 确认 将 会 需要 "
     "计划 负责 关于 进行 问题 事项 议题 任务 目前 现在 约 大约 左右 说 询问 问 希望 打算 准备 "
     "一致 今天 这次 本次 "
-    "方面 情况 相关 完成 通过 已经 已 并 由 成员 发言人 用 做 把 后 前 才 只".split()
+    "暂时 考虑 会议上 方面 情况 相关 完成 通过 已经 已 并 由 成员 发言人 用 做 把 后 前 才 "
+    "只".split()
 )
 
 
@@ -182,6 +199,7 @@ class _Nearby:
 
     folded: Folded
     stated: Stated
+    lines: tuple[_Line, ...]
 
 
 _READ_AT_MOST: Final = 512
@@ -200,6 +218,7 @@ class _Exchange:
     around: Folded
     stated: Stated
     stated_around: Stated
+    lines_around: tuple[_Line, ...]
     before: tuple[_Nearby, ...]
 
 
@@ -220,6 +239,7 @@ class FaithfulnessChecker:
         self._day = day
         self._lexicon = lexicon
         self._about = about
+        self._read_lines: dict[Said, tuple[_Line, ...]] = {}
         self._read: dict[tuple[bool, tuple[Said, ...]], _Nearby] = {}
 
     def check(self, sentence: str, cited: Sequence[Said], around: Sequence[Said] = ()) -> Verdict:
@@ -258,8 +278,12 @@ class FaithfulnessChecker:
             here = _share(clause.slots, exchange.whole)
             if len(claim.clauses) > 1 and len(clause.slots) >= _SAME_SUBJECT and here == 0:
                 return Verdict(Fault.MERGED, clause.text.strip())
-            there = max((_share(clause.slots, other.whole) for other in others), default=0.0)
-            if there > here + _ELSEWHERE_MORE:
+            met = _met_words(clause.slots, exchange.whole)
+            if any(
+                len(there - met) >= _SAME_SUBJECT and len(there) > len(met)
+                for other in others
+                for there in [_met_words(clause.slots, other.whole)]
+            ):
                 return Verdict(Fault.MERGED, clause.text.strip())
         return Verdict(None, support=exchange.cited)
 
@@ -295,9 +319,56 @@ class FaithfulnessChecker:
             kind = Fault.DATE if lacking.kind in ("date", "time") else Fault.NUMBER
             return Verdict(kind, claim.text[lacking.start : lacking.end])
         for quantity in claim.stated.loose:
+            if self._rivalled(quantity, claim, exchange):
+                return Verdict(Fault.NUMBER, claim.text[quantity.start : quantity.end])
             if not self._in_its_place(quantity, claim, exchange):
                 return Verdict(Fault.MERGED, claim.text[quantity.start : quantity.end])
         return None
+
+    def _rivalled(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
+        """Tell whether what is said of the same thing is another number.
+
+        "A small stand costs two thousand, a corner stand three": each number has its own piece.
+        """
+        clause = _around(claim, quantity.start)
+        if clause is None:
+            return False
+        telling = [slot for slot in clause.slots if slot.surface not in _OF_NUMBERS]
+        mine: list[tuple[_Line, set[str], Stated]] = []
+        rivals: list[tuple[_Line, set[str]]] = []
+        for line in exchange.lines:
+            for start, end in _cut(line.text):
+                piece = line.text[start:end]
+                stated = Stated(piece, self._day)
+                met = _met_words(telling, _folded(piece))
+                same = [one for one in stated.loose if _comparable(one, quantity)]
+                if supported_by(quantity, stated.loose):
+                    if _was_before(quantity, stated.loose, piece) and not _was_before(
+                        quantity, claim.stated.loose, claim.text
+                    ):
+                        return True
+                    mine.append((line, met, stated))
+                elif same and not any(supported_by(one, claim.stated.loose) for one in same):
+                    rivals.append((line, met))
+        if not mine:
+            return False
+        if all(line.asks for line, _, _ in mine) and any(
+            not rival.asks and 0 < rival.said.index - line.said.index <= _ANSWERED_WITHIN
+            for rival, _ in rivals
+            for line, _, _ in mine
+        ):
+            return True  # "Is it forty?" "Thirty."
+        line, best, _ = max(mine, key=lambda item: len(item[1]))
+        there = max(
+            (met for other, met in rivals if other.said == line.said), key=len, default=set()
+        )
+        if there - best and len(best - there) <= len(there - best):
+            return True
+        said = {one.key for one in claim.stated.moments}
+        return bool(said) and all(
+            stated.moments and not said & {one.key for one in stated.moments}
+            for _, _, stated in mine
+        )
 
     def _in_its_place(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
         """Tell whether a number is said of what the sentence says it of."""
@@ -328,6 +399,8 @@ class FaithfulnessChecker:
         clause = _around(claim, quantity.start)
         if clause is None or len(clause.slots) < _SAME_SUBJECT:
             return False
+        if any(_comparable(one, quantity) for one in exchange.stated.loose):
+            return False
         return any(
             supported_by(quantity, one.stated.quantities)
             and sum(mentions(slot, one.folded) > 0 for slot in clause.slots) >= _SAME_SUBJECT
@@ -337,6 +410,9 @@ class FaithfulnessChecker:
     def _content(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
         own, near = self.shares(claim, exchange)
         factor = 1.0 if self._same_language(claim, exchange) else _OTHER_LANGUAGE
+        bare = len(claim.slots) >= _SAME_SUBJECT or not claim.stated.loose
+        if claim.slots and bare and _share(claim.slots, exchange.whole) == 0:
+            return Verdict(Fault.UNSUPPORTED, claim.slots[0].surface)
         enough = (own + near) > _BOTH_SHARES * factor
         if enough and own >= _OWN_SHARE * factor and near >= _ALL_SHARE * factor:
             return None
@@ -371,28 +447,70 @@ class FaithfulnessChecker:
         for clause in claim.clauses:
             if not clause.slots:
                 continue
+            stated = Stated(clause.text, self._day)
             shares = [
-                (_share(clause.slots, folded), poles, line)
+                (
+                    _share(clause.slots, folded) + self._shared_days(stated, folded),
+                    poles,
+                    line,
+                    folded,
+                )
                 for line in exchange.lines
                 if not line.asks or self._answered(line, exchange)
                 for folded, poles in line.clauses
             ]
-            best = max((share for share, _, _ in shares), default=0.0)
+            best = max((item[0] for item in shares), default=0.0)
             if best == 0:
-                if clause.poles.denied % 2 and not any(poles.denied for _, poles, _ in shares):
+                if clause.poles.denied % 2 and not any(item[1].denied for item in shares):
                     return Verdict(Fault.NEGATION, clause.text.strip())
                 continue
             near = [item for item in shares if item[0] >= _CLOSE_SECOND * best]
             if clause.poles.denied % 2 and not any(
-                poles.denied or clause.poles.opposes(poles) is False for _, poles, _ in shares
+                item[1].denied or not clause.poles.opposes(item[1]) for item in shares
             ):
                 return Verdict(Fault.NEGATION, clause.text.strip())
-            if all(
-                clause.poles.opposes(poles) != self._turned(line, exchange)
-                for _, poles, line in near
-            ):
+            if self._opposed(clause, near, exchange) or self._denied_around(clause, best, exchange):
                 return Verdict(Fault.NEGATION, clause.text.strip())
         return None
+
+    def _shared_days(self, stated: Stated, folded: Folded) -> float:
+        if not stated.loose and not stated.moments:
+            return 0.0
+        return _shared_days(stated, Stated(folded.text, self._day))
+
+    def _opposed(
+        self,
+        clause: _Clause,
+        near: Sequence[tuple[float, Poles, _Line, Folded]],
+        exchange: _Exchange,
+    ) -> bool:
+        """Tell whether the nearest clauses say the opposite.
+
+        Where some do and some do not, those count that hold words of the clause which the others
+        lack: "We don't need the corner stand. Let's book the small one."
+        """
+        sides: dict[bool, set[str]] = {}
+        for _, poles, line, folded in near:
+            opposite = clause.poles.opposes(poles) != self._turned(line, exchange)
+            met = {slot.surface for slot in clause.slots if mentions(slot, folded) > 0}
+            sides.setdefault(opposite, set()).update(met)
+        if True not in sides or False not in sides:
+            return True in sides
+        against, agreeing = sides[True], sides[False]
+        return bool(against - agreeing) and len(against) >= len(agreeing)
+
+    def _denied_around(self, clause: _Clause, best: float, exchange: _Exchange) -> bool:
+        """Tell whether what is said much nearer to a clause, beside what is cited, denies it."""
+        shares = [
+            (_share(clause.slots, folded), poles)
+            for line in exchange.lines_around
+            if not line.asks
+            for folded, poles in line.clauses
+        ]
+        nearest = max((share for share, _ in shares), default=0.0)
+        if nearest < best + _ELSEWHERE_MORE:
+            return False
+        return all(clause.poles.opposes(poles) for share, poles in shares if share == nearest)
 
     def _answered(self, line: _Line, exchange: _Exchange) -> bool:
         """Tell whether a question says what holds: it is cited alone, or yes or no follows.
@@ -420,16 +538,17 @@ class FaithfulnessChecker:
             acting = [one for one in clause.parts if one.part is not Part.MENTIONED]
             lines = self._nearest(clause, exchange) if acting or before else []
             for one in acting:
-                allowed = set() if one.part is Part.DOES else {line.said.speaker for line in lines}
+                telling = [line for line in lines if not line.asks] or lines
+                allowed = {line.said.speaker for line in telling if one.part is Part.SAYS}
                 if one.part is Part.SAYS and agrees(clause.text):
                     allowed |= speakers
                 if one.part is Part.DOES or asks(clause.text):
-                    allowed |= self._doers(lines, exchange)
+                    allowed |= self._allowed(clause, lines, exchange)
                 if one.key not in allowed:
                     return Verdict(Fault.OWNER, clause.text[one.start : one.end])
             # "Anna will write the report and call the bank": who calls the bank?
             if not acting and before and clause.slots and goes_on(clause.text):
-                allowed = self._doers(lines, exchange)
+                allowed = self._allowed(clause, lines, exchange)
                 if not any(one.key in allowed for one in before):
                     return Verdict(Fault.MERGED, clause.text.strip())
             if acting:
@@ -437,7 +556,11 @@ class FaithfulnessChecker:
         return None
 
     def _nearest(self, clause: _Clause, exchange: _Exchange) -> list[_Line]:
-        shares = [_share(clause.slots, line.folded) for line in exchange.lines]
+        stated = Stated(clause.text, self._day)
+        shares = [
+            _share(clause.slots, line.folded) + _shared_days(stated, Stated(line.text, self._day))
+            for line in exchange.lines
+        ]
         best = max(shares, default=0.0)
         if best == 0:
             return list(exchange.lines)
@@ -446,6 +569,40 @@ class FaithfulnessChecker:
             for line, share in zip(exchange.lines, shares, strict=True)
             if share >= _CLOSE_SECOND * best
         ]
+
+    def _allowed(self, clause: _Clause, lines: Sequence[_Line], exchange: _Exchange) -> set[str]:
+        """Return who may be told to do something.
+
+        Of what is still to be done it is who takes it on or is asked to, where anybody does; of
+        all else who speaks of it.
+        """
+        if to_come(clause.text):
+            taking = self._taking(lines, exchange)
+            if not taking:
+                here = self._doers(lines, exchange)
+                told = all(GROUP.search(line.text.lower()) or line.asks for line in lines)
+                taking = self._taking(exchange.lines, exchange) if told else here
+            if taking:
+                return taking
+        return self._doers(lines, exchange)
+
+    def _taking(self, lines: Iterable[_Line], exchange: _Exchange) -> set[str]:
+        """Return who takes something on in these lines, or is asked to."""
+        found: set[str] = set()
+        for line in lines:
+            if takes(line.text) and not line.asks:
+                found.add(line.said.speaker)
+                found |= {one.key for one in line.named if joins(line.text, one)}
+            others = [one for one in exchange.said if one.speaker != line.said.speaker]
+            later = [one for one in others if one.index > line.said.index]
+            if line.requests:
+                found |= {one.key for one in line.named if not beside(line.text, one)}
+                if not line.named:
+                    yes = [one.speaker for one in later if answers_yes(one.text) or takes(one.text)]
+                    found |= set(yes or [one.speaker for one in later[:1]])
+            elif any(obliged(line.text, one) for one in line.named):
+                found |= {one.key for one in line.named if obliged(line.text, one)}
+        return found
 
     def _doers(self, lines: Iterable[_Line], exchange: _Exchange) -> set[str]:
         found: set[str] = set()
@@ -549,6 +706,7 @@ class FaithfulnessChecker:
             nearby.folded,
             Stated(whole, self._day),
             nearby.stated,
+            nearby.lines,
             tuple(
                 self._nearby([one], about=False)
                 for one in around
@@ -563,13 +721,27 @@ class FaithfulnessChecker:
         if found is None:
             texts = [one.text for one in around]
             text = base_forms("\n".join([self._about, *texts] if about else texts))
-            found = _Nearby(_folded(text), Stated(text, self._day))
+            lines = [
+                line
+                for one in around
+                for line in self._lines(replace(one, text=base_forms(one.text)))
+            ]
+            found = _Nearby(_folded(text), Stated(text, self._day), tuple(lines))
             if len(self._read) >= _READ_AT_MOST:
                 self._read.clear()
             self._read[key] = found
         return found
 
-    def _lines(self, said: Said) -> list[_Line]:
+    def _lines(self, said: Said) -> tuple[_Line, ...]:
+        found = self._read_lines.get(said)
+        if found is None:
+            found = self._cut_lines(said)
+            if len(self._read_lines) >= _READ_AT_MOST:
+                self._read_lines.clear()
+            self._read_lines[said] = found
+        return found
+
+    def _cut_lines(self, said: Said) -> tuple[_Line, ...]:
         lines = []
         for unit in split_units(said.text):
             text = said.text[unit.start : unit.end]
@@ -590,7 +762,7 @@ class FaithfulnessChecker:
                     _REQUEST.search(text.lower()) is not None,
                 )
             )
-        return lines
+        return tuple(lines)
 
 
 def plain(sentence: str) -> str:
@@ -619,6 +791,33 @@ def _asked_before(said: Sequence[Said], around: Sequence[Said]) -> list[Said]:
         and one.index not in cited
         and one.text.rstrip("\"'”’ ").endswith(("?", "？"))
     ]
+
+
+def _shared_days(one: Stated, other: Stated) -> float:
+    """Return how many days and numbers two texts share, each worth a part of their words."""
+    days = {moment.key for moment in one.moments} & {moment.key for moment in other.moments}
+    numbers = sum(supported_by(quantity, other.loose) for quantity in one.loose)
+    return 0.25 * (len(days) + numbers)
+
+
+def _comparable(one: Quantity, other: Quantity) -> bool:
+    """Tell whether two quantities could be said of the same thing."""
+    plain = ("number", "count")
+    return (one.kind == other.kind and one.unit == other.unit) or (
+        one.kind in plain and other.kind in plain
+    )
+
+
+_OLD: Final = re.compile(
+    r"\b(?:from|instead of|rather than|not|no longer)\s+\W*$|(?:从|由|不是|"
+    r"而不是|原来|原先)\W*$"
+)
+
+
+def _was_before(quantity: Quantity, stated: Sequence[Quantity], text: str) -> bool:
+    """Tell whether a number is the one that another takes the place of: "from ten to twelve"."""
+    found = [one for one in stated if supported_by(quantity, [one])]
+    return bool(found) and all(_OLD.search(text[: one.start].lower()) is not None for one in found)
 
 
 def _cut(text: str) -> list[tuple[int, int]]:
@@ -653,13 +852,25 @@ def _folded(text: str) -> Folded:
     return Folded(without_denials(text))
 
 
+def _one_root(one: str, other: str) -> bool:
+    shared = len(os.path.commonprefix((one, other)))
+    return shared >= _ROOT and 2 * shared >= max(len(one), len(other))
+
+
+def _met_words(slots: Sequence[Slot], folded: Folded) -> set[str]:
+    return {slot.surface for slot in slots if mentions(slot, folded) > 0}
+
+
 def _met(slot: Slot, folded: Folded) -> float:
     """Return how far a text meets a word: 1, or half where it has half of a Chinese word."""
     if mentions(slot, folded) > 0:
         return 1.0
     surface = slot.surface
-    if len(surface) < 2 or not is_unspaced(surface[0]):
-        return 0.0
+    if not is_unspaced(surface[0]):
+        # "Student" and "studies": of one root, mostly.
+        return 0.5 if any(_one_root(surface, word) for word in folded.words) else 0.0
+    if len(surface) == 1:
+        return float(surface in folded.text)
     return (
         0.5 if 2 * sum(character in folded.text for character in surface) >= len(surface) else 0.0
     )

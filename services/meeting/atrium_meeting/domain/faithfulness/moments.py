@@ -15,7 +15,8 @@ _ANY_DAY: Final = date(2024, 1, 10)
 """Seen from here where the day of the meeting is not known: both sides are seen alike."""
 _PAST: Final = re.compile(
     r"\b(?:yesterday|last (?:week|month|quarter|year|night|time|monday|tuesday|wednesday|thursday|"
-    r"friday|saturday|sunday))\b|昨天|前天|上(?:上)?(?:个)?(?:周|星期|礼拜|月|季度|次|"
+    r"friday|saturday|sunday))\b|\bthe year before\b|\b(?:this|next) year\b|昨天|前天|前年|今年|"
+    r"明年|上(?:上)?(?:个)?(?:周|星期|礼拜|月|季度|次|"
     r"回)[一二三四五六日天]?|去年"
 )
 _PERIODS: Final = re.compile(
@@ -59,6 +60,7 @@ class Stated:
 
     def __init__(self, text: str, day: date | None) -> None:
         folded = tokens.fold_keeping_length(text)
+        self._folded = folded
         self._today = (day or _ANY_DAY).isoformat()
         self.moments = _moments(text, folded, day or _ANY_DAY)
         inside = [(moment.start, moment.end) for moment in self.moments]
@@ -85,7 +87,7 @@ class Stated:
             return True
         # "The fourth" may be no day at all.
         inside = [q for q in self.quantities if moment.start <= q.start < moment.end]
-        return bool(inside) and all(_ordinal(q, source, around) for q in inside)
+        return bool(inside) and all(_ordinal(q, self._folded, source, around) for q in inside)
 
     def lacks_quantity(self, source: Stated, around: Stated) -> Quantity | None:
         """Return the first quantity that a source does not state; arguments as `lacks_moment`."""
@@ -94,7 +96,7 @@ class Stated:
                 supported_by(quantity, source.quantities)
                 or _day_of(quantity, source)
                 or _hour_of(quantity, source)
-                or _ordinal(quantity, source, around)
+                or _ordinal(quantity, self._folded, source, around)
             ):
                 return quantity
         return None
@@ -115,9 +117,23 @@ _TENTHS: Final = re.compile(
 )
 
 
+_SHORT: Final = re.compile(
+    "(?<![零〇一二三四五六七八九十百千万])(?P<whole>[一二三四五六七八九两](?P<scale>[百千万]))"
+    "(?P<part>[一二三四五六七八九])(?![十百千万年月日号个位次点])"
+)
+_SCALES: Final = {"百": 100.0, "千": 1000.0, "万": 10000.0}
+
+
 def _quantities(text: str) -> list[Quantity]:
-    """Return the quantities of a text; a bare Chinese number is one: 过了七十."""
+    """Return the quantities of a text; a bare Chinese number is one: 过了七十, 一百二."""
     found = find_quantities(text)
+    for match in _SHORT.finditer(text):
+        scale = _SCALES[match["scale"]]
+        whole = _DIGITS.index(match["whole"][0].replace("两", "二"))
+        value = whole * scale + _DIGITS.index(match["part"]) * scale / 10
+        start, end = match.span()
+        found = [one for one in found if one.end <= start or one.start >= end]
+        found.append(Quantity(QuantityKind.NUMBER, value, "", start, end))
     for match in _TENTHS.finditer(text):
         value = 10.0 * _DIGITS.index(match["a"].replace("两", "二")) + _DIGITS.index(
             match["b"] or "零"
@@ -134,22 +150,22 @@ def _quantities(text: str) -> list[Quantity]:
     return sorted(found, key=lambda one: one.start)
 
 
-def _ordinal(quantity: Quantity, source: Stated, around: Stated) -> bool:
-    """Tell whether a bare number is said, one up to ten also in the talk around."""
+_ORDINAL: Final = re.compile(
+    r"第.*|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|(?:the )?\d+(?:st|"
+    r"nd|rd|th)"
+)
+
+
+def _ordinal(quantity: Quantity, text: str, source: Stated, around: Stated) -> bool:
+    """Tell whether a bare number is said, "the second" also in the talk around."""
     if quantity.kind is not QuantityKind.NUMBER or quantity.unit:
         return False
     if supported_by(quantity, source.quantities):
         return True
-    ordinal = quantity.end - quantity.start > 1 and not isinstance(quantity.value, tuple)
-    return (
-        ordinal
-        and quantity.value in range(1, 11)
-        and any(
-            isinstance(other.value, float)
-            and other.value == quantity.value
-            and other.kind == quantity.kind
-            for other in around.quantities
-        )
+    if not _ORDINAL.fullmatch(text[quantity.start : quantity.end].strip()):
+        return False
+    return any(
+        other.kind is quantity.kind and other.value == quantity.value for other in around.quantities
     )
 
 

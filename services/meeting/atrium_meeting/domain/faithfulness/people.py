@@ -11,7 +11,12 @@ from typing import Final
 from atrium_grounding.languages import detect_language
 
 _HAN: Final = re.compile("[\u3400-\u9fff]")
-_TITLES: Final = "(?:总监|总|经理|工程师|工|老师|博士|主任|部长|处长|科长|教授|主管|医生|律师|先生|女士|小姐|哥|姐)"
+_TITLES: Final = "(?:{})".format(
+    "|".join(
+        "总监 总 经理 工程师 工 老师 博士 主任 部长 处长 科长 教授 主管 医生 律师 先生 女士 小姐 "
+        "哥 姐".split()
+    )
+)
 _SURNAME_SHORT: Final = "(?:老|小|阿)"
 
 _SAYS: Final = {
@@ -66,7 +71,7 @@ _OPENING: Final = re.compile(
     re.IGNORECASE,
 )
 FIRST: Final = re.compile(
-    r"\b(?:i|i'll|i'd|i'm|i've|me|my|mine|myself|leave it to me)\b|"
+    r"\b(?:i|i'll|i'd|i'm|i've|myself|let me|leave it to me)\b|"
     r"(?<![给发帮让诉找跟和问教为替陪等把叫])我(?!们)|本人|咱(?!们)"
 )
 GROUP: Final = re.compile(r"\b(?:we|we'll|we'd|we're|we've|us|our|ours|let's)\b|我们|咱们|大家")
@@ -80,7 +85,17 @@ THIRD: Final = re.compile(r"\b(?:he|she|him|her|his|they|them|their)\b|他(?!们
 _TAKES: Final = re.compile(
     r"\b(?:i'll|i will|i can|i could|i'd be|i'm on it|let me|i'm happy|i would|i am going|i'm "
     r"going|"
-    r"leave it to me|on my list|me too|that's me|mine)\b|我来|我去|我会|我负责|我可以|交给我|"
+    r"leave it to me|on my list|that's me|you(?:'ll| will)? (?:get|have)|promised?|will do|on it|"
+    r"consider it done|i (?!think|guess|mean|know|believe|hope|wish|see|saw|hear|feel|agree|"
+    r"like|love|hate|want|"
+    r"need|miss|was|were|am|have|had|did|do|don't|can't|couldn't|would|used|said|told|remember|"
+    r"wonder|doubt|"
+    r"suppose|prefer|care|understand|never|always|already|just|still|got|went|came|made|found|"
+    r"\w+ed\b|also|only|"
+    r"really|complained)\w+|i'm (?!not|sure|afraid|sorry|fine|happy with|good|glad|relieved|"
+    r"against|for\b|in\b)\w+ing)\b|"
+    r"一定|给你|给您|发你|发您|放心|我就|我现在|我马上|我一会|我今晚|我晚上|我月底|我尽快|"
+    r"我争取|我来|我去|我会|我负责|我可以|交给我|"
     r"我这边|我尽|我今|我明|我下|我周|我先|"
     r"我把|我跟|我再|我回头|我能|我写|我发|我安排|我联系|包在我"
 )
@@ -225,6 +240,45 @@ def asks(clause: str) -> bool:
 def takes(text: str) -> bool:
     """Tell whether somebody says that they will do something."""
     return _TAKES.search(text.lower().replace("’", "'")) is not None
+
+
+_PAST_OR_STATE: Final = re.compile(
+    r"\b(?:was|were|has|have|had|is|are|did|does|came|said|\w+ed|read|wrote|sent|bought|found|"
+    r"sold|got|took|"
+    r"made|knows|thinks|likes|wants)\b|了|过|已|认为|觉得|说|表示|担心|是|在"
+)
+_OBLIGED: Final = re.compile(
+    r"^\s*(?:will|has to|have to|should|must|needs to|is going to|is to|'ll|can|does|takes|"
+    r"writes|sends|calls|"
+    r"prepares|books|could)\b|^\s*[,，]\s*(?:你|您|please|can|could|would|will)|^(?:来|去|负责|"
+    r"要|得|会|你来|你去|你负责|把|先|再|周|明|下|今)",
+    re.IGNORECASE,
+)
+
+
+def to_come(clause: str) -> bool:
+    """Tell whether a clause of minutes tells of something that is still to be done."""
+    if re.search(r"\b(?:will|has to|should|must|needs to|is to|is going to)\b|负责", clause):
+        return True
+    return _PAST_OR_STATE.search(clause) is None
+
+
+def beside(text: str, named: Named) -> bool:
+    """Tell whether somebody is named beside what is done: with, for or to whom."""
+    return _BESIDE.search(text[: named.start]) is not None
+
+
+def joins(text: str, named: Named) -> bool:
+    """Tell whether somebody is named as one who does it too: "together with Tom", 我和何伟."""
+    before = text[: named.start]
+    return re.search(r"(?:together with|and|with)\s+$|[和跟与]$", before) is not None
+
+
+def obliged(text: str, named: Named) -> bool:
+    """Tell whether somebody is named as who is to do it: "Ben has to", 让小王."""
+    after, before = text[named.end :], text[: named.start]
+    asked = _DELEGATES.search(before) or _BY.search(before)
+    return asked is not None or (_OBLIGED.match(after) is not None and not beside(text, named))
 
 
 def goes_on(clause: str) -> bool:

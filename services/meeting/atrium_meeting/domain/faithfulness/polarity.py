@@ -10,12 +10,16 @@ from atrium_grounding import tokens
 # What holds a word of denial and denies nothing: limits, questions, set phrases.
 _HARMLESS: Final = re.compile(
     r"\bno (?:more|less|fewer|later|earlier) than\b|\bnot (?:more|less|fewer|later|earlier) than\b"
-    r"|\bnot (?:exceed(?:ing)?|only|just|to mention|least)\b|\bno (?:problem|doubt|matter|"
+    r"|\b(?:can't|cannot|can not|won't|will not|not|mustn't|may not) (?:\w+ ){0,3}?(?:more|less|"
+    r"fewer|later|"
+    r"earlier) than\b|\bnot (?:exceed(?:ing)?|only|just|to mention|least)\b|\bno (?:problem|"
+    r"doubt|matter|"
     r"worries)\b"
     r"|\bwhy (?:not|don't)\b|\b(?:don't|do not|never) forget\b|\bnot a problem\b"
     r"|\b(?:isn't|aren't|wasn't|don't|didn't|won't|shouldn't|can't) (?:it|we|you|they|that)\b"
     r"|\bno\. ?\d|\bnumber one\b"
-    r"|(?:不|别|未)(?:超过|少于|多于|低于|高于|晚于|早于|迟于|忘)|不要忘|不但|不仅|不只|不错|"
+    r"|(?:不|别|未)(?:能|会|可以|得|许|要|可)?(?:超过|少于|多于|低于|高于|晚于|早于|迟于|忘)|"
+    r"不要忘|不但|不仅|不只|不错|"
     r"不过|不同|不断"
     r"|不管|不论|不如说|不好意思|对不起|差不多|了不起|不客气|不少|要不然|要不|不然|没问题|"
     r"没关系|没事|没错|"
@@ -35,6 +39,7 @@ _OPPOSITES: Final = (
     ("increas rais grow rise higher up "
         "more", "decreas reduc lower cut drop fall shrink down less fewer"),
     ("before earlier advanc bring.forward", "after later postpon delay defer push.back"),
+    ("stay keep remain", "move switch chang leav"),
     ("keep retain continu stay maintain", "drop remov abandon cancel scrap stop discontinu delet"),
     ("start begin launch open", "stop end close shut"),
     ("allow permit", "forbid ban prohibit block"),
@@ -46,7 +51,23 @@ _OPPOSITES: Final = (
     ("finish complet done", "unfinish incomplet pend"),
     ("first", "last"),
     ("in.favour in.favor", "against"),
-    ("cheaper", "expens pricier"),
+    ("cheaper cheap", "expens pricier"),
+    ("full", "empti"),
+    ("insid indoor", "outsid outdoor"),
+    ("same", "differ"),
+    ("easier easi", "harder hard difficult"),
+    ("better best", "worse worst"),
+    ("longer long", "shorter short"),
+    ("larger bigger larg big", "smaller small"),
+    ("enough suffici", "insuffici"),
+    ("everybodi everyon all", "nobodi none"),
+    ("mani", "few"),
+    ("with", "without"),
+    ("morn", "even afternoon"),
+    ("left", "right"),
+    ("new", "old"),
+    ("win won", "lose lost"),
+    ("arriv", "leav depart"),
     ("enabl activ", "disabl deactiv"),
     ("同意 通过 批准 赞成 支持 认可 采纳 接受", "反对 否决 驳回 拒绝 不赞成"),
     ("增加 提高 上升 上调 上涨 增长 扩大 加大 "
@@ -61,6 +82,18 @@ _OPPOSITES: Final = (
     ("最早", "最晚 最迟"),
     ("便宜", "贵"),
     ("快", "慢"),
+    ("室内 屋里", "室外 户外 露天"),
+    ("涨价 上涨", "降价 下跌"),
+    ("上午 早上", "下午 晚上"),
+    ("左边", "右边"),
+    ("足够 够用", "不足 短缺"),
+    ("更多", "更少"),
+    ("更大", "更小"),
+    ("更长", "更短"),
+    ("赞成", "反对"),
+    ("合格 及格", "不合格"),
+    ("打开", "关掉 关上"),
+    ("来得及", "来不及"),
     ("多于 超过", "少于 不足"),
 )  # fmt: skip
 
@@ -91,6 +124,14 @@ def _pairs() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
 _PAIRS: Final = _pairs()
 
 
+_AT_MOST: Final = re.compile(
+    r"\bat most\b|\bup to\b|\b(?:no|not|n't|cannot|never)\b(?: \w+){0,3} (?:more|over|"
+    r"exceed\w*)\b|n't (?:\w+ ){0,3}"
+    r"(?:more than|exceed)|(?:不|别|未)(?:能|会|可以|得|许|要|可)?(?:超过|多于|高于)|最多|至多"
+)
+_MORE: Final = re.compile(r"\bmore than\b|\bexceed|超过|多于|高于")
+
+
 class Poles:
     """A clause as its opposites are looked for.
 
@@ -98,12 +139,15 @@ class Poles:
         text: The clause.
     """
 
-    __slots__ = ("denied", "held")
+    __slots__ = ("_limit", "denied", "held")
 
     def __init__(self, text: str) -> None:
         folded = tokens.fold(text).replace("’", "'")
         words = {tokens.stem(word) for word in re.findall(r"[a-z]+", folded)}
         self.denied = denials(text)
+        self._limit = -1 if _MORE.search(folded) else 0
+        if _AT_MOST.search(folded):
+            self._limit = 1
         """How many words deny."""
         self.held = tuple(any(_holds(folded, words, word) for word in side) for side, _ in _PAIRS)
         """For each side of each pair, whether it is there."""
@@ -115,7 +159,8 @@ class Poles:
             mine and not theirs and self._far(i, other)
             for i, (mine, theirs) in enumerate(zip(self.held, other.held, strict=True))
         )
-        return (self.denied + other.denied + opposite) % 2 == 1
+        beyond = self._limit * other._limit == -1
+        return (self.denied + other.denied + opposite + beyond) % 2 == 1
 
     def _far(self, side: int, other: Poles) -> bool:
         across = side + 1 if side % 2 == 0 else side - 1
