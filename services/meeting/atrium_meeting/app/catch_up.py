@@ -15,7 +15,7 @@ from atrium_meeting.app.analyse_meeting import AnalysedMeeting, AnalyseMeeting
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.ports import MeetingReader, ReadableMeeting
 from atrium_meeting.app.write_modes import EXTRACTIVE, WriteMode, degraded
-from atrium_meeting.app.write_sentences import CATCH_UP_TASK, WriteSentences
+from atrium_meeting.app.write_sentences import CATCH_UP_TASK, TooSlow, WriteSentences
 from atrium_meeting.domain.analysis.summarize import catch_up
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed
@@ -198,19 +198,6 @@ class CatchUp:
                 CitedSentence("", kept.text, spans_of(carrying), speaker=speaker_of(carrying))
             )
         return tuple(found) or tuple(sentences), written.engine, written.usage
-
-
-class TooSlow(Unavailable):
-    """A model did not write in the time that somebody waits."""
-
-    reason = "GENERATOR_TOO_SLOW"
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"The model did not finish within {seconds:g} s. Ask for the words as they were said, "
-            "or try again.",
-            seconds=seconds,
-        )
 
 
 def missed_stretches(

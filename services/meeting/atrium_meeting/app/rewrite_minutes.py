@@ -12,7 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from atrium_meeting.app.write_sentences import MINUTES_TASK, WriteSentences, Written
+from atrium_meeting.app.write_sentences import (
+    MINUTES_TASK,
+    TooSlow,
+    WriteSentences,
+    Written,
+) Written
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes import CitedSentence, Minutes, Role, Section
 from atrium_meeting.domain.transcript import Span
@@ -107,17 +112,19 @@ class RewriteMinutes:
                 )
                 return {"parts": [one.to_json() for one in wrote]}
 
-            try:
-                if failure is None:
+            if failure is None:
+                try:
                     result = await step(f"parts-{first}", run)
                     done += [Written.from_json(one) for one in result["parts"]]
-                    continue
-            except Unavailable as error:
-                failure = error
-                if not any(one.engine for one in done):
-                    raise
-            done += [Written(failure=failure.message) for _ in batch] if failure else []
+                except Unavailable as error:
+                    if not any(one.engine for one in done):
+                        raise
+                    failure = error
+            if failure is not None:
+                done += [Written(failure=failure.message) for _ in batch]
             await progress(len(done), len(work))
+        if not any(one.engine for one in done):
+            raise TooSlow(self._seconds)
         return _assemble(text, minutes, language, work, done)
 
     async def _one(

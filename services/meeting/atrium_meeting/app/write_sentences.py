@@ -19,6 +19,7 @@ from atrium_meeting.domain.writing.prompts import (
     read_reply,
     schema,
 )
+from atrium_shared.errors import Unavailable
 from atrium_shared.principal import Principal
 
 MINUTES_TASK: Final = "meeting.minutes"
@@ -26,6 +27,19 @@ CATCH_UP_TASK: Final = "meeting.catchup"
 _MOST_READ: Final = 40
 """Sentences of a reply that are looked at, from a model that writes more than it was asked for."""
 ASK_TASK: Final = "meeting.ask"
+
+
+class TooSlow(Unavailable):
+    """A model did not write in the time that somebody waits."""
+
+    reason = "GENERATOR_TOO_SLOW"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"The model did not finish within {seconds:g} s. Ask for the words as they were said, "
+            "or try again.",
+            seconds=seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)

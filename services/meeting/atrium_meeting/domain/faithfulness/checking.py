@@ -9,12 +9,12 @@ Consistency Evaluation", 2022, on why overlap alone does not do.)
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
+from itertools import takewhile
 from typing import Final
 
 from atrium_grounding import tokens
@@ -853,7 +853,8 @@ def _folded(text: str) -> Folded:
 
 
 def _one_root(one: str, other: str) -> bool:
-    shared = len(os.path.commonprefix((one, other)))
+    pairs = zip(one, other, strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return shared >= _ROOT and 2 * shared >= max(len(one), len(other))
 
 

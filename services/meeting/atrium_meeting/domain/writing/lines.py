@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from atrium_grounding.sentences import split_units
 from atrium_meeting.domain.analysis.sentences import Sentence
 from atrium_meeting.domain.faithfulness.checking import Said
 from atrium_meeting.domain.transcript import Span, join
@@ -38,8 +40,27 @@ class Line:
 
     @property
     def said(self) -> Said:
-        """The line as what a sentence is checked against."""
-        return Said(self.number, self.speaker, self.text)
+        """The line as what a sentence is checked against, without orders to a model."""
+        return Said(self.number, self.speaker, without_orders(self.text))
+
+
+_ORDERS: Final = re.compile(
+    r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:instructions?|prompts?|guidelines)\b"
+    r"|\b(?:system prompt|you are (?:now )?an? (?:ai|assistant|language model|chatbot))\b"
+    r"|(?:忽略|无视|忘记|忘掉|不要理会|绕过).{0,12}(?:指令|提示词|系统提示|说明)|系统提示词",
+    re.IGNORECASE,
+)
+
+
+def without_orders(text: str) -> str:
+    """Return a text without sentences that speak to a model instead of to people.
+
+    They stay in the transcript, and may be quoted; they carry nothing that a model writes.
+    """
+    if not _ORDERS.search(text):
+        return text
+    units = [text[unit.start : unit.end] for unit in split_units(text)]
+    return " ".join(unit for unit in units if not _ORDERS.search(unit))
 
 
 def lines_of(sentences: Sequence[Sentence]) -> tuple[Line, ...]:
