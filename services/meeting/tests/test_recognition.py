@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from atrium_grounding.scripts import Script, in_script
-from atrium_meeting.domain.recognition import Piece, widen_marks, words_of
+from atrium_meeting.domain.recognition import Piece, choose_languages, widen_marks, words_of
 
 
 def _texts(*pieces: tuple[str, float, float]) -> list[tuple[str, int, int]]:
@@ -79,3 +79,21 @@ def test_rewriting_keeps_times_also_where_it_changes_the_length() -> None:
 )
 def test_marks_in_chinese_are_wide(text: str, expected: str) -> None:
     assert widen_marks(text) == expected
+
+
+def test_long_stretches_keep_the_language_they_sound_like() -> None:
+    chances = [[0.02, 0.98], [0.97, 0.03], [0.01, 0.99], [0.01, 0.99], [0.01, 0.99]]
+    assert choose_languages(chances, [4_000] * 5) == [1, 0, 1, 1, 1]
+
+
+def test_a_short_sound_is_of_the_language_around_it() -> None:
+    lengths = [4_000, 700, 5_000]
+    assert choose_languages([[0.01, 0.99], [0.9, 0.1], [0.02, 0.98]], lengths) == [1, 1, 1]
+    assert choose_languages([[0.99, 0.01], [0.1, 0.9], [0.98, 0.02]], lengths) == [0, 0, 0]
+    assert choose_languages([[0.9, 0.1]], [700]) == [0]
+
+
+def test_what_is_doubtful_is_of_the_language_of_most() -> None:
+    chances = [[0.01, 0.99]] * 4 + [[0.55, 0.45]]
+    assert choose_languages(chances, [4_000] * 5) == [1] * 5
+    assert choose_languages([], []) == []

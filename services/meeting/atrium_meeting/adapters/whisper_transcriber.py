@@ -23,13 +23,12 @@ from atrium_meeting.app.ports import ChineseScript, RecognitionHints, Recognized
 from atrium_meeting.domain.audio import SAMPLE_RATE, Region, Samples, cut
 from atrium_meeting.domain.errors import RecognitionUnavailable
 from atrium_meeting.domain.hallucinations import Evidence, HallucinationLimits, is_loop, said
-from atrium_meeting.domain.recognition import Piece, widen_marks, words_of
+from atrium_meeting.domain.recognition import Piece, choose_languages, widen_marks, words_of
 from atrium_meeting.domain.transcript import Word, split_words
 from atrium_meeting.domain.windows import Window, pack, split, uncovered
 
 _FILES: Final = ("model.bin", "config.json", "tokenizer.json")
 _FRAMES_PER_SECOND: Final = 100
-_LANGUAGE_WEIGHT_MS: Final = 1_000
 _EDGE_MS: Final = 80
 
 
@@ -183,24 +182,16 @@ class WhisperTranscriber:
             return ["en"] * len(parts)
         if len(allowed) == 1:
             return [allowed[0]] * len(parts)
-        scores = []
+        chances = []
         for part in parts:
             sound = cut(samples, part)
             sound = np.pad(sound, (0, max(0, SAMPLE_RATE - len(sound))))
             features = whisper.feature_extractor(sound)[..., :-1]
             # Without padding to 30 s this takes as long as the part is; that suffices here.
             found = dict(whisper.model.detect_language(whisper.encode(features[..., :3000]))[0])
-            chances = np.array([found.get(f"<|{code}|>", 0.0) + 1e-6 for code in allowed])
-            scores.append(np.log(chances / chances.sum()))
-        weights = [min(1.0, part.length_ms / _LANGUAGE_WEIGHT_MS) ** 2 for part in parts]
-        chosen = []
-        for place, score in enumerate(scores):
-            total = weights[place] * score
-            for neighbour in (place - 1, place + 1):
-                if 0 <= neighbour < len(parts):
-                    total = total + (1 - weights[place]) * weights[neighbour] * scores[neighbour]
-            chosen.append(allowed[int(total.argmax())])
-        return chosen
+            chances.append([found.get(f"<|{code}|>", 0.0) for code in allowed])
+        chosen = choose_languages(chances, [part.length_ms for part in parts])
+        return [allowed[language] for language in chosen]
 
 
 class _Recognizer:

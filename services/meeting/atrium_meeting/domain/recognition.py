@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,44 @@ def _join(characters: list[tuple[str, float, float, float]]) -> list[Word]:
 
 def _sounds(character: str) -> bool:
     return character.isalnum() or character in "%$€£¥&+@#°"
+
+
+def choose_languages(
+    chances: Sequence[Sequence[float]], lengths_ms: Sequence[int], sure_ms: int = 2_500
+) -> list[int]:
+    """Return the language of each stretch of speech.
+
+    An "uh" could be of any language: what is short is taken to be of the language of its
+    neighbours, and what is doubtful to be of the one that most of the recording is in.
+
+    Args:
+        chances: Of each language, for each stretch as it sounds on its own.
+        lengths_ms: Lengths of the stretches.
+        sure_ms: A stretch of this length is judged on its own.
+    """
+    weights = [min(1.0, length / sure_ms) ** 2 for length in lengths_ms]
+    scores = []
+    for row in chances:
+        total = sum(row) + 1e-6 * len(row)
+        scores.append([math.log((chance + 1e-6) / total) for chance in row])
+    count = len(chances[0]) if chances else 0
+    whole = sum(weights) + 1.0
+    common = [
+        math.log(
+            (sum(w * math.exp(row[k]) for w, row in zip(weights, scores, strict=True)) + 1 / count)
+            / whole
+        )
+        for k in range(count)
+    ]
+    chosen = []
+    for place, own in enumerate(scores):
+        totals = [weights[place] * own[k] + common[k] for k in range(count)]
+        for beside in (place - 1, place + 1):
+            if 0 <= beside < len(scores):
+                share = (1 - weights[place]) * weights[beside]
+                totals = [totals[k] + share * scores[beside][k] for k in range(count)]
+        chosen.append(max(range(count), key=totals.__getitem__))
+    return chosen
 
 
 def widen_marks(text: str) -> str:
