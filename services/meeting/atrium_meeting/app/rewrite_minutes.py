@@ -17,7 +17,7 @@ from atrium_meeting.app.write_sentences import (
     TooSlow,
     WriteSentences,
     Written,
-) Written
+)
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes import CitedSentence, Minutes, Role, Section
 from atrium_meeting.domain.transcript import Span
