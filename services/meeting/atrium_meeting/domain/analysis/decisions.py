@@ -21,7 +21,7 @@ from atrium_meeting.domain.analysis.sentences import Sentence
 _SURE: Final = 2.5
 """So sure must a decision be that is also somebody's action."""
 _TINY_WORDS: Final = 3
-_BIAS: Final = -2.9
+_BIAS: Final = -2.5
 """Of a sentence that nothing speaks for."""
 _WEIGHTS: Final = {
     "strong": 1.73,
@@ -100,6 +100,9 @@ _WE_EN: Final = re.compile(
     r"(?:will be|is going to be|goes|go|gets|stays?|is (?:out|in|off|on)|wins?|it is)|"
     r"nobody (?:\w+s)\b|no one (?:\w+s)\b|everybody (?:\w+s)\b|from now on|until further notice|"
     r"as of|starting)\b"
+)
+_CONDITION: Final = re.compile(
+    r"^(?:and |but |so |well,? )?(?:if|unless|in case)\b|^(?:那|但)?(?:如果|要是|假如|万一|除非)"
 )
 _OPENER_EN: Final = re.compile(
     r"^(?:okay|ok|good|great|fine|right|alright|all right|perfect|excellent)\b"
@@ -328,6 +331,8 @@ def _judge(sentences: Sequence[Sentence], i: int, chair: str) -> tuple[float, se
     if not (strong or lets or weak_we or plain or (opener and led)):
         return -math.inf, cited, main
     if asked_alone and not (strong or lets or (weak_we and led)):
+        return -math.inf, cited, main
+    if _CONDITION.search(folded) and not consent:
         return -math.inf, cited, main
     answers = _answers(sentences, i)
     support = _support(sentences, i)
