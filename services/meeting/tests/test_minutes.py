@@ -34,7 +34,7 @@ Give = meeting_service_pb2.GiveFeedbackRequest
 
 SAID = (
     "Welcome everybody, let us begin with the budget of the new office.",
-    "We decided to rent the second floor from March.",
+    "So we go with the second floor from March.",
     "Anna will send the contract to the landlord by Friday.",
     "The next topic is hiring, we have three open positions.",
 )
