@@ -19,6 +19,7 @@ from typing import Final
 
 from atrium_meeting.domain.analysis.actions import Action, find_actions, spans_of
 from atrium_meeting.domain.analysis.decisions import Decision as FoundDecision
+from atrium_meeting.domain.analysis.decisions import find_decisions
 from atrium_meeting.domain.analysis.meeting import (
     Analysis,
     decisions_beside,
@@ -51,6 +52,8 @@ _WORDS_A_SENTENCE: Final = 120
 _FEWEST: Final = 2
 _MOST: Final = 8
 _OVERVIEW: Final = 4
+_LIKELY: Final = -1.0
+"""Who was away is also told what may have been a decision, as a point."""
 _GOOD_WORDS: Final = (6, 30)
 """Sentences with fewer or more words are worth less."""
 
@@ -160,8 +163,15 @@ def catch_up(
     decisions = decisions_beside(known, actions, kind or detect_type(known))
     number = _Numbering()
     worth = worths(known, [sorted(inside)])
-    budget = _budget(sum(known[i].size for i in inside))
-    chosen = _best(known, inside, worth, budget)
+    budget = 1 + _budget(sum(known[i].size for i in inside))
+    told = {one.main for one in decisions}
+    likely = [
+        one.main
+        for one in find_decisions(known, frozenset(), rarity=_LIKELY)
+        if one.main in inside and one.main not in told
+    ]
+    rest = inside - set(likely) - told
+    chosen = sorted({*likely, *_best(known, rest, worth, budget)})
     return CatchUp(
         language=language_of(known),
         missed=missed,
