@@ -19,6 +19,7 @@ from atrium_client import AtriumClient, readable_errors
 from atrium_shared.telemetry import configure_logging
 from atrium_suite.bootstrap import Suite, build
 from atrium_suite.demo.handbook import Handbook, load_handbook
+from atrium_suite.demo.meeting import SampleMeeting, found_of, load_samples, outside, run_meeting
 from atrium_suite.demo.screen import DemoScreen, show_path
 from atrium_suite.demo.steps import (
     COLLECTION,
@@ -130,6 +131,7 @@ class Demo:
                 await self._add_documents(portal)
                 await self._wait_for_models(suite)
                 await self._ask(portal)
+                await self._meet(portal)
             await self._show_audit(admin)
         self._finish(suite, portal_key)
 
@@ -200,8 +202,42 @@ class Demo:
                 self._result.faults.append(f"{who}: {fault}")
         self._times.append(("questions", time.monotonic() - begun, self._speeds()))
 
+    async def _meet(self, portal: AtriumClient) -> None:
+        self._screen.part("4  Meetings 会议")
+        recognise = self._models != "none"
+        if not recognise:
+            self._screen.note(
+                "Without a model for speech the samples come in as captions; `make demo` "
+                "transcribes their recordings."
+            )
+        async with portal.as_user(self._handbook.people[0].id) as client:
+            for sample in load_samples():
+                await self._show_meeting(client, sample, recognise=recognise)
+
+    async def _show_meeting(
+        self, client: AtriumClient, sample: SampleMeeting, *, recognise: bool
+    ) -> None:
+        begun = time.monotonic()
+        with self._screen.busy(f"{sample.title} ..."):
+            shown = await run_meeting(client, sample, self._folder, recognise=recognise)
+        self._screen.meeting(sample, shown)
+        decisions = [each.sentence for each in shown.minutes.decisions]
+        actions = [each.sentence for each in shown.minutes.actions]
+        planted = sample.script["decisions"], sample.script["actions"]
+        length = shown.meeting.duration.ToMilliseconds() / 1000
+        files = ", ".join(map(show_path, shown.files))
+        self._took(
+            f"meeting {sample.language}", begun,
+            f"{length:.0f} s {'of sound' if recognise else 'of captions'}, words and minutes in "
+            f"{shown.seconds:.1f} s; {found_of(sample, planted[0], decisions)} of "
+            f"{len(planted[0])} decisions and {found_of(sample, planted[1], actions)} of "
+            f"{len(planted[1])} actions found; {files}",
+        )  # fmt: skip
+        for text in outside(sample, shown.catch_up):
+            self._fault(f"The catch-up tells what was said while nobody was away: {text}")
+
     async def _show_audit(self, admin: AtriumClient) -> None:
-        self._screen.part("4  Audit 审计")
+        self._screen.part("5  Audit 审计")
         with readable_errors():
             events = await admin.admin.ListAuditEvents(
                 admin_service_pb2.ListAuditEventsRequest(page_size=_LAST_EVENTS)
@@ -215,7 +251,7 @@ class Demo:
         self._screen.audit(list[admin_pb2.AuditEvent](events.events), words)
 
     def _finish(self, suite: Suite, portal_key: str) -> None:
-        self._screen.part("5  Result 结果")
+        self._screen.part("6  Result 结果")
         asked = self._result.asked
         answered = [each for each in asked if each.answer.citations]
         right = [each for each in asked if not each.verdict.faults]

@@ -16,9 +16,17 @@ from rich.text import Text
 from atrium.admin.v1 import admin_pb2
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_suite.demo.handbook import Handbook, SampleQuestion
+from atrium_suite.demo.meeting import MeetingShown, SampleMeeting
 from atrium_suite.demo.steps import Asked
 from atrium_suite.demo.transcript import Transcript
 from atrium_suite.terminal.answers import DECISIONS, engine_in_words, place_of
+from atrium_suite.terminal.meetings import (
+    SpeakerNames,
+    clock,
+    print_catch_up,
+    print_minutes,
+    print_utterance,
+)
 from atrium_suite.terminal.output import make_console, make_table, plain, wrap
 from atrium_suite.terminal.uploads import FileAdded
 
@@ -120,6 +128,28 @@ class DemoScreen:
         self._transcript.table(*view.cells())
         for reason in view.degraded_reasons():
             self._transcript.paragraph(f"{_DEGRADED} degraded 降级: {reason}")
+
+    def meeting(self, sample: SampleMeeting, shown: MeetingShown) -> None:
+        """Show what was said with what is struck out, the minutes, and what somebody missed."""
+        speakers = shown.transcript.speakers
+        left = sample.left
+        away = f"{clock(left['left_at_ms'])}-{clock(left['joined_at_ms'])}"
+        self.console.print()
+        self.console.print(
+            Text.assemble(("❯ ", "bold cyan"), plain(sample.title, "bold"), (f"  {away}", "dim"))
+        )
+        self._transcript.heading(sample.title, level=3)
+        names = SpeakerNames(speakers)
+        for utterance in shown.transcript.utterances:
+            print_utterance(self.console, utterance, names)
+        self.console.print()
+        print_minutes(self.console, shown.minutes, speakers)
+        self.console.print()
+        print_catch_up(self.console, shown.catch_up, speakers)
+        self.console.print()
+        self._transcript.paragraph(
+            "\n".join(f"- {show_path(file)}" for file in shown.files if file.suffix == ".md")
+        )
 
     def audit(self, events: Sequence[admin_pb2.AuditEvent], verified: str) -> None:
         """Show the end of the audit log."""
