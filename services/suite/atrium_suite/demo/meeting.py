@@ -125,8 +125,12 @@ async def run_meeting(
                     meeting=meeting.name, content=_as_captions(sample).encode()
                 )
             )
+        modes = meeting_service_pb2.WriteMinutesRequest.Mode
         minutes = await client.write_minutes(
-            meeting_service_pb2.WriteMinutesRequest(meeting=meeting.name)
+            meeting_service_pb2.WriteMinutesRequest(
+                meeting=meeting.name,
+                mode=modes.MODE_UNSPECIFIED if recognise else modes.EXTRACTIVE,
+            )
         )
         seconds = time.monotonic() - begun
         catch_up = await client.meetings.CatchUp(
@@ -134,7 +138,7 @@ async def run_meeting(
                 meeting=meeting.name,
                 left_at_ms=sample.left["left_at_ms"],
                 joined_at_ms=sample.left["joined_at_ms"],
-                mode=meeting_service_pb2.WriteMinutesRequest.EXTRACTIVE,
+                mode=modes.EXTRACTIVE,
             )
         )
     files = []

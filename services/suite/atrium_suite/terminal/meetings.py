@@ -144,7 +144,9 @@ def print_outcome(
     names: SpeakerNames,
 ) -> None:
     """Print decisions and actions."""
-    _print_sentences(console, "决定 Decisions", [decision.sentence for decision in decisions])
+    _print_sentences(
+        console, "决定 Decisions", [each.sentence for each in decisions], with_roles=False
+    )
     if not actions:
         return
     console.print(Text("\n待办 Actions", "bold"))
@@ -163,19 +165,25 @@ def print_outcome(
 
 
 def _print_sentences(
-    console: Console, title: str, sentences: Sequence[minutes_pb2.CitedSentence]
+    console: Console,
+    title: str,
+    sentences: Sequence[minutes_pb2.CitedSentence],
+    *,
+    with_roles: bool = True,
 ) -> None:
     if not sentences:
         return
     if title:
         console.print(Text.assemble("\n", plain(title, "bold")))
     for sentence in sentences:
-        print_sentence(console, sentence)
+        print_sentence(console, sentence, with_role=with_roles)
 
 
-def print_sentence(console: Console, sentence: minutes_pb2.CitedSentence) -> None:
-    """Print a sentence with the times at which it was said."""
-    role = _ROLES.get(sentence.role)
+def print_sentence(
+    console: Console, sentence: minutes_pb2.CitedSentence, *, with_role: bool = True
+) -> None:
+    """Print a sentence with the times at which it was said, and what it is to the meeting."""
+    role = _ROLES.get(sentence.role) if with_role else None
     line = Text.assemble("- ", (f"{role}: " if role else "", "italic"), plain(sentence.text))
     line.append(f"  [{_times(sentence)}]", "dim")
     console.print(line, soft_wrap=not console.is_terminal)
