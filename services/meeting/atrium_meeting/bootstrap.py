@@ -10,6 +10,7 @@ from pathlib import Path
 
 from atrium.meeting.v1 import meeting_service_pb2_grpc
 from atrium_meeting.adapters.late_diarizer import LateDiarizer, LateSpeakerEncoder
+from atrium_meeting.adapters.no_cleaner import NoCleaner
 from atrium_meeting.adapters.onnx_diarizer import OnnxDiarizer
 from atrium_meeting.adapters.onnx_speaker_models import OnnxSpeakerEncoder
 from atrium_meeting.adapters.pcm_frames import PcmFrames
@@ -24,11 +25,13 @@ from atrium_meeting.adapters.sql_minutes_requests import SqlMinutesRequests
 from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.sql_transcripts import SqlTranscripts
 from atrium_meeting.adapters.stored_transcriber import NoTranscriber, StoredTranscriber
+from atrium_meeting.adapters.tagger_cleaner import TaggerCleaner
 from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.app.analyse_meeting import AnalyseMeeting
 from atrium_meeting.app.ask_meeting import AskMeeting
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.catch_up import CatchUp
+from atrium_meeting.app.clean_text import CleanText
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.create_meeting import CreateMeeting
@@ -50,7 +53,6 @@ from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.piece_files import PieceFiles
 from atrium_meeting.app.ports import (
-    Cleaner,
     Delegation,
     Diarizer,
     Embedder,
@@ -211,7 +213,7 @@ def build(
         trail,
     )
     recover = Recover(recordings, blobs, jobs, clean_up)
-    servicer = MeetingServicer(  # type: ignore[abstract]  # methods come file by file
+    servicer = MeetingServicer(
         UseCases(
             create_meeting=CreateMeeting(meetings, trail, clock, ids),
             get_meeting=GetMeeting(find, trail),
@@ -225,6 +227,7 @@ def build(
             edit_utterance=EditUtterance(find, transcripts, engines.cleaner, quick, trail),
             name_speaker=NameSpeaker(find, transcripts, trail),
             transcribe_live=transcribe_live,
+            clean_text=CleanText(engines.cleaner or NoCleaner(), quick),
             import_transcript=ImportTranscript(
                 find, transcripts, files, engines.cleaner, quick, trail
             ),
@@ -295,7 +298,7 @@ def open_engines(settings: MeetingSettings) -> Engines:
         activity=SileroActivity(),
         transcriber=_transcriber(settings),
         diarizer=_diarizer(settings),
-        cleaner=_cleaner(),
+        cleaner=TaggerCleaner(),
         live=_live_engines(settings),
     )
 
@@ -348,7 +351,3 @@ def _diarizer(settings: MeetingSettings) -> Diarizer | None:
             )
         return PyannoteDiarizer(settings.pyannote_python, settings.pyannote_dir)
     return LateDiarizer(OnnxDiarizer.model, lambda: OnnxDiarizer(settings.threads_per_recognition))
-
-
-def _cleaner() -> Cleaner | None:
-    return None

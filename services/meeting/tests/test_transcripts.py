@@ -242,6 +242,19 @@ async def test_a_speaker_who_does_not_speak_cannot_be_named(house: House):
     assert (await error_of(house.as_().NameSpeaker(broken))).reason == "TEXT_UNSTORABLE"
 
 
+async def test_any_text_is_cleaned(house_at: Opened):
+    request = meeting_service_pb2.CleanTextRequest(text="Good um morning. 早上好呃大家。")
+    async with house_at() as house:
+        found = await house.as_("reader").CleanText(request)
+        assert "um" not in found.clean_text
+        assert [request.text[one.start : one.end].strip() for one in found.removals] == ["um", "呃"]
+        assert {one.disfluency for one in found.removals} == {meeting_pb2.FILLER}
+        assert found.engine.model == "scripted-cleaner"
+    async with house_at(fakes=Fakes(cleaner=None)) as house:
+        found = await house.as_("reader").CleanText(request)
+        assert (found.clean_text, list(found.removals)) == (request.text, [])
+
+
 async def test_only_who_may_change_the_meeting_edits_it(house: House):
     meeting = await three(house)
     for call in (

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from atrium.engine.v1 import engine_pb2
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
+from atrium_meeting.app.clean_text import CleanedText
 from atrium_meeting.app.get_transcript import TranscriptPage
 from atrium_meeting.app.meeting_fields import MeetingFields
 from atrium_meeting.app.stores import VersionInfo
@@ -201,6 +202,20 @@ def version_to_proto(version: VersionInfo) -> meeting_pb2.TranscriptVersion:
         create_time=timestamp(version.create_time),
         author=version.author,
         change=version.change,
+    )
+
+
+def cleaned_to_proto(cleaned: CleanedText) -> meeting_service_pb2.CleanTextResponse:
+    """Convert a text and what is left out of it."""
+    return meeting_service_pb2.CleanTextResponse(
+        clean_text=cleaned.clean_text,
+        removals=[
+            meeting_service_pb2.CleanTextResponse.Removal(
+                start=one.start, end=one.end, disfluency=_DISFLUENCIES[one.disfluency]
+            )
+            for one in cleaned.removals
+        ],
+        engine=engine_to_proto(Engine(EngineKind.ENCODER, "atrium", cleaned.model)),
     )
 
 

@@ -19,6 +19,7 @@ from atrium.meeting.v1 import (
 )
 from atrium_meeting.app.ask_meeting import AskMeeting
 from atrium_meeting.app.catch_up import CatchUp
+from atrium_meeting.app.clean_text import CleanText
 from atrium_meeting.app.create_meeting import CreateMeeting
 from atrium_meeting.app.delete_meeting import DeleteMeeting
 from atrium_meeting.app.edit_utterance import EditUtterance
@@ -58,6 +59,7 @@ class UseCases:
     list_transcript_versions: ListTranscriptVersions
     edit_utterance: EditUtterance
     name_speaker: NameSpeaker
+    clean_text: CleanText
     import_transcript: ImportTranscript
     export_meeting: ExportMeeting
     write_minutes: RequestMinutes
@@ -188,6 +190,12 @@ class MeetingServicer(meeting_service_pb2_grpc.MeetingServiceServicer):
             principal(context), request.meeting, request.speaker, version=request.version, **change
         )
         return convert.meeting_to_proto(meeting)
+
+    async def CleanText(
+        self, request: meeting_service_pb2.CleanTextRequest, context: Context
+    ) -> meeting_service_pb2.CleanTextResponse:
+        cleaned = await self._do.clean_text(request.text, request.language)
+        return convert.cleaned_to_proto(cleaned)
 
     async def ImportTranscript(
         self, request: meeting_service_pb2.ImportTranscriptRequest, context: Context
