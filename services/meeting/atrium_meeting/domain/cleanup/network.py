@@ -96,7 +96,7 @@ def unpack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Network:
             values = values * np.asarray(arrays[f"{name}.scale"]).astype(np.float32)
         return np.ascontiguousarray(values)
 
-    layers = []
+    layers: list[Layer] = []
     while f"layer{len(layers)}.wide" in arrays:
         stem = f"layer{len(layers)}"
         layers.append(
