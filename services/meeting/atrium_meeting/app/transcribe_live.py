@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from atrium_meeting.app.audit_trail import AuditTrail
@@ -24,6 +24,7 @@ from atrium_meeting.app.stores import HotwordStore, LiveState
 from atrium_meeting.domain.errors import LiveConfigMissing, LiveStalled, LiveTakenOver
 from atrium_meeting.domain.meetings import Meeting, merge_hotwords
 from atrium_meeting.domain.recordings import Origin
+from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
 
 _TOKEN_BYTES: Final = 24
@@ -144,20 +145,32 @@ class TranscribeLive:
         lacking = [] if tools.voices is not None else ["speakers are not told apart"]
         if tools.cleaner is None:
             lacking.append("disfluencies are not marked")
-        return await self._tools.store.open(
-            meeting.uid,
-            secrets.token_urlsafe(_TOKEN_BYTES),
-            config.resume_token,
-            self._limits.lease,
-            origin=Origin(
-                recognition_model=tools.transcriber.model,
-                diarization_model=tools.voices.model if tools.voices is not None else "",
-                cleanup_model=tools.cleaner.model if tools.cleaner is not None else "",
-                degraded=bool(lacking),
-                degraded_reason="; ".join(lacking),
-            ),
-            author=principal.subject,
+        opening = asyncio.create_task(
+            tools.store.open(
+                meeting.uid,
+                secrets.token_urlsafe(_TOKEN_BYTES),
+                config.resume_token,
+                self._limits.lease,
+                origin=Origin(
+                    recognition_model=tools.transcriber.model,
+                    diarization_model=tools.voices.model if tools.voices is not None else "",
+                    cleanup_model=tools.cleaner.model if tools.cleaner is not None else "",
+                    degraded=bool(lacking),
+                    degraded_reason="; ".join(lacking),
+                ),
+                author=principal.subject,
+            )
         )
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await self._finish(self._release_opened(opening))
+            raise
+
+    async def _release_opened(self, opening: asyncio.Task[LiveState]) -> None:
+        """Close what was opened for a client that has hung up meanwhile."""
+        with suppress(AtriumError):
+            await self._tools.store.release(await opening)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what must not stop halfway when the caller hangs up."""
