@@ -4,7 +4,9 @@ Records, jobs and files are the real ones. Who calls, the decoder and the models
 it starts fast and needs no other service. Each piece of work that a fake does is a line in the
 folder's `work.log`, written when it begins. It prints its port when it answers.
 
-    python meeting_process.py STATE_FOLDER
+    python meeting_process.py STATE_FOLDER [live]
+
+With `live` it understands tones, as live streams of tests are made of.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from atrium_meeting.bootstrap import build
 from atrium_meeting.domain.audio import AudioPiece, Region, Samples, to_pcm16
 from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn
 from atrium_meeting.testing import FakeDiarizer, FakeTranscriber
+from atrium_meeting.testing_live import ToneTranscriber
 from atrium_meeting.testing_service import (
     PEOPLE,
     FakeCleaner,
@@ -121,15 +124,15 @@ class SlowCleaner(FakeCleaner):
         return super().mark(language, utterances)
 
 
-async def main(folder: Path) -> None:
+async def main(folder: Path, *, live: bool) -> None:
     """Serve until killed or stopped."""
-    settings = settings_in(folder)
+    settings = settings_in(folder, live_keep_seconds=0.1, live_partial_seconds=0.4)
     jobs = Jobs(settings.jobs_url, executor_id=settings.replica, name="meeting")
     audit = MemoryAuditSink()
     log = WorkLog(folder / "work.log")
     fakes = Fakes(
         decoder=SlowDecoder(log),
-        transcriber=SlowTranscriber(log),
+        transcriber=ToneTranscriber(0.01) if live else SlowTranscriber(log),
         diarizer=SlowDiarizer(log),
         cleaner=SlowCleaner(log),
     )
@@ -155,4 +158,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), live="live" in sys.argv[2:]))

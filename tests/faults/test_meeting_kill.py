@@ -47,8 +47,9 @@ class Ledger:
 class Service:
     """The process, and a channel to it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *modes: str) -> None:
         self.folder = folder
+        self._modes = modes
 
     async def start(self) -> None:
         """Start it and wait until it answers."""
@@ -56,6 +57,7 @@ class Service:
             sys.executable,
             str(PROGRAM),
             str(self.folder),
+            *self._modes,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
