@@ -1,8 +1,8 @@
 """What live transcription adds to the recognition of words, and whether hours of it change that.
 
-Recognition is scripted: it hears a word every 200 ms, and takes a fixed time. Everything else is the
-running service: frames over gRPC, voice activity (Silero's network runs for its cost; what is loud
-decides, so that the end of speech is known exactly), local agreement, durable storage.
+Recognition is scripted: it hears a word every 200 ms, and takes a fixed time. Everything else is
+the running service: frames over gRPC, voice activity (Silero's network runs for its cost; what is
+loud decides, so that the end of speech is known exactly), local agreement, durable storage.
 
 `added`: from sending the frame with which the silence after an utterance is long enough, to
 receiving its final result, at real-time pace. Recognition in that time counts too; it mostly
