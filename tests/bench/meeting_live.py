@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +34,7 @@ from atrium_meeting.testing import FakeSpeechStream, silence
 from atrium_meeting.testing_live import LiveClient, Response, live, say
 from atrium_meeting.testing_service import Fakes, House, open_house
 from atrium_shared.telemetry import configure_logging
+from atrium_shared.testing import memory_folder
 from tests.figures import Figures
 
 TARGET_ADDED_MS = 50.0
@@ -96,8 +96,8 @@ async def _service(recognition_seconds: float) -> Any:
         transcriber=EvenTranscriber(recognition_seconds),
         open_speech=lambda: HeardBySilero(activity.stream()),
     )
-    with tempfile.TemporaryDirectory() as folder:
-        async with open_house(Path(folder), fakes=fakes, live_threads=4) as house:
+    with memory_folder() as folder:
+        async with open_house(folder, fakes=fakes, live_threads=4) as house:
             yield house
 
 
