@@ -444,6 +444,10 @@ _CHINESE: Final = _Rules(
     _SELF_ZH, _TAKE_ZH, _ASK_ZH, _OFFER_ZH, _MARKED_ZH, _RECAP_ZH, _NEED_ZH, _UNSURE_ZH, _NOT_ZH,
     _PAST_ZH, _YES_ZH, _NO_ZH, _CANCEL_ZH, _CHANGE_ZH,
 )  # fmt: skip
+# "Daniel, you saw two of them, didn't you?" asks what happened; nobody is to do anything.
+_CHECKED: Final = re.compile(
+    r", (?:did|was|were|have|has)n't (?:you|he|she|they)\?|[了过][^，。]*，(?:对吧|是吧|对不对)"
+)
 _CLAUSE: Final = re.compile(
     r"[,;:，；：。]\s*|\s(?=(?:and|but|so) (?:i|we|you|he|she|they|then|could|can|please)\b)|"
     r"(?<=\w) [-–—] "
@@ -521,6 +525,8 @@ class _Reader:
         mentions: Sequence[Mention],
         dues: Sequence[DuePhrase],
     ) -> list[_Claim]:
+        if _CHECKED.search(folded):
+            return []
         sentence = self._sentences[i]
         claims: list[_Claim] = []
         before = ""

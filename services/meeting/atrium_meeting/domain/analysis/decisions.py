@@ -256,6 +256,12 @@ _OPEN_ZH: Final = re.compile(
 )
 
 
+# Whoever excuses themselves decides nothing, though others say that it is no problem.
+_EXCUSE: Final = re.compile(
+    r"(?:i'm |i am )?(?:so |very )?(?:sorry|excuse me)\b|不好意思|抱歉|对不起"
+)
+
+
 @dataclass(slots=True)
 class Decision:
     """A decision, as found.
@@ -284,6 +290,8 @@ def find_decisions(
     found: list[Decision] = []
     chair = _chair(sentences)
     for i in range(len(sentences)):
+        if _EXCUSE.match(sentences[i].folded):
+            continue
         strength, cited, main = _judge(sentences, i, chair)
         if i in actions and strength < _SURE:
             continue
