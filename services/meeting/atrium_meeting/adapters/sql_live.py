@@ -110,15 +110,24 @@ class SqlLive:
             "voices": voices,
             "lease_time": self._clock.now() + lease,
         }
+        if utterance is not None:
+            values["utterance_count"] = rows.utterance_number(utterance.id)
         async with self._database.write() as transaction:
-            meeting = await _held(transaction, state)
-            if utterance is not None:
+            # All streams of the process take turns here: as few statements as can be.
+            changed = await transaction.execute(
+                sa.update(_STREAMS)
+                .where(_STREAMS.c.meeting_uid == uid, _STREAMS.c.epoch == state.epoch)
+                .values(**values)
+                .returning(_STREAMS.c.epoch)
+            )
+            if changed.first() is None:
+                await _held(transaction, state)
+            elif utterance is not None:
+                meeting = await rows.locked_meeting(transaction, uid)
                 await rows.insert_utterances(
                     transaction, uid, meeting.transcript_version, [utterance]
                 )
                 await _count(transaction, meeting, utterance)
-                values["utterance_count"] = rows.utterance_number(utterance.id)
-            await _set(transaction, uid, **values)
 
     async def release(self, state: LiveState) -> None:
         """Let the next stream in."""
