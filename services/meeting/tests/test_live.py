@@ -520,3 +520,19 @@ async def test_recognition_that_fails_ends_the_stream_and_it_can_be_gone_on_with
             await client.end()
             await client.rest()
         assert await stored_words(house, meeting) == spoken(range(10))
+
+
+async def test_who_comes_late_catches_up_while_the_meeting_is_live(house: House):
+    meeting = (await house.meeting()).name
+    async with live(house.as_(), meeting) as client:
+        await client.play(joined(say(range(12)), silence(1), say(range(12, 20)), silence(1)))
+        for _ in range(2):
+            await client.next("final")
+        request = meeting_service_pb2.CatchUpRequest(meeting=meeting, joined_at_ms=3000)
+        reply = await house.as_().CatchUp(request)
+        assert 3000 <= reply.known_until_ms <= 8000
+        cited = {span.utterance for one in reply.sentences for span in one.citations}
+        assert cited <= {"u1"}  # what came later was not missed
+        question = meeting_service_pb2.AskMeetingRequest(meeting=meeting, question="w15?")
+        answers = [part async for part in house.as_().AskMeeting(question)]
+        assert answers[-1].HasField("answer")
