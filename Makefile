@@ -134,7 +134,7 @@ export-speaker-models: $(TRAIN) ## Write the networks that tell speakers apart a
 .PHONY: train-cleanup
 train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, some minutes (ATRIUM_DATA_DIR)
 	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data is: make train-cleanup ATRIUM_DATA_DIR=FOLDER"; exit 2; }
-	@cd services/meeting && for language in zh en; do PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/train.py --language $$language --data $(abspath $(ATRIUM_DATA_DIR)) --out atrium_meeting/domain/cleanup/models/$$language.npz; done
+	@cd services/meeting && for language in zh en; do PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/train.py --language $$language --data $(abspath $(ATRIUM_DATA_DIR)) --steps $$([ $$language = zh ] && echo 600 || echo 2400) --out atrium_meeting/domain/cleanup/models/$$language.npz; done
 
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in

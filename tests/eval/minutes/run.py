@@ -218,7 +218,7 @@ def catch_up_of(meeting: ReadableMeeting, generator: Generator) -> CatchUp:
 async def run_catch_up(meetings: Sequence[Meeting], figures: Figures) -> list[dict[str, Any]]:
     """Tell what was missed in each window, and at minute 180."""
     principal = make_principal()
-    missed = told = outside = windows = actions = actions_told = 0
+    missed = told = labelled = outside = windows = actions = actions_told = 0
     records = []
     for meeting in meetings:
         for window in meeting.windows:
@@ -233,15 +233,18 @@ async def run_catch_up(meetings: Sequence[Meeting], figures: Figures) -> list[di
             windows += 1
             planted = {one.id: set(one.utterances) for one in meeting.decisions}
             cited = [utterances_of(one.sentence) for one in found.decisions]
-            hit = [one for one in window.missed_decisions if any(planted[one] & c for c in cited)]
             missed += len(window.missed_decisions)
-            told += len(hit)
+            labelled += sum(any(planted[one] & c for c in cited) for one in window.missed_decisions)
             begin = {one.id: one.start_ms for one in meeting.utterances}
             everything = [
                 *found.sentences,
                 *(one.sentence for one in found.decisions),
                 *(one.sentence for one in found.actions),
             ]
+            # A decision that is told as a point is told.
+            cited_by_all = list(map(utterances_of, everything))
+            hit = [d for d in window.missed_decisions if any(planted[d] & c for c in cited_by_all)]
+            told += len(hit)
             later = [
                 one.text
                 for one in everything
@@ -261,6 +264,7 @@ async def run_catch_up(meetings: Sequence[Meeting], figures: Figures) -> list[di
     figures.add(
         "catch_up.missed_decisions_told", told / max(missed, 1), "share", n=missed, target=1.0
     )
+    figures.add("catch_up.missed_decisions_labelled", labelled / max(missed, 1), "share", n=missed)
     figures.add("catch_up.told_of_other_times", outside, "count", n=windows, target=0, at_most=True)
     figures.add("catch_up.missed_actions_told", actions_told / max(actions, 1), "share", n=actions)
     for language in ("en", "zh"):

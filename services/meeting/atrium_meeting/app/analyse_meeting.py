@@ -113,6 +113,7 @@ class AnalysedMeeting:
             self.meeting.transcript,
             day=self.meeting.day,
             agenda=self.meeting.agenda,
+            title=self.meeting.title,
             vectors=self._blocks,
             kind=kind,
         )

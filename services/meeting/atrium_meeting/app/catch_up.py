@@ -236,7 +236,12 @@ def _told(
 ) -> tuple[tuple[CitedSentence, ...], tuple[Decision, ...], tuple[ActionItem, ...]]:
     """Return what was said, decided and to be done in stretches, in order of time."""
     meeting = analysed.meeting
-    found = [catch_up(meeting.transcript, one, day=meeting.day) for one in stretches]
+    found = [
+        catch_up(
+            meeting.transcript, one, day=meeting.day, agenda=meeting.agenda, title=meeting.title
+        )
+        for one in stretches
+    ]
     return (
         tuple(sentence for one in found for sentence in one.sentences)[:_MOST_SENTENCES],
         tuple(decision for one in found for decision in one.decisions),

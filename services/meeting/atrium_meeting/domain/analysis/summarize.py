@@ -143,6 +143,8 @@ def catch_up(
     missed: Stretch,
     *,
     day: date | None = None,
+    agenda: Sequence[str] = (),
+    title: str = "",
     kind: MinutesType | None = None,
 ) -> CatchUp:
     """Return what was said in a part of a meeting that may still go on.
@@ -154,13 +156,15 @@ def catch_up(
         transcript: The transcript so far.
         missed: What was missed.
         day: Of the meeting, which due dates are seen from; ``None`` where it is not known.
+        agenda: Item by item; may be empty.
+        title: What it is called; may be empty.
         kind: What kind of meeting it is; ``None``: found out.
     """
     whole = sentences_of(transcript)
     known = tuple(s for s in whole if _middle(s) < missed.end_ms)
     inside = frozenset(s.index for s in known if _middle(s) >= missed.start_ms)
     actions = find_actions(known, people_of(transcript, known), day)
-    decisions = decisions_beside(known, actions, kind or detect_type(known))
+    decisions = decisions_beside(known, actions, kind or detect_type(known, agenda, title))
     number = _Numbering()
     worth = worths(known, [sorted(inside)])
     budget = 1 + _budget(sum(known[i].size for i in inside))
