@@ -73,6 +73,29 @@ async def test_what_the_lines_carry_is_published_and_cites_them():
     assert await store.get("acme", "m1", "n1") == record
 
 
+async def test_the_name_before_a_line_is_no_part_of_a_sentence():
+    def reply(task, shown, messages):
+        return telling(shown, "landlord", f"[2] Ben: {RENT}") if is_section(messages) else []
+
+    use_case, _, _ = use(reply)
+    record = await write(use_case)
+    assert [one.text for one in record.minutes.sentences()].count(RENT) == 1
+
+
+async def test_where_a_model_copies_whole_lines_the_rules_choose_what_is_quoted():
+    line = "Then we take the office at the harbour. Everybody fine with that?"
+
+    def reply(task, shown, messages):
+        return telling(shown, "harbour", f"Anna: {line}")
+
+    use_case, _, _ = use(reply)
+    record = await write(use_case)
+    texts = [one.text for one in record.minutes.sentences()]
+    assert not any(text.startswith("Anna:") or text == line for text in texts)
+    assert "Then we take the office at the harbour." in texts
+    assert record.sentences_dropped == 0
+
+
 async def test_what_the_lines_do_not_carry_is_dropped_and_counted_and_words_as_said_stand_there():
     def reply(task, shown, messages):
         return telling(shown, "landlord", DOGS) if is_section(messages) else []

@@ -21,7 +21,7 @@ from atrium_meeting.app.write_sentences import (
 from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes import CitedSentence, Minutes, Role, Section
 from atrium_meeting.domain.transcript import Span
-from atrium_meeting.domain.writing.lines import Line
+from atrium_meeting.domain.writing.lines import Line, is_copied
 from atrium_meeting.domain.writing.meeting_text import MeetingText, spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import PART_CHARACTERS, Request, ask_for
 from atrium_shared.errors import Unavailable
@@ -205,6 +205,9 @@ def _assemble(
     for part, written in zip(work, done, strict=True):
         for kept in written.sentences:
             lines = text.numbered(kept.lines)
+            if is_copied(kept.text, lines):
+                # Where a model finds no words of its own, the rules choose better what to quote.
+                continue
             sentence = CitedSentence(
                 "", kept.text, spans_of(lines), _role(lines, roles), speaker_of(lines)
             )

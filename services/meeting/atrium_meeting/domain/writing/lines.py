@@ -107,3 +107,14 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
         elif span not in found:
             found.append(span)
     return tuple(found)
+
+
+def is_copied(sentence: str, lines: Iterable[Line]) -> bool:
+    """Tell whether a sentence is a whole line as it was said, or several, and nothing else."""
+    said = [_letters(line.text) for line in lines]
+    written = _letters(sentence)
+    return written in "".join(said) and any(line in written for line in said)
+
+
+def _letters(text: str) -> str:
+    return "".join(character for character in text.casefold() if character.isalnum())

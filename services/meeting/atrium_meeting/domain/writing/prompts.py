@@ -103,12 +103,14 @@ class Request:
         user: What they are about.
         lines: The lines that it shows, in order; line 1 is the first.
         most: Most sentences to write.
+        speakers: What stands before lines: the names, or else identifiers, of who speaks.
     """
 
     system: str
     user: str
     lines: tuple[Line, ...]
     most: int
+    speakers: frozenset[str] = frozenset()
 
     @property
     def max_tokens(self) -> int:
@@ -159,7 +161,11 @@ def ask_for(
     if question:
         shown.append(f"{_QUESTION[language]}: {question}")
     return Request(
-        _INSTRUCTIONS[language].format(task=wanted), "\n".join(shown), tuple(lines), most
+        _INSTRUCTIONS[language].format(task=wanted),
+        "\n".join(shown),
+        tuple(lines),
+        most,
+        frozenset(names.get(line.speaker) or line.speaker for line in lines),
     )
 
 
@@ -191,6 +197,7 @@ def schema(most: int) -> dict[str, Any]:
     }
 
 
+_LINE_BEGIN: Final = re.compile(r"\s*(?:\[\d+\]\s*)?(?P<speaker>[^:：]{1,200})[:：]\s*(?=\S)")
 _OBJECT: Final = re.compile(r'\{[^{}]*"text"[^{}]*\}')
 
 
@@ -225,6 +232,10 @@ class ReplyReader:
         shown = self._request.lines
         # A number that is not there is dropped, and the sentence with it when it was the only one.
         wanted = [n for n in numbers if type(n) is int and 1 <= n <= len(shown)]
+        # Small models copy how lines begin: "[3] S2: ...".
+        begin = _LINE_BEGIN.match(sentence)
+        if begin and begin["speaker"].strip() in self._request.speakers:
+            sentence = sentence[begin.end() :]
         return Proposed(
             " ".join(sentence.split()), tuple(shown[n - 1] for n in dict.fromkeys(wanted))
         )
