@@ -62,6 +62,7 @@ async def test_a_key_becomes_a_token_that_says_who_calls(house: House) -> None:
     assert {(g.resource, g.action) for g in allow_set_from_proto(response.allow_set).grants} == {
         ("admin.*", "*"),
         ("knowledge.*", "*"),
+        ("meeting.*", "*"),
         ("gateway.*", "*"),
     }
     jwks = (await house.identity().GetSigningKeys(ids.GetSigningKeysRequest())).jwks

@@ -205,8 +205,8 @@ def _assemble(
     for part, written in zip(work, done, strict=True):
         for kept in written.sentences:
             lines = text.numbered(kept.lines)
-            if is_copied(kept.text, lines):
-                # Where a model finds no words of its own, the rules choose better what to quote.
+            if part.section == -2 and is_copied(kept.text, lines):
+                # No clearer than what the rules chose to quote, and longer.
                 continue
             sentence = CitedSentence(
                 "", kept.text, spans_of(lines), _role(lines, roles), speaker_of(lines)
