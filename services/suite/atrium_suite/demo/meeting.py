@@ -88,7 +88,12 @@ def load_samples() -> list[SampleMeeting]:
 
 
 async def run_meeting(
-    client: AtriumClient, sample: SampleMeeting, folder: Path, *, recognise: bool
+    client: AtriumClient,
+    sample: SampleMeeting,
+    folder: Path,
+    *,
+    recognise: bool,
+    generate: bool,
 ) -> MeetingShown:
     """Transcribe a sample, write minutes, catch up who was away, export.
 
@@ -97,6 +102,7 @@ async def run_meeting(
         sample: The meeting.
         folder: Gets the exported files.
         recognise: Whether there is a model for speech; else the script is imported as captions.
+        generate: Whether minutes are written by a generator; else they are taken word for word.
 
     Raises:
         AtriumCallError: A step failed.
@@ -129,7 +135,7 @@ async def run_meeting(
         minutes = await client.write_minutes(
             meeting_service_pb2.WriteMinutesRequest(
                 meeting=meeting.name,
-                mode=modes.MODE_UNSPECIFIED if recognise else modes.EXTRACTIVE,
+                mode=modes.MODE_UNSPECIFIED if generate else modes.EXTRACTIVE,
             )
         )
         seconds = time.monotonic() - begun

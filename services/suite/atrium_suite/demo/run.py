@@ -205,7 +205,12 @@ class Demo:
     async def _meet(self, portal: AtriumClient) -> None:
         self._screen.part("4  Meetings 会议")
         recognise = self._models != "none"
-        if not recognise:
+        if recognise:
+            self._screen.note(
+                "The minutes of one meeting are written by the generator, sentence by sentence "
+                "checked against what was said; the other's are taken word for word, at once."
+            )
+        else:
             self._screen.note(
                 "Without a model for speech the samples come in as captions; `make demo` "
                 "transcribes their recordings."
@@ -219,7 +224,14 @@ class Demo:
     ) -> None:
         begun = time.monotonic()
         with self._screen.busy(f"{sample.title} ..."):
-            shown = await run_meeting(client, sample, self._folder, recognise=recognise)
+            shown = await run_meeting(
+                client,
+                sample,
+                self._folder,
+                recognise=recognise,
+                # As with questions: on two cores both would take too long to watch.
+                generate=recognise and sample.language == "en",
+            )
         self._screen.meeting(sample, shown)
         decisions = [each.sentence for each in shown.minutes.decisions]
         actions = [each.sentence for each in shown.minutes.actions]

@@ -444,6 +444,13 @@ _CHINESE: Final = _Rules(
     _SELF_ZH, _TAKE_ZH, _ASK_ZH, _OFFER_ZH, _MARKED_ZH, _RECAP_ZH, _NEED_ZH, _UNSURE_ZH, _NOT_ZH,
     _PAST_ZH, _YES_ZH, _NO_ZH, _CANCEL_ZH, _CHANGE_ZH,
 )  # fmt: skip
+_BARE: Final = {False: 4, True: 2}
+"""Size of a sentence that takes something back and says nothing else, by whether it is Chinese."""
+# Who leaves the meeting does something, and nobody minutes it.
+_LEAVES: Final = re.compile(
+    r"\bi (?:have to|need to|must|'ve got to) (?:leave|go|run|drop off)\b"
+    r"|我(?:要|得|必须)先?(?:走|撤|下线)"
+)
 # "Daniel, you saw two of them, didn't you?" asks what happened; nobody is to do anything.
 _CHECKED: Final = re.compile(
     r", (?:did|was|were|have|has)n't (?:you|he|she|they)\?|[了过][^，。]*，(?:对吧|是吧|对不对)"
@@ -484,6 +491,8 @@ class _Reader:
         sentence = self._sentences[i]
         rules = _rules(sentence)
         folded = sentence.folded
+        if _LEAVES.search(folded):
+            return
         dues = self._dues(sentence)
         mentions = [
             mention
@@ -763,7 +772,9 @@ class _Reader:
         self._actions.append(action)
 
     def _cancel(self, i: int, terms: set[str]) -> bool:
-        target = self._target(i, terms)
+        # "No need." takes back what was just said; "No need for new desks." is about desks.
+        bare = self._sentences[i].size <= _BARE[self._sentences[i].language == "zh"]
+        target = self._target(i, terms, near=bare)
         if target is None:
             return False
         self._actions.remove(target)
@@ -803,8 +814,8 @@ class _Reader:
             last.due = dues[0]
             last.sentences = sorted({*last.sentences, i})
 
-    def _target(self, i: int, terms: set[str]) -> Action | None:
-        """Return the action that a sentence speaks of."""
+    def _target(self, i: int, terms: set[str], *, near: bool = True) -> Action | None:
+        """Return the action that a sentence speaks of; with ``near``, the last one at a pinch."""
         best: tuple[float, Action] | None = None
         for action in self._actions:
             shared = len(action.terms & terms)
@@ -813,7 +824,7 @@ class _Reader:
                 best = (worth, action)
         if best:
             return best[1]
-        if len(terms) <= 1 and self._actions:
+        if near and len(terms) <= 1 and self._actions:
             last = max(self._actions, key=lambda action: action.sentences[-1])
             if i - last.sentences[-1] <= _NEAR:
                 return last

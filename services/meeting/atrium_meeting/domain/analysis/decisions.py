@@ -256,9 +256,11 @@ _OPEN_ZH: Final = re.compile(
 )
 
 
-# Whoever excuses themselves decides nothing, though others say that it is no problem.
+# Whoever excuses themselves decides nothing, though others say that it is no problem; nor does
+# whoever closes the meeting.
 _EXCUSE: Final = re.compile(
     r"(?:i'm |i am )?(?:so |very )?(?:sorry|excuse me)\b|不好意思|抱歉|对不起"
+    r"|.{0,4}今天(?:就|先|的会)?(?:到|开到)(?:这|此)"
 )
 
 
@@ -290,9 +292,9 @@ def find_decisions(
     found: list[Decision] = []
     chair = _chair(sentences)
     for i in range(len(sentences)):
-        if _EXCUSE.match(sentences[i].folded):
-            continue
         strength, cited, main = _judge(sentences, i, chair)
+        if _EXCUSE.match(sentences[i].folded) or _EXCUSE.match(sentences[main].folded):
+            continue
         if i in actions and strength < _SURE:
             continue
         if strength < rarity:
