@@ -262,7 +262,7 @@ def _roles(text: MeetingText, minutes: Minutes) -> dict[int, Role]:
 
 
 def _role(lines: Iterable[Line], roles: Mapping[int, Role]) -> Role:
-    found = {roles.get(line.number, Role.POINT) for line in lines} - {Role.POINT}
+    found = {roles.get(line.number, Role.POINT) for line in lines}
     return next(iter(found)) if len(found) == 1 else Role.POINT
 
 

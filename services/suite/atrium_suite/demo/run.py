@@ -289,12 +289,13 @@ class Demo:
         command = _own_command()
         collection = COLLECTION.removeprefix("collections/")
         self._screen.commands(
-            "Go on with the same documents 继续使用这些文档:",
+            "Go on with the same documents and meetings 继续使用这些文档和会议:",
             [
                 f"SUITE_STATE_DIR={shlex.quote(show_path(self._folder / 'state'))} make up",
                 f". {shlex.quote(show_path(env))}   # the portal's key, in another terminal",
                 f'{command} knowledge ask {collection} "How long is probation?" --as anna.de',
                 f'{command} knowledge ask {collection} "试用期多长？" --as chen.cn',
+                f"{command} meeting list --as {self._handbook.people[0].id}",
             ],
         )
 
