@@ -60,7 +60,11 @@ class SharedAdapterFolders:
     def _begin(self) -> str:
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in self._folder.glob(f"{_PARTIAL}*"):  # by a gateway that died while it copied
-            if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            try:
+                age = time.time() - left.stat().st_mtime
+            except FileNotFoundError:  # its gateway lives, and is done with it
+                continue
+            if age > _ABANDONED_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
         return tempfile.mkdtemp(prefix=_PARTIAL, dir=self._folder)
 
