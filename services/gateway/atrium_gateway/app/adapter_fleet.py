@@ -366,7 +366,7 @@ class AdapterFleet:
         room = max(base.per_replica - len(member), 0)
         for version in missing[:room]:
             try:
-                await self._load(base, member, version)
+                await self._load(base, member, version, make_room=False)
             except ReplicaRefused as error:
                 member.refused[version.served_name] = now
                 _log.warning("adapter not loaded", server=member.name, why=error.why)
@@ -376,10 +376,16 @@ class AdapterFleet:
                 member.lost()
                 return
 
-    async def _load(self, base: AdapterBase, member: _Member, version: HeldVersion) -> None:
+    async def _load(
+        self, base: AdapterBase, member: _Member, version: HeldVersion, *, make_room: bool = True
+    ) -> None:
         name = version.served_name
         async with member.changing:
             if member.touch(name):
+                return
+            # There was room when a check looked, and a call may have taken it since: what is in
+            # use does not go for what nobody has asked for.
+            if not make_room and len(member) >= base.per_replica:
                 return
             while len(member) >= base.per_replica:
                 oldest = member.oldest
