@@ -25,7 +25,7 @@ from atrium_shared.clock import FixedClock, SequentialIds
 from atrium_shared.errors import Denied, Unauthenticated
 from atrium_shared.identity import Authenticator, ChangeListener, ServiceIdentity
 from atrium_shared.principal import AllowSet, Grant, Principal, Residency, TenantQuota
-from atrium_shared.rpc.channel import metadata_interceptors
+from atrium_shared.rpc.channel import RemoteError, metadata_interceptors, raise_from_rpc
 from atrium_shared.rpc.server import RpcLimits, RpcServer, ServiceApp
 
 __all__ = [
@@ -248,3 +248,15 @@ async def running_server(
         for channel in channels:
             await channel.close()
         await server.stop(grace_seconds)
+
+
+async def error_of(call: Awaitable[object]) -> RemoteError:
+    """Return the error that a call fails with: its code, reason, metadata and violations."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        try:
+            raise_from_rpc(error)
+        except RemoteError as remote:
+            return remote
+    raise AssertionError("The call did not fail.")

@@ -11,7 +11,8 @@ from atrium.knowledge.v1 import (
     evaluation_service_pb2_grpc,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import error_of, open_house
+from atrium_knowledge.testing import open_house
+from atrium_shared.testing import error_of
 
 TEXT = "# Leave\n\n{} days.\n\n## Pay\n\nGrade 5."
 NAME = "collections/handbook/documents/d"

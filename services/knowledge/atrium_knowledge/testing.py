@@ -6,20 +6,17 @@ import asyncio
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import grpc
 import numpy as np
-import sqlalchemy as sa
 from google.longrunning import operations_pb2, operations_pb2_grpc
-from sqlalchemy.engine import make_url
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
 from atrium_documents import BlockKind, DocumentBroken, ParsedDocument, ParseLimits
@@ -48,9 +45,9 @@ from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import MemoryJobs
 from atrium_shared.principal import Principal
-from atrium_shared.rpc.channel import RemoteError, raise_from_rpc
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
+from atrium_shared.testing_databases import ServiceDatabases
 
 POSTGRES: Final = os.environ.get("KNOWLEDGE_TEST_DATABASE_URL", "")
 """A server, ``postgresql+asyncpg://user@host/name``, on which tests keep records; "": SQLite."""
@@ -357,68 +354,12 @@ def _grant(label: str) -> AccessGrant:
     return AccessGrant("roles/r", ("roles/r",), permission, permission)
 
 
-def database_url_in(folder: Path) -> str:
-    """Return where the records of a folder are; on PostgreSQL it has a database of its own."""
-    if not POSTGRES:
-        return f"sqlite+aiosqlite:///{folder}/knowledge.db"
-    name = hashlib.blake2b(str(folder).encode(), digest_size=8).hexdigest()
-    return make_url(POSTGRES).set(database=f"knowledge_{name}").render_as_string(False)
-
-
-def engine_of(database_url: str) -> sa.Engine:
-    """Return a way past the service to its records. Dispose of it."""
-    url = make_url(database_url)
-    if url.get_backend_name() == "sqlite":
-        return sa.create_engine(url.set(drivername="sqlite"))
-    options = {"options": "-csearch_path=knowledge"}
-    return sa.create_engine(url.set(drivername="postgresql+psycopg"), connect_args=options)
-
-
-def run_sql(database_url: str, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-    """Run a statement on the records as who holds the database can. Returns its rows."""
-    engine = engine_of(database_url)
-    with engine.begin() as connection:
-        result = connection.execute(sa.text(statement), values)
-        rows = [tuple(row) for row in result] if result.returns_rows else []
-    engine.dispose()
-    return rows
-
-
-@contextmanager
-def _server() -> Iterator[sa.Connection]:
-    """Give a connection to the server outside of a transaction; databases are made there."""
-    url = make_url(POSTGRES).set(drivername="postgresql+psycopg")
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
-
-
-def make_database(database_url: str, *, like: str = "template1") -> None:
-    """Make a database on the server of the tests, unless it is there; SQLite makes its own.
-
-    It becomes a copy of the database named ``like``, to which nobody may be connected.
-    """
-    url = make_url(database_url)
-    if not POSTGRES or url.get_backend_name() == "sqlite":
-        return
-    with _server() as connection:
-        found = connection.execute(
-            sa.text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": url.database}
-        )
-        if found.first() is None:
-            connection.execute(sa.text(f'CREATE DATABASE "{url.database}" TEMPLATE "{like}"'))
-
-
-def drop_database(database_url: str) -> None:
-    """Drop a database that `make_database` made, and close what is connected to it."""
-    url = make_url(database_url)
-    if not POSTGRES or url.get_backend_name() == "sqlite":
-        return
-    with _server() as connection:
-        connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'))
+_DATABASES: Final = ServiceDatabases("knowledge", POSTGRES)
+database_url_in: Final = _DATABASES.url_in
+engine_of: Final = _DATABASES.engine_of
+run_sql: Final = _DATABASES.run_sql
+make_database: Final = _DATABASES.make
+drop_database: Final = _DATABASES.drop
 
 
 def settings_in(folder: Path, **values: Any) -> KnowledgeSettings:
@@ -643,15 +584,3 @@ async def upload_requests(
         yield knowledge_service_pb2.UploadDocumentRequest(header=header)
     for start in range(0, len(data), chunk_bytes):
         yield knowledge_service_pb2.UploadDocumentRequest(chunk=data[start : start + chunk_bytes])
-
-
-async def error_of(call: Awaitable[object]) -> RemoteError:
-    """Return the error that a call fails with: its code, reason, metadata and violations."""
-    try:
-        await call
-    except grpc.aio.AioRpcError as error:
-        try:
-            raise_from_rpc(error)
-        except RemoteError as remote:
-            return remote
-    raise AssertionError("The call did not fail.")

@@ -11,10 +11,10 @@ from atrium_knowledge.testing import (
     NoModel,
     ScriptedGenerator,
     WordReader,
-    error_of,
     open_house,
 )
 from atrium_shared.audit import Decision
+from atrium_shared.testing import error_of
 
 LEAVE = """# Leave rules
 

@@ -11,8 +11,8 @@ from atrium.knowledge.v1 import (
     knowledge_pb2,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import PEOPLE, House, error_of, open_house
-from atrium_shared.testing import make_principal
+from atrium_knowledge.testing import PEOPLE, House, open_house
+from atrium_shared.testing import error_of, make_principal
 
 BadCase = evaluation_service_pb2.BadCase
 JUDGE = make_principal("knowledge.evaluations:manage", actor="users/judge")

@@ -3,8 +3,9 @@ import pytest
 from google.protobuf import field_mask_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, error_of
+from atrium_knowledge.testing import House
 from atrium_shared.audit import Decision
+from atrium_shared.testing import error_of
 
 PAY = knowledge_pb2.RestrictedTopic(
     id="pay",

@@ -18,9 +18,9 @@ from atrium_knowledge.adapters import tables
 from atrium_knowledge.adapters.sql_conversations import SqlConversations
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.conversations import TURNS_KEPT, Conversation, Turn
-from atrium_knowledge.testing import PEOPLE, House, error_of, open_house
+from atrium_knowledge.testing import PEOPLE, House, open_house
 from atrium_shared.database import Database
-from atrium_shared.testing import FixedClock, make_principal
+from atrium_shared.testing import FixedClock, error_of, make_principal
 
 MIGRATIONS = Path(tables.__file__).parents[1] / "migrations"
 LEAVE = """# Leave

@@ -2,7 +2,8 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import knowledge_service_pb2
-from atrium_knowledge.testing import House, error_of
+from atrium_knowledge.testing import House
+from atrium_shared.testing import error_of
 
 PARENT = "collections/handbook"
 NAME = f"{PARENT}/documents/guide"

@@ -17,15 +17,8 @@ from atrium.knowledge.v1 import (
     knowledge_pb2,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import (
-    FakeDelegation,
-    House,
-    database_url_in,
-    error_of,
-    open_house,
-    run_sql,
-)
-from atrium_shared.testing import make_principal
+from atrium_knowledge.testing import FakeDelegation, House, database_url_in, open_house, run_sql
+from atrium_shared.testing import error_of, make_principal
 
 Result = evaluation_service_pb2.EvaluationResult
 Run = evaluation_service_pb2.EvaluationRun

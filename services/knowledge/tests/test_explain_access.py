@@ -6,10 +6,11 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import access_pb2, knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import FakeReaders, House, error_of, open_house
+from atrium_knowledge.testing import FakeReaders, House, open_house
 from atrium_shared.audit import Decision
 from atrium_shared.clock import FixedClock
 from atrium_shared.errors import Unavailable
+from atrium_shared.testing import error_of
 
 TEXT = "# Guide\n\nIntro words.\n\n## Pay\n\nGrade 5 earns 30,000.\n\n## Leave\n\n25 days of leave."
 NAME = "collections/handbook/documents/guide"

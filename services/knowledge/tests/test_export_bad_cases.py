@@ -23,12 +23,11 @@ from atrium_knowledge.testing import (
     FakeDelegation,
     House,
     database_url_in,
-    error_of,
     open_house,
     run_sql,
 )
 from atrium_shared.principal import Principal
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import error_of, make_principal
 
 Summary = evaluation_service_pb2.ExportBadCasesResponse.Summary
 LEAVE = "# Leave\n\nEvery employee has 25 days of paid leave a year."

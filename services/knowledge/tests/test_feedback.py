@@ -2,8 +2,8 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, error_of, open_house
-from atrium_shared.testing import FixedClock
+from atrium_knowledge.testing import House, open_house
+from atrium_shared.testing import FixedClock, error_of
 
 TEXT = "# Leave\n\nEvery employee has 25 days of paid leave a year."
 QUESTION = "How many days of paid leave does an employee have?"

@@ -2,7 +2,8 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, error_of
+from atrium_knowledge.testing import House
+from atrium_shared.testing import error_of
 
 TEXT = "# Guide\n\nIntro words.\n\n## Leave\n\n25 days of leave.\n\n## Pay\n\nGrade 5 earns 30,000."
 NAME = "collections/handbook/documents/guide"

@@ -11,8 +11,8 @@ from google.protobuf.json_format import MessageToDict
 from atrium.knowledge.v1 import knowledge_service_pb2
 from atrium_knowledge.app.refused_evenly import STEP_SECONDS, refused_evenly
 from atrium_knowledge.domain.errors import DocumentNotFound
-from atrium_knowledge.testing import PEOPLE, House, error_of, open_house
-from atrium_shared.testing import make_principal
+from atrium_knowledge.testing import PEOPLE, House, open_house
+from atrium_shared.testing import error_of, make_principal
 
 LABELS = ("", "", "hr/pay", "hr/leave", "finance", "board/minutes")
 WORDS = (

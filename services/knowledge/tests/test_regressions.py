@@ -19,9 +19,9 @@ from atrium.knowledge.v1 import (
 )
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.evaluations import EvaluationResult, Verdict
-from atrium_knowledge.testing import PEOPLE, House, error_of, open_house
+from atrium_knowledge.testing import PEOPLE, House, open_house
 from atrium_shared.paging import encode_page_token
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import error_of, make_principal
 
 BadCase = evaluation_service_pb2.BadCase
 Answer = knowledge_pb2.Answer

@@ -11,7 +11,8 @@ from atrium.knowledge.v1 import (
     knowledge_service_pb2,
     statistics_pb2,
 )
-from atrium_knowledge.testing import House, error_of, open_house
+from atrium_knowledge.testing import House, open_house
+from atrium_shared.testing import error_of
 
 OPEN = {
     "leave": "# Leave\n\nEveryone has 25 days.",

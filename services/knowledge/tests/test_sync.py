@@ -14,9 +14,9 @@ from atrium.knowledge.v1 import (
     versions_pb2,
 )
 from atrium_knowledge.domain.sync import document_id_of
-from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, error_of
+from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House
 from atrium_shared.audit import AuditEvent, AuditUnavailable, Decision
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import error_of, make_principal
 
 SOURCE = "collections/handbook/sources/wiki"
 ITEMS = ("leave", "pay", "one", "two")

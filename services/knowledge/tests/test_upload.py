@@ -5,7 +5,8 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, error_of, upload_requests
+from atrium_knowledge.testing import House, upload_requests
+from atrium_shared.testing import error_of
 
 TEXT = "# Leave\n\nEveryone has 25 days."
 Request = knowledge_service_pb2.UploadDocumentRequest

@@ -7,8 +7,9 @@ import grpc
 from google.protobuf import field_mask_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2, versions_pb2
-from atrium_knowledge.testing import House, database_url_in, error_of, run_sql
+from atrium_knowledge.testing import House, database_url_in, run_sql
 from atrium_shared.clock import FixedClock
+from atrium_shared.testing import error_of
 
 TEXT = "# Guide\n\nIntro words.\n\n## Pay\n\nGrade 5 earns 30,000."
 NAME = "collections/handbook/documents/guide"

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
-from atrium_meeting.testing_service import House, error_of
+from atrium_meeting.testing_service import House
+from atrium_shared.testing import error_of
 
 VTT = b"""WEBVTT
 

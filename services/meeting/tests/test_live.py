@@ -20,7 +20,8 @@ from atrium_meeting.testing_live import (
     say,
     spoken,
 )
-from atrium_meeting.testing_service import Fakes, House, error_of, open_house
+from atrium_meeting.testing_service import Fakes, House, open_house
+from atrium_shared.testing import error_of
 
 FAST = {"live_partial_seconds": 0.4, "live_keep_seconds": 0.1}
 

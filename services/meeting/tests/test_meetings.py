@@ -9,9 +9,9 @@ import pytest
 from google.protobuf import field_mask_pb2, timestamp_pb2
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
-from atrium_meeting.testing_service import House, error_of, open_house
+from atrium_meeting.testing_service import House, open_house
 from atrium_shared.audit import Decision
-from atrium_shared.testing import FixedClock
+from atrium_shared.testing import FixedClock, error_of
 
 Get = meeting_service_pb2.GetMeetingRequest
 Update = meeting_service_pb2.UpdateMeetingRequest

@@ -33,13 +33,12 @@ from atrium_meeting.testing_service import (
     FakeDelegation,
     Fakes,
     House,
-    error_of,
     recording_of,
     speech,
     upload_requests,
 )
 from atrium_models import ModelNotPulled
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import error_of, make_principal
 
 Opened = Callable[..., AbstractAsyncContextManager[House]]
 Get = meeting_service_pb2.GetMeetingRequest

@@ -12,7 +12,8 @@ import pytest
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
 from atrium_meeting.domain.transcript import SpeakerTurn
 from atrium_meeting.testing import FakeDiarizer
-from atrium_meeting.testing_service import FakeCleaner, Fakes, House, error_of
+from atrium_meeting.testing_service import FakeCleaner, Fakes, House
+from atrium_shared.testing import error_of
 
 Opened = Callable[..., AbstractAsyncContextManager[House]]
 GetTranscript = meeting_service_pb2.GetTranscriptRequest
