@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.types import TypeDecorator
 
 from atrium_shared.errors import Unavailable
+from atrium_shared.unbroken import unbroken
 
 _BUSY_TIMEOUT_MS = 10_000
 _WRITE_OPTION = "atrium_write"
@@ -137,15 +138,22 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """Give a session whose changes are committed at the end, or undone on an error."""
+        """Give a session whose changes are committed at the end, or undone on an error.
+
+        A task that is cancelled in between undoes them; one that is cancelled while they are being
+        committed goes on once they are, and raises :class:`asyncio.CancelledError` all the same.
+        """
         async with AsyncExitStack() as stack:
             engine = self.engine
             if self.is_sqlite:
                 await stack.enter_async_context(self._writer)
                 engine = engine.execution_options(**{_WRITE_OPTION: True})
-            session = await stack.enter_async_context(AsyncSession(engine, expire_on_commit=False))
-            async with session.begin():
-                yield session
+            session = AsyncSession(engine, expire_on_commit=False)
+            # Not broken off: it gives the connection back, and undoes what was not committed.
+            stack.push_async_callback(lambda: unbroken(session.close()))
+            await session.begin()
+            yield session
+            await unbroken(session.commit())
 
     def _migrate(self, connection: Connection) -> None:
         config = Config()

@@ -5,6 +5,7 @@ import grpc
 import pytest
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
+from atrium_knowledge.adapters.sql_documents import SqlDocuments
 from atrium_knowledge.testing import House, upload_requests
 from atrium_shared.testing import error_of
 
@@ -188,6 +189,33 @@ async def test_who_hangs_up_leaves_nothing(house: House):
             break
         await asyncio.sleep(0.02)
     assert house.stored_rows("uploads") == []
+    await assert_nothing_stored(house)
+
+
+async def test_who_hangs_up_while_the_note_of_a_file_is_written_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    await house.collection()
+    noted, note = asyncio.Event(), SqlDocuments.begin_upload
+
+    async def held(self: SqlDocuments, revision_uid: str, folder: str) -> None:
+        await note(self, revision_uid, folder)
+        noted.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(SqlDocuments, "begin_upload", held)
+
+    async def requests() -> AsyncIterator[Request]:
+        yield Request(header=header())
+        yield Request(chunk=b"# Leave")
+
+    call = house.as_("editor").UploadDocument(requests())
+    await noted.wait()
+    assert len(house.stored_rows("uploads")) == 1
+    call.cancel()
+    async with asyncio.timeout(5):
+        while house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
     await assert_nothing_stored(house)
 
 

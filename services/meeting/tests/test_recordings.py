@@ -16,6 +16,7 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
+from atrium_meeting.adapters.sql_recordings import SqlRecordings
 from atrium_meeting.adapters.stored_transcriber import NoTranscriber, StoredTranscriber
 from atrium_meeting.domain.audio import AudioPiece, Region
 from atrium_meeting.domain.errors import (
@@ -249,6 +250,29 @@ async def test_a_caller_who_hangs_up_leaves_nothing(house: House):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    async with asyncio.timeout(5):
+        while house.stored_files() or house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+    assert house.stored_rows("recordings") == []
+
+
+async def test_a_caller_who_hangs_up_while_the_note_of_a_file_is_written_leaves_nothing(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    meeting = await house.meeting()
+    noted, note = asyncio.Event(), SqlRecordings.begin_upload
+
+    async def held(self: SqlRecordings, uid: str, folder: str) -> None:
+        await note(self, uid, folder)
+        noted.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(SqlRecordings, "begin_upload", held)
+    header = meeting_service_pb2.UploadRecordingRequest.Header(meeting=meeting.name)
+    call = house.as_().UploadRecording(upload_requests(header, b"x" * 1_000))
+    await noted.wait()
+    assert len(house.stored_rows("uploads")) == 1
+    call.cancel()
     async with asyncio.timeout(5):
         while house.stored_files() or house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)

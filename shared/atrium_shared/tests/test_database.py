@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_shared.database import Database, DatabaseUnavailable, UtcDateTime
 
@@ -119,3 +120,66 @@ def test_moments_are_kept_in_utc_and_naive_ones_refused():
     assert column.process_result_value(datetime(2026, 3, 1), engine.dialect) == bound
     with pytest.raises(ValueError, match="no time zone"):
         column.process_bind_param(datetime(2026, 3, 1), engine.dialect)
+
+
+class Slow:
+    """Holds a method of every session until told to go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+        original = getattr(AsyncSession, method)
+
+        async def held(session: AsyncSession) -> None:
+            self.reached.set()
+            await self.go.wait()
+            await original(session)
+
+        monkeypatch.setattr(AsyncSession, method, held)
+
+
+async def test_a_cancelled_commit_is_over_when_the_cancelled_task_is(
+    tmp_path, migrations, monkeypatch
+):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+    slow = Slow(monkeypatch, "commit")
+
+    async def put() -> None:
+        async with notes.write() as session:
+            await session.execute(sa.insert(NOTES).values(id=1, text="kept"))
+
+    putting = asyncio.create_task(put())
+    await slow.reached.wait()
+    putting.cancel()
+    await asyncio.sleep(0.05)
+    assert not putting.done()
+    slow.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    async with notes.read() as session:
+        assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == ["kept"]
+    await notes.close()
+
+
+async def test_a_cancelled_change_is_undone_and_the_next_writer_need_not_wait(
+    tmp_path, migrations, monkeypatch
+):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+    changed = asyncio.Event()
+
+    async def put() -> None:
+        async with notes.write() as session:
+            await session.execute(sa.insert(NOTES).values(id=1, text="half"))
+            changed.set()
+            await asyncio.Event().wait()
+
+    putting = asyncio.create_task(put())
+    await changed.wait()
+    putting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    async with asyncio.timeout(5), notes.write() as session:
+        assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == []
+        await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
+    await notes.close()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from atrium_gateway.app.adapter_fleet import AdapterBase, AdapterFleet
 from atrium_gateway.app.adapter_ports import (
@@ -41,6 +41,7 @@ from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
+from atrium_shared.unbroken import Unbroken
 
 _MOST_CONFIG_BYTES = 1 << 20
 _STORING = timedelta(hours=1)
@@ -118,7 +119,7 @@ class DeployAdapter:
         self._clock = clock
         self._ids = ids
         self._limits = limits
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def __call__(
         self, principal: Principal, parts: AsyncIterator[AdapterHeader | AdapterChunk]
@@ -171,11 +172,11 @@ class DeployAdapter:
                 note=header.note,
             )
             # A caller who hangs up now neither stops this halfway nor leaves files behind.
-            return await self._finish(self._keep(new, received))
+            return await self._unbroken.run(self._keep(new, received))
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        await asyncio.gather(*self._finishing, return_exceptions=True)
+        await self._unbroken.close()
 
     def _check(self, header: AdapterHeader, base: AdapterBase, received: _Received) -> AdapterFacts:
         try:
@@ -210,16 +211,6 @@ class DeployAdapter:
             raise
         await self._roll_out.submit(rollout)
         return operation
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task})  # it reads the temporary folder
-            raise
 
 
 class _Received:

@@ -10,6 +10,7 @@ from typing import Final
 from atrium_shared.audit import AuditEvent, AuditSink, Decision
 from atrium_shared.errors import AtriumError, Denied, NotFound
 from atrium_shared.principal import Principal
+from atrium_shared.unbroken import Unbroken
 
 _MOST_WAITING: Final = 500
 
@@ -54,17 +55,15 @@ class AuditTrail:
             await self._record(principal, method, resource, _decision(error), error.reason)
             raise
 
-    def changes(
-        self, principal: Principal, detail: str, tasks: set[asyncio.Task[None]]
-    ) -> AuditedChanges:
+    def changes(self, principal: Principal, detail: str, sending: Unbroken) -> AuditedChanges:
         """Return a record of many changes that one call or job of ``principal`` makes.
 
         Args:
             principal: Who changes.
             detail: What each event says beside the method: on whose account, without content.
-            tasks: Holds what is being appended, until it is.
+            sending: Holds what is being appended, until it is.
         """
-        return AuditedChanges(self._sink, principal, detail, tasks)
+        return AuditedChanges(self._sink, principal, detail, sending)
 
     async def _record(
         self, principal: Principal, method: str, resource: str, decision: Decision, detail: str
@@ -83,12 +82,12 @@ class AuditedChanges:
     """
 
     def __init__(
-        self, sink: AuditSink, principal: Principal, detail: str, tasks: set[asyncio.Task[None]]
+        self, sink: AuditSink, principal: Principal, detail: str, sending: Unbroken
     ) -> None:
         self._sink = sink
         self._principal = principal
         self._detail = detail
-        self._tasks = tasks
+        self._sending = sending
         self._waiting: list[AuditEvent] = []
         self._sender: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
@@ -135,9 +134,7 @@ class AuditedChanges:
 
     def _begin(self) -> None:
         if self._sender is None:
-            self._sender = asyncio.create_task(self._send(), name="audited changes")
-            self._tasks.add(self._sender)
-            self._sender.add_done_callback(self._tasks.discard)
+            self._sender = self._sending.start(self._send(), name="audited changes")
 
     async def _sent(self) -> None:
         while self._sender is not None:

@@ -26,6 +26,7 @@ from atrium_knowledge.domain.sync import SyncCounts
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
+from atrium_shared.unbroken import Unbroken
 
 SYNC_JOB: Final = "knowledge.sync"
 _BATCH: Final = 20
@@ -62,7 +63,7 @@ class FinishSync:
         self._audit = audit
         self._patience_seconds = patience_seconds
         self._poll_seconds = poll_seconds
-        self._recording: set[asyncio.Task[None]] = set()
+        self._sending = Unbroken()
         self.gate = JobGate()
 
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
@@ -122,7 +123,7 @@ class FinishSync:
         principal.require(MANAGE_DOCUMENTS)
         uid, source, run = payload["collection_uid"], payload["source"], payload["run"]
         unnamed = await self._sync.unnamed(uid, source, run, _BATCH)
-        changes = self._audit.changes(principal, payload["name"], self._recording)
+        changes = self._audit.changes(principal, payload["name"], self._sending)
         removed = 0
         try:
             for item, document_id in unnamed:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from atrium_knowledge.app.clean_up import remove_folder
 from atrium_knowledge.app.stores import DocumentStore, RequestTaken, Upload
@@ -17,9 +16,9 @@ from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
+from atrium_shared.unbroken import Unbroken
 
 INGEST_JOB: Final = "knowledge.ingest"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class ReceiveFile:
         self._blobs = blobs
         self._jobs = jobs
         self._ids = ids
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def store(
         self,
@@ -81,12 +80,12 @@ class ReceiveFile:
         await content.open()
         revision_uid = self._ids.new("v")
         where = folder(collection.tenant, collection.uid, revision_uid)
-        await self._documents.begin_upload(revision_uid, where)
         try:
+            await self._documents.begin_upload(revision_uid, where)
             await content.save(self._blobs, original_key(where))
         except BaseException:
-            # A caller who hangs up cancels this task; the file must go all the same.
-            await self._finish(self._discard(revision_uid, where))
+            # A caller who hangs up cancels this task; note and file must go all the same.
+            await self._unbroken.run(self._discard(revision_uid, where))
             raise
         return ReceivedFile(revision_uid, where, content.size_bytes, content.hash)
 
@@ -96,11 +95,11 @@ class ReceiveFile:
         Raises:
             CollectionNotFound: It was deleted meanwhile; the file is gone.
         """
-        return await self._finish(self._acknowledge(received, upload))
+        return await self._unbroken.run(self._acknowledge(received, upload))
 
     async def discard(self, received: ReceivedFile) -> None:
         """Remove a file that is not wanted after all."""
-        await self._finish(self._discard(received.revision_uid, received.folder))
+        await self._unbroken.run(self._discard(received.revision_uid, received.folder))
 
     async def _acknowledge(self, received: ReceivedFile, upload: Upload) -> Operation:
         try:
@@ -120,14 +119,7 @@ class ReceiveFile:
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        await asyncio.gather(*self._finishing, return_exceptions=True)
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not stop halfway when the caller hangs up."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
+        await self._unbroken.close()
 
 
 class _Content:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 from atrium_knowledge.app.apply_labels import ApplyLabels
 from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
@@ -59,9 +59,9 @@ from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
+from atrium_shared.unbroken import Unbroken
 
 SyncPart: TypeAlias = SyncHeader | SyncItem | SyncEnd | bytes
-T = TypeVar("T")
 
 _RENEW_SECONDS: Final = 20.0
 
@@ -135,7 +135,7 @@ class SyncDocuments:
         self._replica = replica
         self._max_bytes = max_bytes
         self._active: set[str] = set()
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def __call__(self, principal: Principal, parts: AsyncIterator[SyncPart]) -> SyncOutcome:
         """Receive a run; returned means that its end is durable.
@@ -173,15 +173,15 @@ class SyncDocuments:
                 run = await self._sync.open(collection, name.source, header, holder, others)
                 keeper = asyncio.create_task(self._keep(run))
                 try:
-                    changes = self._audit.changes(principal, header.source, self._finishing)
+                    changes = self._audit.changes(principal, header.source, self._unbroken)
                     try:
                         return await self._receive_all(principal, run, _Stream(parts), changes)
                     finally:
-                        await self._finish(changes.flush())
+                        await self._unbroken.run(changes.flush())
                 finally:
                     keeper.cancel()
                     # A caller who hangs up cancels this task; the next stream must not wait.
-                    await self._finish(self._sync.release(run))
+                    await self._unbroken.run(self._sync.release(run))
             finally:
                 self._active.discard(holder)
 
@@ -229,7 +229,7 @@ class SyncDocuments:
                 case SyncEnd():
                     await stream.expect_nothing()
                     await changes.flush()
-                    operation, counts = await self._finish(self._end(principal, run, part))
+                    operation, counts = await self._unbroken.run(self._end(principal, run, part))
                     warnings = await self._warnings.of(principal, labels)
                     return SyncOutcome(counts, tuple(problems), operation, warnings)
                 case SyncItem():
@@ -265,7 +265,7 @@ class SyncDocuments:
             problem = SyncProblem(item.id, position, error.reason, error.message)
             # What is left of its bytes is not wanted.
             stream.skipping = True
-        await self._finish(self._sync.acknowledge(run, item.id, revision, outcome))
+        await self._unbroken.run(self._sync.acknowledge(run, item.id, revision, outcome))
         return problem
 
     async def _apply(
@@ -285,7 +285,7 @@ class SyncDocuments:
         if isinstance(change, Removal):
             if known is None:
                 return Outcome.UNCHANGED
-            await self._finish(self._remove_known(run, known, changes))
+            await self._unbroken.run(self._remove_known(run, known, changes))
             return Outcome.REMOVED
         if known is None:
             raise DocumentNotFound(_document(run, document_id_of(run.source, item.id)))
@@ -362,7 +362,7 @@ class SyncDocuments:
             content_hash=received.content_hash,
             inherit_labels=access is None,
         )
-        await self._finish(self._take_in(received, upload, run, changes))
+        await self._unbroken.run(self._take_in(received, upload, run, changes))
         return Outcome.UPDATED if newest is not None else Outcome.CREATED
 
     async def _unchanged(
@@ -391,7 +391,7 @@ class SyncDocuments:
             frozenset(access.section_labels),
         ):
             return Outcome.UNCHANGED
-        await self._finish(self._put_in_force(run, document_id, access, changes))
+        await self._unbroken.run(self._put_in_force(run, document_id, access, changes))
         return Outcome.LABELLED
 
     async def _newest(self, collection_uid: str, document_id: str) -> Revision | None:
@@ -407,15 +407,7 @@ class SyncDocuments:
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        while self._finishing:
-            await asyncio.wait(self._finishing)
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not stop halfway when the caller hangs up."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
+        await self._unbroken.close()
 
 
 class _Stream:

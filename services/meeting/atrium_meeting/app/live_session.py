@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,9 +40,9 @@ from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.sound_tape import SoundTape, quietest_ms
 from atrium_meeting.domain.transcript import Utterance, Word
 from atrium_meeting.domain.voices import voices_from_bytes, voices_to_bytes
+from atrium_shared.unbroken import unbroken
 
 _log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 _PREROLL_MS: Final = 2_000
 """Speech is told from noise only once it has gone on for a while."""
@@ -266,7 +266,6 @@ class LiveSession:
         self._over = False
         self._took_ms = 0.0
         self._storing = asyncio.Lock()
-        self._write: asyncio.Task[Any] | None = None
         self._changed = asyncio.Event()
         self._all_final = asyncio.Event()
         self._spare = asyncio.Event()
@@ -306,8 +305,6 @@ class LiveSession:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            if self._write is not None:
-                await asyncio.wait([self._write])
 
     def _event(self, result: LiveResult) -> LiveEvent:
         return LiveEvent(result, self._state.session, self._ear.received_ms, self._kept_ms)
@@ -354,7 +351,7 @@ class LiveSession:
         self._take(await self._tools.hearing.run(self._ear.finish))
         await self._finish_recognition()
         async with self._storing:
-            return await self._unbroken(self._tools.store.end(self._state))
+            return await unbroken(self._tools.store.end(self._state))
 
     async def _finish_recognition(self) -> None:
         self._over = True
@@ -543,19 +540,13 @@ class LiveSession:
     async def _store(self, utterance: Utterance | None, until_ms: int) -> None:
         async with self._storing:
             until_ms = max(until_ms, self._kept_ms)
-            await self._unbroken(
+            await unbroken(
                 self._tools.store.append(
                     self._state, utterance, until_ms, self._voices, self._limits.lease
                 )
             )
             self._kept_ms = until_ms
             self._number += utterance is not None
-
-    async def _unbroken(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not be cut off in the middle: a client that hangs up cancels."""
-        task = asyncio.create_task(work)
-        self._write = task
-        return await asyncio.shield(task)
 
 
 def _sentence_or_pause(words: Sequence[Word], stable: int, from_ms: int) -> int:

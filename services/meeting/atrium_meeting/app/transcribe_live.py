@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
-from typing import Any, Final
+from typing import Final
 
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
@@ -26,6 +26,7 @@ from atrium_meeting.domain.meetings import Meeting, merge_hotwords
 from atrium_meeting.domain.recordings import Origin
 from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
+from atrium_shared.unbroken import Unbroken
 
 _TOKEN_BYTES: Final = 24
 
@@ -58,7 +59,7 @@ class TranscribeLive:
         self._limits = limits
         self._audit = audit
         self._open: dict[str, LiveSession] = {}
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     @property
     def open_streams(self) -> int:
@@ -100,7 +101,7 @@ class TranscribeLive:
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        await asyncio.gather(*self._finishing, return_exceptions=True)
+        await self._unbroken.close()
 
     async def _transcribe(
         self, principal: Principal, config: LiveConfig, parts: AsyncIterator[LivePart]
@@ -136,7 +137,7 @@ class TranscribeLive:
         finally:
             if self._open.get(meeting.uid) is session:
                 del self._open[meeting.uid]
-            await self._finish(self._tools.store.release(state))
+            await self._unbroken.run(self._tools.store.release(state))
 
     async def _opened(
         self, principal: Principal, meeting: Meeting, config: LiveConfig
@@ -164,17 +165,10 @@ class TranscribeLive:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            await self._finish(self._release_opened(opening))
+            await self._unbroken.run(self._release_opened(opening))
             raise
 
     async def _release_opened(self, opening: asyncio.Task[LiveState]) -> None:
         """Close what was opened for a client that has hung up meanwhile."""
         with suppress(AtriumError):
             await self._tools.store.release(await opening)
-
-    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what must not stop halfway when the caller hangs up."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        await asyncio.shield(task)

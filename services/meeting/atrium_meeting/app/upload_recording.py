@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import remove_folder
@@ -25,6 +25,7 @@ from atrium_shared.clock import Ids
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
+from atrium_shared.unbroken import Unbroken
 
 TRANSCRIBE_JOB: Final = "meeting.transcribe"
 T = TypeVar("T")
@@ -82,7 +83,7 @@ class UploadRecording:
         self._audit = audit
         self._ids = ids
         self._max_bytes = max_bytes
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self._unbroken = Unbroken()
 
     async def __call__(
         self, principal: Principal, parts: AsyncIterator[UploadHeader | bytes]
@@ -113,7 +114,7 @@ class UploadRecording:
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
-        await asyncio.gather(*self._finishing, return_exceptions=True)
+        await self._unbroken.close()
 
     async def _receive(
         self, principal: Principal, header: UploadHeader, parts: AsyncIterator[UploadHeader | bytes]
@@ -131,12 +132,12 @@ class UploadRecording:
         await content.open()
         uid = self._ids.new("r")
         folder = f"{meeting.folder}/{uid}"
-        await self._recordings.begin_upload(uid, folder)
         try:
+            await self._recordings.begin_upload(uid, folder)
             await content.save(self._blobs, f"{folder}/original")
         except BaseException:
-            # A caller who hangs up cancels this task; the file must go all the same.
-            await self._finish(self._discard(uid, folder))
+            # A caller who hangs up cancels this task; note and file must go all the same.
+            await self._unbroken.run(self._discard(uid, folder))
             raise
         received = ReceivedRecording(
             uid=uid,
@@ -149,7 +150,7 @@ class UploadRecording:
             write_minutes=header.write_minutes,
             request_key=request_key,
         )
-        return await self._finish(self._acknowledge(received, folder))
+        return await self._unbroken.run(self._acknowledge(received, folder))
 
     async def _acknowledge(self, received: ReceivedRecording, folder: str) -> Operation:
         try:
@@ -168,13 +169,6 @@ class UploadRecording:
     async def _discard(self, uid: str, folder: str) -> None:
         await remove_folder(self._blobs, folder)
         await self._recordings.end_upload(uid)
-
-    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do what must not stop halfway when the caller hangs up."""
-        task = asyncio.create_task(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finishing.discard)
-        return await asyncio.shield(task)
 
 
 class _Content:
