@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from atrium_knowledge.app.ports import Embedding
 from atrium_knowledge.bootstrap import build
 from atrium_knowledge.testing import (
     PEOPLE,
@@ -29,6 +28,7 @@ from atrium_knowledge.testing import (
 )
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.jobs import Jobs
+from atrium_shared.models import Embedding
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import RpcServer
 from atrium_shared.testing import FakeAuthenticator

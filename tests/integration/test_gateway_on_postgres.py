@@ -10,8 +10,9 @@ import atrium_gateway
 from atrium_gateway.adapters.sql_outcomes import SqlOutcomes
 from atrium_gateway.adapters.sql_usage import SqlUsage
 from atrium_gateway.domain.outcomes import Generation, Outcome, OutcomeCount
-from atrium_gateway.domain.usage import Usage, UsageCount, UsageKey
+from atrium_gateway.domain.usage import UsageCount, UsageKey
 from atrium_shared.database import Database
+from atrium_shared.engines import Usage
 
 MIGRATIONS = Path(atrium_gateway.__file__).parent / "migrations"
 DAYS = date(2030, 1, 1), date(2030, 1, 31)

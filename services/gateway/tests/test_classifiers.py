@@ -19,10 +19,10 @@ from atrium_gateway.domain.errors import (
     LabelWithoutMeaning,
     ModelUnavailable,
 )
-from atrium_gateway.domain.models import READY, Capability, Engine, EngineKind, ModelStatus
+from atrium_gateway.domain.models import READY, Capability, ModelStatus
 from atrium_gateway.domain.similarity import SimilarityScale
-from atrium_gateway.domain.usage import Usage
 from atrium_shared.audit import MemoryAuditSink
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.principal import AllowSet, Principal
 
 

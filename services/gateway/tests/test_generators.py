@@ -27,7 +27,6 @@ from atrium_gateway.domain.generation import (
     Role,
 )
 from atrium_gateway.domain.models import ModelState
-from atrium_gateway.domain.usage import Usage
 from atrium_gateway.testing import (
     Answer,
     FakeUpstream,
@@ -38,6 +37,7 @@ from atrium_gateway.testing import (
     json_answer,
     reply,
 )
+from atrium_shared.engines import Usage
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 

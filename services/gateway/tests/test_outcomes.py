@@ -19,9 +19,10 @@ from atrium_gateway.domain.costs import ModelCost, cost_of_task
 from atrium_gateway.domain.errors import GenerationNotFound
 from atrium_gateway.domain.models import Price
 from atrium_gateway.domain.outcomes import OutcomeCount, wilson_interval
-from atrium_gateway.domain.usage import Usage, UsageCount
+from atrium_gateway.domain.usage import UsageCount
 from atrium_gateway.testing import FakeUpstream, ServedGateway, refusal, serve_gateway
 from atrium_shared.clock import FixedClock
+from atrium_shared.engines import Usage
 from atrium_shared.testing import make_principal
 
 Said = gateway_service_pb2.RecordOutcomeRequest

@@ -23,10 +23,10 @@ from atrium_gateway.domain.generation import (
     Tool,
     ToolCall,
 )
-from atrium_gateway.domain.models import Engine, EngineKind, Model
+from atrium_gateway.domain.models import Model
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
-from atrium_gateway.domain.usage import Usage
 from atrium_shared.clock import FixedClock
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.principal import AllowSet, Grant, Principal
 

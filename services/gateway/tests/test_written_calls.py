@@ -23,7 +23,7 @@ from atrium_gateway.domain.generation import (
     ToolMode,
 )
 from atrium_gateway.domain.tools import CallAssembler
-from atrium_gateway.domain.usage import NO_USAGE
+from atrium_shared.engines import NO_USAGE
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = (Tool("weather", "", CITY), Tool("clock"))

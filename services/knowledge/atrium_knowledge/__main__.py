@@ -8,18 +8,15 @@ from contextlib import AsyncExitStack
 
 from atrium_knowledge.adapters.admin_client import IDEMPOTENT_ADMIN_METHODS, AdminReaderDirectory
 from atrium_knowledge.adapters.admin_users import AdminErasedUsers, AdminRoleHolders
-from atrium_knowledge.adapters.gateway_client import (
-    IDEMPOTENT_METHODS,
-    GatewayEmbedder,
-    GatewayGenerator,
-    GatewayReader,
-)
+from atrium_knowledge.adapters.gateway_reader import GatewayReader
+from atrium_knowledge.app.encode import EMBED_TASK
 from atrium_knowledge.bootstrap import build
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import RemoteAuditSink
 from atrium_shared.identity import IdentityClient, ServiceIdentity
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.models import IDEMPOTENT_METHODS, GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
 from atrium_shared.telemetry import configure_logging, configure_tracing
@@ -55,7 +52,7 @@ async def serve(settings: KnowledgeSettings) -> None:
             settings,
             audit=audit,
             jobs=jobs,
-            embedder=GatewayEmbedder(gateway),
+            embedder=GatewayEmbedder(gateway, EMBED_TASK),
             generator=GatewayGenerator(gateway),
             reader=GatewayReader(gateway),
             delegation=identity,

@@ -31,7 +31,6 @@ from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.apply_labels import ApplyLabels
 from atrium_knowledge.app.ask_collection import AskCollection
 from atrium_knowledge.app.ask_question import AskQuestion
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.centred_embedder import CentredEmbedder
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
@@ -62,9 +61,7 @@ from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import (
     Delegation,
     DocumentParser,
-    Embedder,
     ErasedUsers,
-    Generator,
     PassageIndex,
     Reader,
     ReaderDirectory,
@@ -89,10 +86,12 @@ from atrium_knowledge.rpc.evaluation_servicer import EvaluationServicer
 from atrium_knowledge.rpc.servicer import KnowledgeServicer, UseCases
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import AuditSink
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
 from atrium_shared.jobs import JobRunner
+from atrium_shared.models import Embedder, Generator
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.tasks import cancel_and_wait
@@ -185,7 +184,7 @@ def build(
         ids=ids,
     )
 
-    trail = AuditTrail(audit)
+    trail = AuditTrail(audit, "knowledge")
     locks = CollectionLocks()
     classes = AccessClasses(collections)
     centred = CentredEmbedder(embedder)

@@ -23,13 +23,8 @@ from atrium_documents import BlockKind, DocumentBroken, ParsedDocument, ParseLim
 from atrium_documents.builder import DocumentBuilder
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
 from atrium_knowledge.app.ports import (
-    ChatMessage,
     DocumentParser,
-    Embedding,
     ErasedUser,
-    Finish,
-    Generated,
-    Generator,
     PassageIndex,
     Reader,
     ReaderPage,
@@ -38,12 +33,13 @@ from atrium_knowledge.app.ports import (
 from atrium_knowledge.bootstrap import Patience, build
 from atrium_knowledge.domain.access import AccessGrant, AccessReader
 from atrium_knowledge.domain.answering.extraction import PassageToRead
-from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import MemoryJobs
+from atrium_shared.models import ChatMessage, Embedding, Finish, Generated, Generator
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server

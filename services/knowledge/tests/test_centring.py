@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from atrium_knowledge.app.centred_embedder import CentredEmbedder
-from atrium_knowledge.app.ports import Embedding
 from atrium_knowledge.domain.centring import LanguageCentre, chinese_share
-from atrium_knowledge.domain.engines import Engine, EngineKind
 from atrium_knowledge.domain.parallel_sentences import PARALLEL_SENTENCES
+from atrium_shared.engines import Engine, EngineKind
+from atrium_shared.models import Embedding
 from atrium_shared.principal import AllowSet, Principal
 
 ASKER = Principal(

@@ -6,17 +6,14 @@ import asyncio
 import sys
 from contextlib import AsyncExitStack
 
-from atrium_meeting.adapters.gateway_client import (
-    IDEMPOTENT_METHODS,
-    GatewayEmbedder,
-    GatewayGenerator,
-)
+from atrium_meeting.app.analyse_meeting import EMBED_TASK
 from atrium_meeting.bootstrap import build, open_engines
 from atrium_meeting.settings import MeetingSettings
 from atrium_shared.audit import RemoteAuditSink
 from atrium_shared.identity import IdentityClient, ServiceIdentity
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.models import IDEMPOTENT_METHODS, GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
 from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
 from atrium_shared.telemetry import configure_logging, configure_tracing
@@ -52,7 +49,7 @@ async def serve(settings: MeetingSettings) -> None:
             jobs=jobs,
             delegation=identity,
             engines=open_engines(settings),
-            embedder=GatewayEmbedder(gateway),
+            embedder=GatewayEmbedder(gateway, EMBED_TASK),
             generator=GatewayGenerator(gateway),
         )
         await jobs.start()

@@ -29,7 +29,6 @@ from atrium_meeting.adapters.tagger_cleaner import TaggerCleaner
 from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.app.analyse_meeting import AnalyseMeeting
 from atrium_meeting.app.ask_meeting import AskMeeting
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.catch_up import CatchUp
 from atrium_meeting.app.clean_text import CleanText
 from atrium_meeting.app.clean_up import CleanUp
@@ -52,14 +51,7 @@ from atrium_meeting.app.live_session import LiveLimits, LiveTools
 from atrium_meeting.app.locks import MeetingLocks
 from atrium_meeting.app.name_speaker import NameSpeaker
 from atrium_meeting.app.piece_files import PieceFiles
-from atrium_meeting.app.ports import (
-    Delegation,
-    Diarizer,
-    Embedder,
-    FrameDecoder,
-    Generator,
-    Transcriber,
-)
+from atrium_meeting.app.ports import Delegation, Diarizer, FrameDecoder, Transcriber
 from atrium_meeting.app.read_meeting import ReadMeeting
 from atrium_meeting.app.recover import Recover
 from atrium_meeting.app.request_minutes import MINUTES_JOB, RequestMinutes
@@ -78,10 +70,12 @@ from atrium_meeting.rpc.servicer import MeetingServicer, UseCases
 from atrium_meeting.settings import MeetingSettings
 from atrium_models import ModelStore
 from atrium_shared.audit import AuditSink
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock, Ids, RandomIds, SystemClock
 from atrium_shared.database import Database
 from atrium_shared.jobs import JobRunner
+from atrium_shared.models import Embedder, WholeTextGenerator
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.settings import SettingsInvalid
@@ -104,7 +98,7 @@ def build(
     delegation: Delegation,
     engines: Engines,
     embedder: Embedder,
-    generator: Generator,
+    generator: WholeTextGenerator,
     clock: Clock | None = None,
     ids: Ids | None = None,
     patience: Patience = Patience(),
@@ -145,7 +139,7 @@ def build(
     )
 
     files = TranscriptFiles()
-    trail = AuditTrail(audit)
+    trail = AuditTrail(audit, "meeting")
     locks = MeetingLocks()
     find = FindMeeting(meetings)
     clean_up = CleanUp(recordings, blobs, locks)

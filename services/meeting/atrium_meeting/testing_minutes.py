@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
-from atrium_meeting.app.ports import ChatMessage, Generated, ReadableMeeting, Role
+from atrium_meeting.app.ports import ReadableMeeting
 from atrium_meeting.domain.audio import Region
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
 from atrium_meeting.domain.errors import MeetingNotFound, MinutesNotFound
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
 from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance
 from atrium_meeting.testing import language_of, timed_words
+from atrium_shared.engines import Engine, EngineKind, Usage
+from atrium_shared.models import ChatMessage, Generated, Role
 from atrium_shared.principal import Principal
 
 SCRIPTED: Final = Engine(EngineKind.GENERATIVE, "scripted", "scripted")
@@ -56,6 +57,8 @@ class ScriptedWriter:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> Generated:
         """Return what the script says, as JSON."""
@@ -76,11 +79,19 @@ class ScriptedWriter:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[str | Generated]:
         """Yield the same a few characters at a time."""
         whole = await self.generate(
-            principal, task, messages, max_tokens, response_schema=response_schema
+            principal,
+            task,
+            messages,
+            max_tokens,
+            temperature=temperature,
+            stop=stop,
+            response_schema=response_schema,
         )
         for start in range(0, len(whole.text), 7):
             yield whole.text[start : start + 7]

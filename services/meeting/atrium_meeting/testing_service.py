@@ -18,13 +18,8 @@ from atrium_meeting.adapters.pcm_frames import PcmFrames
 from atrium_meeting.adapters.pyav_audio import OpusFrames
 from atrium_meeting.app.live_ear import Encoding, LiveEngines
 from atrium_meeting.app.ports import (
-    ChatMessage,
     Cleaner,
     Diarizer,
-    Embedder,
-    Embedding,
-    Generated,
-    Generator,
     RecordingDecoder,
     SpeakerEncoder,
     SpeechStream,
@@ -57,6 +52,7 @@ from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, NotFound, Unavailable
 from atrium_shared.jobs import JobCancelled, MemoryJobs
+from atrium_shared.models import ChatMessage, Embedder, Embedding, Generated, WholeTextGenerator
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
@@ -191,6 +187,8 @@ class NoGenerator:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> Generated:
         """Raise `NoModel`."""
@@ -203,6 +201,8 @@ class NoGenerator:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[str | Generated]:
         """Raise `NoModel`."""
@@ -415,7 +415,7 @@ async def open_house(
     fakes: Fakes | None = None,
     delegation: FakeDelegation | None = None,
     embedder: Embedder | None = None,
-    generator: Generator | None = None,
+    generator: WholeTextGenerator | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Principal] = PEOPLE,
     **settings: Any,

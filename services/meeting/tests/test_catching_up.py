@@ -6,16 +6,16 @@ import pytest
 
 from atrium_meeting.app.analyse_meeting import AnalyseMeeting
 from atrium_meeting.app.ask_meeting import Answer, AskMeeting, Outcome, Told
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.catch_up import CatchUp, missed_stretches
 from atrium_meeting.app.write_modes import WriteMode
 from atrium_meeting.app.write_sentences import WriteSentences
-from atrium_meeting.domain.engines import EngineKind
 from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed, QuestionTooLong
 from atrium_meeting.domain.minutes import Stretch
 from atrium_meeting.testing_minutes import OneMeeting, ScriptedWriter, talk
 from atrium_meeting.testing_service import NoEmbedder, NoGenerator, NoModel
 from atrium_shared.audit import MemoryAuditSink
+from atrium_shared.audit_trail import AuditTrail
+from atrium_shared.engines import EngineKind
 from atrium_shared.testing import make_principal
 
 LIN = make_principal()
@@ -41,7 +41,7 @@ def catching_up(generator=None, seconds=4.0) -> CatchUp:
         OneMeeting(MEETING),
         AnalyseMeeting(),
         WriteSentences(generator or NoGenerator()),
-        AuditTrail(MemoryAuditSink()),
+        AuditTrail(MemoryAuditSink(), "meeting"),
         seconds=seconds,
     )
 
@@ -52,7 +52,7 @@ def asking(generator=None) -> AskMeeting:
         AnalyseMeeting(),
         NoEmbedder(),
         generator or NoGenerator(),
-        AuditTrail(MemoryAuditSink()),
+        AuditTrail(MemoryAuditSink(), "meeting"),
     )
 
 

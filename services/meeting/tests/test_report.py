@@ -6,7 +6,6 @@ from docx.oxml.ns import qn
 
 from atrium_meeting.adapters.docx_report import write_docx
 from atrium_meeting.adapters.markdown_report import write_markdown
-from atrium_meeting.domain.engines import Engine, EngineKind
 from atrium_meeting.domain.minutes import (
     ActionItem,
     Chapter,
@@ -28,6 +27,7 @@ from atrium_meeting.domain.transcript import (
     Utterance,
     Word,
 )
+from atrium_shared.engines import Engine, EngineKind
 
 TRANSCRIPT = Transcript(
     1,

@@ -10,12 +10,12 @@ from atrium_meeting.app.rewrite_minutes import RewriteMinutes, valid
 from atrium_meeting.app.write_minutes import MinutesWanted, WriteMinutes
 from atrium_meeting.app.write_modes import WriteMode
 from atrium_meeting.app.write_sentences import WriteSentences, Written
-from atrium_meeting.domain.engines import EngineKind
 from atrium_meeting.domain.errors import LanguageNeedsGenerator
 from atrium_meeting.domain.minutes import Grouping, MinutesType
 from atrium_meeting.testing_minutes import MemoryMinutes, OneMeeting, ScriptedWriter, talk
 from atrium_meeting.testing_service import NoEmbedder, NoModel
 from atrium_shared.clock import FixedClock
+from atrium_shared.engines import EngineKind
 from atrium_shared.testing import make_principal
 
 LIN = make_principal()

@@ -12,7 +12,6 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_
 import atrium_admin.bootstrap
 import atrium_gateway.bootstrap
 import atrium_knowledge.bootstrap
-import atrium_meeting.adapters.gateway_client
 import atrium_meeting.bootstrap
 from atrium.admin.v1 import admin_service_pb2, admin_service_pb2_grpc
 from atrium_admin.settings import AdminSettings
@@ -20,17 +19,16 @@ from atrium_client import readable_errors
 from atrium_gateway.settings import GatewaySettings
 from atrium_knowledge.adapters.admin_client import AdminReaderDirectory
 from atrium_knowledge.adapters.admin_users import AdminErasedUsers, AdminRoleHolders
-from atrium_knowledge.adapters.gateway_client import (
-    GatewayEmbedder,
-    GatewayGenerator,
-    GatewayReader,
-)
+from atrium_knowledge.adapters.gateway_reader import GatewayReader
+from atrium_knowledge.app.encode import EMBED_TASK as KNOWLEDGE_EMBED_TASK
 from atrium_knowledge.settings import KnowledgeSettings
+from atrium_meeting.app.analyse_meeting import EMBED_TASK as MEETING_EMBED_TASK
 from atrium_meeting.settings import MeetingSettings
 from atrium_shared.http_server import HttpServer
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.server import RpcServer, ServiceApp
 from atrium_shared.settings import secret_bytes
 from atrium_suite.http import Readiness, build_http
@@ -183,7 +181,7 @@ class Suite:
             ),
             audit=admin.audit,
             jobs=jobs,
-            embedder=GatewayEmbedder(self._channel),
+            embedder=GatewayEmbedder(self._channel, KNOWLEDGE_EMBED_TASK),
             generator=GatewayGenerator(self._channel),
             reader=GatewayReader(self._channel),
             delegation=admin.authenticator,
@@ -206,8 +204,8 @@ class Suite:
             jobs=jobs,
             delegation=admin.authenticator,
             engines=atrium_meeting.bootstrap.open_engines(meeting_settings),
-            embedder=atrium_meeting.adapters.gateway_client.GatewayEmbedder(self._channel),
-            generator=atrium_meeting.adapters.gateway_client.GatewayGenerator(self._channel),
+            embedder=GatewayEmbedder(self._channel, MEETING_EMBED_TASK),
+            generator=GatewayGenerator(self._channel),
         )
         self._apps = (admin.service_app, gateway, knowledge, meeting)
         await jobs.start()

@@ -42,11 +42,11 @@ from atrium_gateway.domain.generation import Completed, Delta, Finished, FinishR
 from atrium_gateway.domain.models import READY, Capability, Location, Model, ModelStatus
 from atrium_gateway.domain.pii import Detector
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
-from atrium_gateway.domain.usage import Usage
 from atrium_grounding.tokens import fold
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import FixedClock
 from atrium_shared.database import Database
+from atrium_shared.engines import Usage
 
 from .worlds import TOPICS
 

@@ -29,11 +29,11 @@ from atrium_gateway.domain.generation import (
     Prompt,
     Role,
 )
-from atrium_gateway.domain.models import Capability, Engine, EngineKind
+from atrium_gateway.domain.models import Capability
 from atrium_gateway.domain.outcomes import Outcome
 from atrium_gateway.domain.quotas import Quota
 from atrium_gateway.domain.routes import Candidate, Route, RouteOrigin
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError
 from atrium_shared.paging import PageTokenInvalid
 from atrium_shared.principal import Principal, QuotaUnit, QuotaWindow

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from atrium.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
-from atrium_knowledge.app.ports import ChatMessage, Embedding, Finish, Generated, View
+from atrium_knowledge.app.ports import View
 from atrium_knowledge.domain.collections import VectorSpace
-from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.domain.fusion import Scored
 from atrium_knowledge.testing import HashEmbedder
+from atrium_shared.engines import Engine, EngineKind, Usage
+from atrium_shared.models import ChatMessage, Embedding, Finish, Generated
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import raise_from_rpc
 from atrium_shared.rpc.context import CURRENT_CALL, CallContext

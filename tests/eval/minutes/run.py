@@ -28,11 +28,9 @@ from typing import Any
 
 import structlog
 
-from atrium_meeting.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
-from atrium_meeting.app.analyse_meeting import AnalyseMeeting
-from atrium_meeting.app.audit_trail import AuditTrail
+from atrium_meeting.app.analyse_meeting import EMBED_TASK, AnalyseMeeting
 from atrium_meeting.app.catch_up import CatchUp
-from atrium_meeting.app.ports import Embedder, Generator, ReadableMeeting
+from atrium_meeting.app.ports import ReadableMeeting
 from atrium_meeting.app.rewrite_minutes import RewriteMinutes, valid
 from atrium_meeting.app.write_minutes import MinutesWanted, WriteMinutes
 from atrium_meeting.app.write_modes import WriteMode
@@ -44,9 +42,12 @@ from atrium_meeting.domain.writing.meeting_text import MeetingText
 from atrium_meeting.testing_minutes import MemoryMinutes, OneMeeting, ScriptedWriter
 from atrium_meeting.testing_service import NoEmbedder, NoGenerator
 from atrium_shared.audit import MemoryAuditSink
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import SystemClock
+from atrium_shared.models import Embedder, WholeTextGenerator
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.testing import make_principal
 from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
@@ -68,7 +69,7 @@ def readable(meeting: Meeting) -> ReadableMeeting:
     )
 
 
-def writer(generator: Generator, embedder: Embedder) -> WriteMinutes:
+def writer(generator: WholeTextGenerator, embedder: Embedder) -> WriteMinutes:
     """Return the use case that writes minutes."""
     return WriteMinutes(
         OneMeeting(_NOBODYS),
@@ -205,13 +206,13 @@ async def run_scripted(meetings: Sequence[Meeting], figures: Figures) -> list[di
     return records
 
 
-def catch_up_of(meeting: ReadableMeeting, generator: Generator) -> CatchUp:
+def catch_up_of(meeting: ReadableMeeting, generator: WholeTextGenerator) -> CatchUp:
     """Return the use case that tells what was missed."""
     return CatchUp(
         OneMeeting(meeting),
         AnalyseMeeting(),
         WriteSentences(generator),
-        AuditTrail(MemoryAuditSink()),
+        AuditTrail(MemoryAuditSink(), "meeting"),
     )
 
 
@@ -311,7 +312,7 @@ async def run_small(meetings: Sequence[Meeting], figures: Figures) -> list[dict[
             async with open_channel(suite.address) as channel:
                 generator = GatewayGenerator(channel, longest_seconds=600)
                 return await _small(
-                    principal, meetings, generator, GatewayEmbedder(channel), figures
+                    principal, meetings, generator, GatewayEmbedder(channel, EMBED_TASK), figures
                 )
         finally:
             await suite.stop()
@@ -320,7 +321,7 @@ async def run_small(meetings: Sequence[Meeting], figures: Figures) -> list[dict[
 async def _small(
     principal: Principal,
     meetings: Sequence[Meeting],
-    generator: Generator,
+    generator: WholeTextGenerator,
     embedder: Embedder,
     figures: Figures,
 ) -> list[dict[str, Any]]:

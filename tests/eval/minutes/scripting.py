@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from unittest.mock import patch
 
-from atrium_meeting.app.ports import ChatMessage
 from atrium_meeting.domain.faithfulness.checking import FaithfulnessChecker, Said, Verdict
 from atrium_meeting.testing_minutes import ShownLine
+from atrium_shared.models import ChatMessage
 from tests.eval.meeting_scripts import Meeting, Sentence
 
 

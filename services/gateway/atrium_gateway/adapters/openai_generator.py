@@ -47,7 +47,7 @@ from atrium_gateway.domain.tokens import (
 )
 from atrium_gateway.domain.tool_errors import ToolsUnsupported
 from atrium_gateway.domain.tools import CallAssembler
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Usage
 from atrium_shared.errors import AtriumError
 
 CountTokens = Callable[[Prompt], Awaitable[int | None]]

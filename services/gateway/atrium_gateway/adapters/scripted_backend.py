@@ -47,7 +47,7 @@ from atrium_gateway.domain.models import READY, ModelStatus
 from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
 from atrium_gateway.domain.tools import allowed_tools, must_call, schema_of
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Usage
 
 SCRIPTED_MODEL = "models/scripted"
 CONTEXT_TOKENS = 8192

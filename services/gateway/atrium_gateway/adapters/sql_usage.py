@@ -11,8 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from atrium_gateway.adapters.tables import usage
 from atrium_gateway.app.ports import UsageCursor
-from atrium_gateway.domain.usage import Usage, UsageCount, UsageKey, UsageRecord
+from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
 from atrium_shared.database import Database
+from atrium_shared.engines import Usage
 
 _SUMS = (
     "requests",

@@ -6,9 +6,8 @@ import asyncio
 
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.group_writer import GroupWriter
-from atrium_gateway.domain.models import Engine
-from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_shared.audit import AuditEvent, AuditSink, Decision
+from atrium_shared.engines import NO_USAGE, Engine, Usage
 from atrium_shared.errors import AtriumError
 
 _MOST_WAITING = 10_000

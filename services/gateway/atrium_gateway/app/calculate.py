@@ -36,7 +36,7 @@ from atrium_gateway.domain.programs import (
     exact,
     given_by,
 )
-from atrium_gateway.domain.usage import NO_USAGE, Usage
+from atrium_shared.engines import NO_USAGE, Usage
 
 _ROUNDS = 2
 _MOST_TOKENS = 512

@@ -13,9 +13,9 @@ from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import ClassifierBackend, EncoderBackend, TextKind
 from atrium_gateway.domain import lexical
 from atrium_gateway.domain.errors import LabelRepeated, LabelUnknown, LabelWithoutMeaning
-from atrium_gateway.domain.models import Capability, Engine, EngineKind
+from atrium_gateway.domain.models import Capability
 from atrium_gateway.domain.tokens import most_encoder_tokens
-from atrium_gateway.domain.usage import NO_USAGE, Usage
+from atrium_shared.engines import NO_USAGE, Engine, EngineKind, Usage
 from atrium_shared.errors import Unavailable
 
 

@@ -63,11 +63,11 @@ from atrium_gateway.domain.generation import (
     ToolCall,
     ToolCallDelta,
 )
-from atrium_gateway.domain.models import Capability, Engine, EngineKind, Model
+from atrium_gateway.domain.models import Capability, Model
 from atrium_gateway.domain.routes import Candidate, in_order
 from atrium_gateway.domain.tokens import estimate_prompt_tokens, estimate_tokens, most_tokens
 from atrium_gateway.domain.tool_errors import ToolCallRefused
-from atrium_gateway.domain.usage import NO_USAGE, Usage
+from atrium_shared.engines import NO_USAGE, Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError, Exhausted, Invalid, Unavailable
 
 T = TypeVar("T")

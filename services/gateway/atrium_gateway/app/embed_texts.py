@@ -9,9 +9,9 @@ from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import Embedding, EncoderBackend, TextKind
-from atrium_gateway.domain.models import Capability, Engine
+from atrium_gateway.domain.models import Capability
 from atrium_gateway.domain.tokens import most_encoder_tokens
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Engine, Usage
 
 
 @dataclass(frozen=True, slots=True)

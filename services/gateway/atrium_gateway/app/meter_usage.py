@@ -7,8 +7,9 @@ from collections.abc import Callable
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.group_writer import GroupWriter
 from atrium_gateway.app.ports import UsageStore
-from atrium_gateway.domain.usage import NO_USAGE, Usage, UsageCount, UsageKey
+from atrium_gateway.domain.usage import UsageCount, UsageKey
 from atrium_shared.clock import Clock
+from atrium_shared.engines import NO_USAGE, Usage
 
 
 class MeterUsage:

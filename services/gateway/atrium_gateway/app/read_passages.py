@@ -10,10 +10,9 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import ReaderBackend, Reading
 from atrium_gateway.domain.errors import SegmentInvalid
-from atrium_gateway.domain.models import Engine
 from atrium_gateway.domain.reading import ReadPassage
 from atrium_gateway.domain.tokens import most_encoder_tokens
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Engine, Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from atrium_gateway.domain.generation import CacheMode, FinishReason, Generated,
 from atrium_gateway.domain.models import Capability, Model
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.tokens import most_encoder_tokens
-from atrium_gateway.domain.usage import NO_USAGE
 from atrium_shared.clock import Clock
+from atrium_shared.engines import NO_USAGE
 from atrium_shared.errors import AtriumError
 
 Vector = NDArray[np.float32]

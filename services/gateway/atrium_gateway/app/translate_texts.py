@@ -9,7 +9,6 @@ from atrium_gateway.app.audit_calls import AuditCalls
 from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.domain.generation import ChatMessage, FinishReason, Generated, Prompt, Role
-from atrium_gateway.domain.models import Engine, EngineKind
 from atrium_gateway.domain.translation import (
     Job,
     Term,
@@ -25,8 +24,8 @@ from atrium_gateway.domain.translation import (
     says_something,
     wrong,
 )
-from atrium_gateway.domain.usage import NO_USAGE, Usage
 from atrium_grounding.scripts import Script, in_script, script_of
+from atrium_shared.engines import NO_USAGE, Engine, EngineKind, Usage
 from atrium_shared.errors import Invalid
 
 _AT_ONCE = 4

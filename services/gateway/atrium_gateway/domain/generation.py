@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from atrium_gateway.domain.models import Engine
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Engine, Usage
 
 
 class Role(StrEnum):

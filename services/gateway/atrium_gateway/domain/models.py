@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from enum import StrEnum
 
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Usage
 
 MODEL_PREFIX = "models/"
 _DIGITS = 60
@@ -130,34 +130,3 @@ class Model:
     def id(self) -> str:
         """The name without its prefix, as replies show it."""
         return self.name.removeprefix(MODEL_PREFIX)
-
-
-class EngineKind(StrEnum):
-    """The kind of engine behind a reply."""
-
-    GENERATIVE = "generative"
-    ENCODER = "encoder"
-    RULES = "rules"
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """What made a reply.
-
-    Attributes:
-        kind: The kind of engine.
-        backend: What ran it.
-        model: Model without its prefix; empty for rules.
-        degraded: Whether a lesser choice answered because the first could not.
-        degraded_reason: Why, in plain words.
-    """
-
-    kind: EngineKind
-    backend: str
-    model: str = ""
-    degraded: bool = False
-    degraded_reason: str = ""
-
-    def degraded_because(self, reason: str) -> Engine:
-        """Return the same engine, marked as a lesser choice."""
-        return replace(self, degraded=True, degraded_reason=reason)

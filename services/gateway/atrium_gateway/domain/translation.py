@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from atrium_gateway.domain.errors import LanguageUnsupported, TermRepeated
-from atrium_gateway.domain.models import Engine
-from atrium_gateway.domain.usage import Usage
 from atrium_grounding.quantities import find_quantities, supported_by
 from atrium_grounding.scripts import Script, script_of
 from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
+from atrium_shared.engines import Engine, Usage
 
 LONGEST_PIECE: Final = 1_500
 """Code points that a model translates at once; longer texts are cut between sentences."""

@@ -5,38 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens of one call, or of many.
-
-    Attributes:
-        prompt_tokens: Read by generators.
-        completion_tokens: Written by generators.
-        encoder_tokens: Read by encoders.
-        cached_prompt_tokens: The part of ``prompt_tokens`` that came from a prompt cache.
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    encoder_tokens: int = 0
-    cached_prompt_tokens: int = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.encoder_tokens + other.encoder_tokens,
-            self.cached_prompt_tokens + other.cached_prompt_tokens,
-        )
-
-    @property
-    def total_tokens(self) -> int:
-        """All tokens read or written."""
-        return self.prompt_tokens + self.completion_tokens + self.encoder_tokens
-
-
-NO_USAGE = Usage()
+from atrium_shared.engines import NO_USAGE, Usage
 
 
 @dataclass(frozen=True, slots=True)

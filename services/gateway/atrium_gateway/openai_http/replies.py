@@ -15,9 +15,8 @@ from atrium_gateway.domain.generation import (
     ToolCall,
     ToolCallDelta,
 )
-from atrium_gateway.domain.models import Engine
 from atrium_gateway.domain.routes import Route, RouteOrigin
-from atrium_gateway.domain.usage import Usage
+from atrium_shared.engines import Engine, Usage
 
 _REASONS = {
     FinishReason.STOP: "stop",

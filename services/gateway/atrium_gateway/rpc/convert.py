@@ -9,7 +9,6 @@ import numpy as np
 from google.protobuf import struct_pb2, timestamp_pb2
 from google.protobuf.message import Message
 
-from atrium.engine.v1 import engine_pb2
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2, quota_service_pb2
 from atrium_gateway.app.catalog import ModelView
 from atrium_gateway.app.classify_texts import Classified, Label
@@ -42,8 +41,6 @@ from atrium_gateway.domain.generation import (
 )
 from atrium_gateway.domain.models import (
     Capability,
-    Engine,
-    EngineKind,
     Location,
     ModelState,
     Price,
@@ -62,8 +59,8 @@ from atrium_gateway.domain.routes import (
     RouteOrigin,
 )
 from atrium_gateway.domain.translation import Job, Term, Translated
-from atrium_gateway.domain.usage import Usage
 from atrium_shared.principal import QuotaUnit, QuotaWindow
+from atrium_shared.rpc.engines import engine_to_proto, usage_to_proto
 from atrium_shared.rpc.status import FieldInvalid
 
 _ROLES = {
@@ -108,11 +105,6 @@ _REASONS = {
     FinishReason.LENGTH: gateway_pb2.GenerateResponse.LENGTH,
     FinishReason.FILTERED: gateway_pb2.GenerateResponse.FILTERED,
     FinishReason.TOOL_CALLS: gateway_pb2.GenerateResponse.TOOL_CALLS,
-}
-_ENGINES = {
-    EngineKind.GENERATIVE: engine_pb2.Engine.GENERATIVE,
-    EngineKind.ENCODER: engine_pb2.Engine.ENCODER,
-    EngineKind.RULES: engine_pb2.Engine.RULES,
 }
 _CAPABILITIES = {
     Capability.GENERATE: gateway_pb2.Model.GENERATE,
@@ -285,27 +277,6 @@ def time_from_proto(request: Message, field: str) -> datetime | None:
     except (ValueError, OverflowError) as error:
         raise FieldInvalid([(field, "expected a moment of the years 1 to 9999")]) from error
     return moment
-
-
-def engine_to_proto(engine: Engine) -> engine_pb2.Engine:
-    """Return an engine."""
-    return engine_pb2.Engine(
-        kind=_ENGINES[engine.kind],
-        backend=engine.backend,
-        model=engine.model,
-        degraded=engine.degraded,
-        degraded_reason=engine.degraded_reason,
-    )
-
-
-def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
-    """Return usage."""
-    return engine_pb2.Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        encoder_tokens=usage.encoder_tokens,
-        cached_prompt_tokens=usage.cached_prompt_tokens,
-    )
 
 
 def generated_to_proto(generated: Generated) -> gateway_pb2.GenerateResponse:

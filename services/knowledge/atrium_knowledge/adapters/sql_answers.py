@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_knowledge.adapters import tables
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Feedback
-from atrium_knowledge.domain.engines import Engine, EngineKind
 from atrium_knowledge.domain.errors import AnswerNotFound, CollectionNotFound
 from atrium_knowledge.domain.names import passage_name
 from atrium_shared.database import Database
+from atrium_shared.engines import Engine, EngineKind
 
 _ANSWERS = tables.answers
 _CITED = tables.answer_documents

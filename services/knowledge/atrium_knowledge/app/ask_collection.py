@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from atrium_grounding.languages import detect_language
 from atrium_knowledge.app.ask_question import Answer, AskMode, AskQuestion, Delta, Sources
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.conversation_store import ConversationStore
 from atrium_knowledge.app.interpret_question import InterpretQuestion
 from atrium_knowledge.app.stores import CollectionStore
@@ -16,6 +15,7 @@ from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.conversations import TURNS_KEPT, TURNS_READ, Conversation, Turn
 from atrium_knowledge.domain.errors import ConversationElsewhere, check_question_length
 from atrium_knowledge.domain.names import collection_id, conversation_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal
 

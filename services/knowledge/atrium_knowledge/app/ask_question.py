@@ -21,17 +21,7 @@ from atrium_grounding.quantities import find_quantities, supported_by
 from atrium_grounding.verification import SentenceVerifier, Source, plain
 from atrium_knowledge.app.consult_reader import ConsultReader
 from atrium_knowledge.app.encode import is_absence
-from atrium_knowledge.app.ports import (
-    AnswerLog,
-    ChatMessage,
-    Embedder,
-    Generated,
-    Generator,
-    PassageSearch,
-    Role,
-    SearchOutcome,
-    TopicSource,
-)
+from atrium_knowledge.app.ports import AnswerLog, PassageSearch, SearchOutcome, TopicSource
 from atrium_knowledge.domain.answering.evidence import Evidence
 from atrium_knowledge.domain.answering.extraction import (
     Extraction,
@@ -49,13 +39,14 @@ from atrium_knowledge.domain.answering.prompting import (
 from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
 from atrium_knowledge.domain.answers import AnswerRecord, Decision, Exchange
 from atrium_knowledge.domain.collections import Collection
-from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.topics import CompiledTopic, TopicMatcher
 from atrium_shared.audit import AuditEvent, AuditSink
 from atrium_shared.audit import Decision as AuditDecision
 from atrium_shared.clock import Clock, Ids
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError
+from atrium_shared.models import ChatMessage, Embedder, Generated, Generator, Role
 from atrium_shared.principal import Principal
 
 TASK: Final = "knowledge.answer"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
-from atrium_knowledge.app.ports import Embedder, Embedding
 from atrium_knowledge.domain.centring import LanguageCentre
 from atrium_knowledge.domain.collections import VectorSpace
 from atrium_knowledge.domain.parallel_sentences import PARALLEL_SENTENCES
+from atrium_shared.models import Embedder, Embedding
 from atrium_shared.principal import Principal
 
 _Kind = Literal["query", "passage"]
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 32
 
 
 class CentredEmbedder:
-    """Wraps an encoder and centres what it makes; implements ``ports.Embedder``.
+    """Wraps an encoder and centres what it makes; itself an ``Embedder``.
 
     Where the encoder puts each language is measured once per encoder, kind of text and process, on
     :data:`PARALLEL_SENTENCES` (about 4,000 tokens, on the account of whoever comes first).
@@ -41,10 +41,11 @@ class CentredEmbedder:
         """
         while True:
             raw = await self._inner.embed(principal, texts, kind)
+            space = VectorSpace.of(raw)
             spent = 0
-            if (raw.space, kind) not in self._centres:
-                spent = await self._measure(principal, raw.space, kind)
-            centre = self._centres.get((raw.space, kind))
+            if (space, kind) not in self._centres:
+                spent = await self._measure(principal, space, kind)
+            centre = self._centres.get((space, kind))
             # Without a centre the encoder was changed meanwhile: begin again with the new one.
             if centre is not None:
                 vectors = centre.centred(raw.vectors, texts)
@@ -64,7 +65,7 @@ class CentredEmbedder:
                     for i in range(0, len(sentences), _AT_ONCE)
                 ]
                 tokens += sum(part.tokens for part in parts)
-                spaces |= {part.space for part in parts}
+                spaces |= {VectorSpace.of(part) for part in parts}
                 halves.append([row for part in parts for row in part.vectors])
             if len(spaces) == 1:
                 self._centres[(spaces.pop(), kind)] = LanguageCentre.of(halves[0], halves[1])

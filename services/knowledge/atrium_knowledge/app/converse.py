@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.conversation_store import ConversationStore
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.conversations import TURNS_KEPT, Conversation, Turn
 from atrium_knowledge.domain.names import collection_id, conversation_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal

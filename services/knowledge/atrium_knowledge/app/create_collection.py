@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.collections import (
@@ -13,6 +12,7 @@ from atrium_knowledge.domain.collections import (
     RestrictedTopic,
     check_topics,
 )
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from atrium_knowledge.app.answer_log import RecentAnswers
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

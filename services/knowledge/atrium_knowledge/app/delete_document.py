@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document
 from atrium_knowledge.app.remove_document import RemoveDocument
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.names import document_name
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

@@ -16,11 +16,13 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from atrium_knowledge.app.ports import Embedder, Vectors
+from atrium_knowledge.app.ports import Vectors
 from atrium_knowledge.domain.collections import VectorSpace
 from atrium_shared.errors import AtriumError, Denied, Unavailable
+from atrium_shared.models import Embedder
 from atrium_shared.principal import Principal
 
+EMBED_TASK: Final = "knowledge.embed"
 BATCH: Final = 32
 """Passages encoded and indexed at a time: what a crash makes to be done again, at most."""
 NO_ENCODER: Final = "TASK_HAS_NO_MODEL"
@@ -79,10 +81,10 @@ class Encode:
                         part = await self._embedder.embed(
                             principal, texts[first : first + BATCH], kind
                         )
-                if space is not None and part.space != space:
+                if space is not None and VectorSpace.of(part) != space:
                     # The encoder was changed meanwhile: begin again with the new one.
                     return await self(principal, texts, kind)
-                space = part.space
+                space = VectorSpace.of(part)
                 parts.append(part.vectors)
                 tokens += part.tokens
         except AtriumError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document
 from atrium_knowledge.app.ports import ReaderDirectory
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
@@ -18,6 +17,7 @@ from atrium_knowledge.domain.errors import (
 )
 from atrium_knowledge.domain.history import LabelsThen
 from atrium_knowledge.domain.names import is_passage_name, passage_name
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock
 from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal

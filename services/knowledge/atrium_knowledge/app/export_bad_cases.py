@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from atrium_knowledge.app.answer_access import AnswerAccess
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.evaluation_store import EvaluationStore
 from atrium_knowledge.app.ports import Delegation, RoleHolders
 from atrium_knowledge.app.question_sets import act_for, is_nobody
@@ -19,6 +18,7 @@ from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.errors import RoleHeldByNobody
 from atrium_knowledge.domain.evaluations import BadCase, BadCasePlace, EvaluationCase
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.errors import AtriumError, Denied
 from atrium_shared.principal import Principal
 

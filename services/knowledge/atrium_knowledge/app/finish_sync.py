@@ -16,13 +16,13 @@ from tenacity import (
 )
 
 from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS
-from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
 from atrium_knowledge.app.ports import Delegation
 from atrium_knowledge.app.remove_document import RemoveDocument
 from atrium_knowledge.app.stores import SyncStore
 from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound, SyncFailed
 from atrium_knowledge.domain.names import DocumentName
 from atrium_knowledge.domain.sync import SyncCounts
+from atrium_shared.audit_trail import AuditedChanges, AuditTrail
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext

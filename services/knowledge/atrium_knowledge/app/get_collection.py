@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 MANAGE_COLLECTIONS: Final = "knowledge.collections:manage"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from atrium_knowledge.app.access_classes import AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.documents import Document, Reader, Revision, RevisionState, show
 from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound
 from atrium_knowledge.domain.names import document_name
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 from atrium_knowledge.app.access_classes import AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.ports import PassageCounts
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.collections import Collection, Statistics
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

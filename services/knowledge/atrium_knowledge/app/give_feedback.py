@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from atrium_knowledge.app.answer_log import RecentAnswers
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.stores import AnswerStore
 from atrium_knowledge.domain.answers import Feedback, Rating
 from atrium_knowledge.domain.errors import AnswerNotFound
 from atrium_knowledge.domain.evaluations import question_hash
 from atrium_knowledge.domain.names import answer_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
 

@@ -16,11 +16,11 @@ import structlog
 
 from atrium_grounding import tokens
 from atrium_grounding.languages import detect_language
-from atrium_knowledge.app.ports import ChatMessage, Generated, Generator, Role
 from atrium_knowledge.domain.conversations import Turn
 from atrium_knowledge.domain.errors import MAX_QUESTION_CHARS
 from atrium_knowledge.domain.follow_ups import depends, stand_alone
 from atrium_shared.errors import AtriumError
+from atrium_shared.models import ChatMessage, Generated, Generator, Role
 from atrium_shared.principal import Principal
 
 TASK: Final = "knowledge.interpret"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from atrium_knowledge.app.access_classes import AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.evaluation_store import EvaluationStore
 from atrium_knowledge.app.get_document import may_know
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.evaluations import BadCase, BadCasePlace
 from atrium_knowledge.domain.names import collection_id, passage_name
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import (
     PageTokenInvalid,
     decode_page_token,

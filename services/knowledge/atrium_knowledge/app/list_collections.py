@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_collection import as_seen_by
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.collections import Collection
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

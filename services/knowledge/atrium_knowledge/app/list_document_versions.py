@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.history import DocumentVersion
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from atrium_knowledge.app.access_classes import AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import may_know
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.documents import Document, show
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from atrium_knowledge.domain.access import AccessReader
 from atrium_knowledge.domain.answers import AnswerRecord, Exchange
 from atrium_knowledge.domain.collections import Collection, VectorSpace
-from atrium_knowledge.domain.engines import Engine, Usage
 from atrium_knowledge.domain.fusion import Scored
 from atrium_knowledge.domain.passages import Hit, Passage
+from atrium_shared.engines import Engine
 
 if TYPE_CHECKING:
     from atrium_documents.model import ParsedDocument
@@ -27,36 +26,6 @@ if TYPE_CHECKING:
     from atrium_shared.principal import Principal
 
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """Sentence vectors of some texts."""
-
-    vectors: Vectors
-    """(texts, dimensions); each row has length 1."""
-    tokens: int
-    """Tokens read."""
-    engine: Engine
-
-    @property
-    def space(self) -> VectorSpace:
-        """The space in which the vectors lie."""
-        return VectorSpace(self.engine.model, self.vectors.shape[1])
-
-
-class Embedder(Protocol):
-    """Makes sentence vectors."""
-
-    async def embed(
-        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
-    ) -> Embedding:
-        """Return one vector a text, in the order of the texts.
-
-        Raises:
-            Unavailable: There is no encoder (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,77 +49,6 @@ class Reader(Protocol):
 
         Raises:
             Unavailable: There is no reader (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
-        """
-        ...
-
-
-class Role(StrEnum):
-    """Who speaks in a conversation with a model."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of a conversation with a model."""
-
-    role: Role
-    content: str
-
-
-class Finish(StrEnum):
-    """Why a model stopped."""
-
-    STOP = "stop"
-    """It was done, or met a stop string."""
-    LENGTH = "length"
-    """``max_tokens`` was reached."""
-    FILTERED = "filtered"
-    """The backend's own filter stopped it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """The end of a generated text."""
-
-    text: str
-    """All of it."""
-    engine: Engine
-    usage: Usage
-    finish: Finish
-
-
-class Generator(Protocol):
-    """Writes texts."""
-
-    def stream(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[str | Generated]:
-        """Yield the text in parts as it is written, then one `Generated`.
-
-        Closing the iterator stops the model.
-
-        Args:
-            principal: On whose account; the tenant's routes choose the model.
-            task: What the text is for, such as "knowledge.answer".
-            messages: The conversation, oldest first.
-            max_tokens: Most tokens to write.
-            temperature: 0 is greedy.
-            stop: Strings at which writing stops; they are not returned.
-            response_schema: A JSON schema that the text must follow.
-
-        Raises:
-            Unavailable: There is no generator (reason ``TASK_HAS_NO_MODEL``), or it failed.
         """
         ...
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.evaluation_store import EvaluationStore
 from atrium_knowledge.app.ports import Delegation, RoleHolders
 from atrium_knowledge.app.stores import CollectionStore
@@ -24,6 +23,7 @@ from atrium_knowledge.domain.evaluations import (
     read_cases,
 )
 from atrium_knowledge.domain.names import collection_id, question_set_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.errors import AtriumError
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atrium_knowledge.app.access_classes import AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document, may_know
 from atrium_knowledge.app.refused_evenly import refused_evenly
 from atrium_knowledge.app.search_passages import to_passage
@@ -17,6 +16,7 @@ from atrium_knowledge.domain.errors import (
 )
 from atrium_knowledge.domain.names import passage_name
 from atrium_knowledge.domain.passages import Passage
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 DEFAULT_PASSAGES = 3

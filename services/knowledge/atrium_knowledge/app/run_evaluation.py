@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 
 from atrium_knowledge.app.ask_question import Answer, AskMode, AskQuestion, Sources
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.evaluation_store import EvaluationStore
 from atrium_knowledge.app.ports import Delegation, RoleHolders
 from atrium_knowledge.app.question_sets import act_for
@@ -28,6 +27,7 @@ from atrium_knowledge.domain.evaluations import (
     reports,
 )
 from atrium_knowledge.domain.names import evaluation_run_id, question_set_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.errors import AtriumError, NotFound
 from atrium_shared.job_gate import JobGate

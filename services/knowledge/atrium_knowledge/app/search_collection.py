@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.ports import PassageSearch
 from atrium_knowledge.app.stores import CollectionStore
 from atrium_knowledge.domain.errors import check_question_length
 from atrium_knowledge.domain.names import collection_id
 from atrium_knowledge.domain.passages import Hit
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 DEFAULT_RESULTS = 10

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.encode import NO_ENCODER, is_absence
-from atrium_knowledge.app.ports import Embedder, PassageIndex, SearchOutcome, View
+from atrium_knowledge.app.ports import PassageIndex, SearchOutcome, View
 from atrium_knowledge.app.stores import (
     CollectionStore,
     DocumentStore,
@@ -26,6 +26,7 @@ from atrium_knowledge.domain.names import document_name
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.terms import query_terms
 from atrium_shared.errors import AtriumError
+from atrium_shared.models import Embedder
 from atrium_shared.principal import Principal
 
 LEG_DEPTH: Final = 50
@@ -119,14 +120,15 @@ class SearchPassages:
             if error.reason == NO_ENCODER:
                 return None, None, 0, "There is no encoder: searched by keywords alone."
             return None, None, 0, "The encoder does not answer: searched by keywords alone."
+        space = VectorSpace.of(embedding)
         if collection.space is None:
-            await self._collections.adopt_space(collection.uid, embedding.space)
-        if collection.space != embedding.space:
+            await self._collections.adopt_space(collection.uid, space)
+        if collection.space != space:
             self._on_other_space(collection.uid)
-        if collection.space not in (None, embedding.space):
+        if collection.space not in (None, space):
             reason = "The encoder was changed, and its index is being made: keywords alone."
             return None, None, embedding.tokens, reason
-        return embedding.vectors[0], embedding.space, embedding.tokens, ""
+        return embedding.vectors[0], space, embedding.tokens, ""
 
     async def _nearest(
         self,

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from atrium_knowledge.app.access_classes import AccessClasses
 from atrium_knowledge.app.apply_labels import ApplyLabels
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import find_document
 from atrium_knowledge.app.label_warnings import LabelWarning, LabelWarnings
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.documents import Document, SectionLabels, show
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

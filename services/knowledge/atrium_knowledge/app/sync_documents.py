@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from atrium_knowledge.app.apply_labels import ApplyLabels
-from atrium_knowledge.app.audit_trail import AuditedChanges, AuditTrail
 from atrium_knowledge.app.finish_sync import SYNC_JOB
 from atrium_knowledge.app.ingest_document import WRITE_DOCUMENTS
 from atrium_knowledge.app.label_warnings import LabelWarning, LabelWarnings
@@ -54,6 +53,7 @@ from atrium_knowledge.domain.sync import (
     document_id_of,
     source_name,
 )
+from atrium_shared.audit_trail import AuditedChanges, AuditTrail
 from atrium_shared.clock import Ids
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.jobs import JobRunner

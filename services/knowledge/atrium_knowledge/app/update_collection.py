@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.compile_topics import CompileTopics
 from atrium_knowledge.app.stores import CollectionStore
@@ -17,6 +16,7 @@ from atrium_knowledge.domain.collections import (
 )
 from atrium_knowledge.domain.errors import UpdateMaskUnknown
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 _DISPLAY_NAME: Final = "display_name"

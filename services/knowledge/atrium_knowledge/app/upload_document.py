@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from atrium_knowledge.app.access_classes import MANAGE_DOCUMENTS, AccessClasses
-from atrium_knowledge.app.audit_trail import AuditTrail
 from atrium_knowledge.app.get_document import may_know
 from atrium_knowledge.app.receive_file import ReceiveFile
 from atrium_knowledge.app.refused_evenly import refused_evenly
@@ -20,6 +19,7 @@ from atrium_knowledge.domain.errors import (
     UploadHeaderRepeated,
 )
 from atrium_knowledge.domain.names import collection_id
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Ids
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from atrium_knowledge.domain.engines import Engine
+from atrium_shared.engines import Engine
 
 
 class Decision(StrEnum):

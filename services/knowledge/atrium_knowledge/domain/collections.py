@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from atrium_knowledge.domain.errors import TopicRepeated
+from atrium_shared.models import Embedding
 
 DEFAULT_VERSIONS_KEPT = 10
 """Superseded versions of a document that keep their file and text, unless a collection says
@@ -20,6 +21,11 @@ class VectorSpace:
     encoder: str
     """Name of the model."""
     dimensions: int
+
+    @classmethod
+    def of(cls, embedding: Embedding) -> VectorSpace:
+        """Return the space of vectors that a model made."""
+        return cls(embedding.engine.model, embedding.vectors.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

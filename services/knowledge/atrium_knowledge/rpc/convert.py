@@ -8,7 +8,6 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import (
     access_pb2,
     knowledge_pb2,
@@ -29,9 +28,9 @@ from atrium_knowledge.domain.documents import (
     RevisionState,
     SectionLabels,
 )
-from atrium_knowledge.domain.engines import Engine, EngineKind, Usage
 from atrium_knowledge.domain.history import DocumentVersion, LabelPeriod
 from atrium_knowledge.domain.passages import Hit, Passage
+from atrium_shared.rpc.engines import engine_to_proto, usage_to_proto
 from atrium_shared.rpc.status import FieldInvalid
 
 _STATES: Final = {
@@ -54,12 +53,6 @@ _STAGES: Final = {
     "ENCODING": knowledge_service_pb2.UploadDocumentMetadata.ENCODING,
     "INDEXING": knowledge_service_pb2.UploadDocumentMetadata.INDEXING,
     "DONE": knowledge_service_pb2.UploadDocumentMetadata.DONE,
-}
-_ENGINE_KINDS: Final = {
-    EngineKind.EXTRACTIVE: engine_pb2.Engine.EXTRACTIVE,
-    EngineKind.GENERATIVE: engine_pb2.Engine.GENERATIVE,
-    EngineKind.ENCODER: engine_pb2.Engine.ENCODER,
-    EngineKind.RULES: engine_pb2.Engine.RULES,
 }
 _MODES: Final = {
     knowledge_service_pb2.AskRequest.EXTRACTIVE: AskMode.EXTRACTIVE,
@@ -301,27 +294,6 @@ def feedback_to_proto(feedback: Feedback) -> knowledge_service_pb2.Feedback:
         answer=f"answers/{feedback.answer_id}",
         rating=_RATINGS_TO_PROTO[feedback.rating],
         comment=feedback.comment,
-    )
-
-
-def engine_to_proto(engine: Engine) -> engine_pb2.Engine:
-    """Convert what made a reply."""
-    return engine_pb2.Engine(
-        kind=_ENGINE_KINDS[engine.kind],
-        backend=engine.backend,
-        model=engine.model,
-        degraded=engine.degraded,
-        degraded_reason=engine.degraded_reason,
-    )
-
-
-def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
-    """Convert what a reply cost."""
-    return engine_pb2.Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        encoder_tokens=usage.encoder_tokens,
-        cached_prompt_tokens=usage.cached_prompt_tokens,
     )
 
 

@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_meeting.adapters import tables
-from atrium_meeting.domain.engines import Usage
 from atrium_meeting.domain.errors import MeetingNotFound, MinutesNotFound
 from atrium_meeting.domain.minutes import Minutes
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
 from atrium_shared.database import Database
+from atrium_shared.engines import Usage
 
 _MEETINGS: Final = tables.meetings
 _MINUTES: Final = tables.minutes

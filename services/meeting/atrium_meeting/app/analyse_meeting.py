@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from atrium_meeting.app.ports import Embedder, ReadableMeeting
+from atrium_meeting.app.ports import ReadableMeeting
 from atrium_meeting.domain.analysis.chapters import Part
 from atrium_meeting.domain.analysis.meeting import (
     Analysis,
@@ -31,7 +31,10 @@ from atrium_meeting.domain.minutes import (
 from atrium_meeting.domain.transcript import Span, Utterance
 from atrium_meeting.domain.writing.meeting_text import MeetingText
 from atrium_shared.errors import Unavailable
+from atrium_shared.models import Embedder
 from atrium_shared.principal import Principal
+
+EMBED_TASK: Final = "meeting.embed"
 
 _FITTING: Final = {
     MinutesType.STANDUP: Grouping.SPEAKER,

@@ -21,15 +21,7 @@ import numpy.typing as npt
 from atrium_grounding.languages import detect_language
 from atrium_grounding.lexicon import lexicon
 from atrium_meeting.app.analyse_meeting import AnalysedMeeting, AnalyseMeeting
-from atrium_meeting.app.audit_trail import AuditTrail
-from atrium_meeting.app.ports import (
-    ChatMessage,
-    Embedder,
-    Generated,
-    Generator,
-    MeetingReader,
-    Role,
-)
+from atrium_meeting.app.ports import MeetingReader
 from atrium_meeting.app.write_modes import EXTRACTIVE, WriteMode, degraded
 from atrium_meeting.app.write_sentences import ASK_TASK
 from atrium_meeting.domain.asking import (
@@ -38,13 +30,15 @@ from atrium_meeting.domain.asking import (
     Intent,
     understand,
 )
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
 from atrium_meeting.domain.errors import LanguageNeedsGenerator, QuestionTooLong
 from atrium_meeting.domain.minutes import CitedSentence
 from atrium_meeting.domain.writing.lines import Line
 from atrium_meeting.domain.writing.meeting_text import spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import Proposed, ReplyReader, ask_for, schema
+from atrium_shared.audit_trail import AuditTrail
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError, Unavailable
+from atrium_shared.models import ChatMessage, Embedder, Generated, Role, WholeTextGenerator
 from atrium_shared.principal import Principal
 
 _QUOTED: Final = 3
@@ -130,7 +124,7 @@ class AskMeeting:
         meetings: MeetingReader,
         analyse: AnalyseMeeting,
         embedder: Embedder,
-        generator: Generator,
+        generator: WholeTextGenerator,
         audit: AuditTrail,
     ) -> None:
         self._meetings = meetings

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from atrium_meeting.app.analyse_meeting import AnalysedMeeting, AnalyseMeeting
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.ports import MeetingReader, ReadableMeeting
 from atrium_meeting.app.write_modes import EXTRACTIVE, WriteMode, degraded
 from atrium_meeting.app.write_sentences import CATCH_UP_TASK, TooSlow, WriteSentences
 from atrium_meeting.domain.analysis.summarize import catch_up
-from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed
 from atrium_meeting.domain.minutes import ActionItem, CitedSentence, Decision, Stretch
 from atrium_meeting.domain.writing.meeting_text import spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import ask_for
+from atrium_shared.audit_trail import AuditTrail
+from atrium_shared.engines import Engine, Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.principal import Principal
 

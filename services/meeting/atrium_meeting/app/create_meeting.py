@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import MANAGE_MEETINGS
 from atrium_meeting.app.meeting_fields import MeetingFields, check_labels
 from atrium_meeting.app.stores import MeetingStore
 from atrium_meeting.domain.errors import MeetingIdReserved
 from atrium_meeting.domain.meetings import Meeting
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.stores import MeetingStore
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.jobs import JobRunner
 from atrium_shared.principal import Principal
 

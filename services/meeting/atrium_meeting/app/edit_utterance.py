@@ -8,7 +8,6 @@ from typing import Final
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.mark_disfluencies import mark_disfluencies
 from atrium_meeting.app.ports import Cleaner
@@ -22,6 +21,7 @@ from atrium_meeting.domain.errors import (
     UtteranceNotFound,
 )
 from atrium_meeting.domain.transcript import Utterance
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 MOST_TRIES: Final = 20

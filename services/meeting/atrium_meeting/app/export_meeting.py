@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_files import ExportedMeeting, FileFormat, MeetingFile, MeetingFiles
 from atrium_meeting.app.ports import MinutesStore
@@ -15,6 +14,7 @@ from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.minutes import Minutes
 from atrium_meeting.domain.minutes_records import parse_minutes_name
 from atrium_meeting.domain.transcript import Transcript
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

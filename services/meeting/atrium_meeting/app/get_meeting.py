@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.domain.meetings import Meeting
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.ports import MinutesStore
 from atrium_meeting.app.stores import TranscriptStore, WrittenMinutes
 from atrium_meeting.domain.errors import MeetingNotFound, MinutesNotFound
 from atrium_meeting.domain.minutes_records import parse_minutes_name
 from atrium_meeting.domain.transcript import Utterance
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.stores import TranscriptStore, UtteranceCursor, VersionInfo
 from atrium_meeting.domain.errors import MeetingHasNoTranscript, TranscriptVersionNotFound
 from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.transcript import Utterance
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.ports import FeedbackStore, MeetingReader, MinutesStore
 from atrium_meeting.domain.errors import MeetingNotFound, MinutesNotFound, SentenceNotFound
 from atrium_meeting.domain.minutes_records import Feedback, Rating, parse_minutes_name
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.principal import Principal
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import structlog
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.mark_disfluencies import mark_disfluencies
 from atrium_meeting.app.meeting_files import FileFormat, MeetingFiles
@@ -16,6 +15,7 @@ from atrium_meeting.app.workers import Workers
 from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.recordings import Origin
 from atrium_meeting.domain.transcript import Transcript
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 _log = structlog.get_logger(__name__)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.stores import HotwordStore
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

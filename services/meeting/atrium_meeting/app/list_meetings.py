@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import may_read
 from atrium_meeting.app.stores import MeetingCursor, MeetingStore
 from atrium_meeting.domain.meetings import Meeting
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

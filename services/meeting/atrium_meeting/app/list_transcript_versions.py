@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.stores import TranscriptStore, VersionInfo
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
 from atrium_shared.principal import Principal
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.edit_utterance import MOST_TRIES
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import check_text
@@ -16,6 +15,7 @@ from atrium_meeting.domain.errors import (
     TranscriptChanged,
 )
 from atrium_meeting.domain.meetings import Meeting, MeetingState
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.domain.activity import SpeechEvent
 from atrium_meeting.domain.audio import AudioPiece, RecordingInfo, Region, Samples
-from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.meetings import ChineseScript as ChineseScript
 from atrium_meeting.domain.minutes_records import Feedback, MinutesRecord
 from atrium_meeting.domain.transcript import Disfluency, SpeakerTurn, Transcript, Word
@@ -194,107 +192,6 @@ class Cleaner(Protocol):
 
         Names, numbers and negations are never labelled; neither is a whole utterance that says
         something. Blocks; run in a thread.
-        """
-
-
-class Role(StrEnum):
-    """Who speaks in a conversation with a model."""
-
-    SYSTEM = "system"
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of a conversation with a model."""
-
-    role: Role
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """The end of a generated text.
-
-    Args:
-        text: All of it.
-        engine: What wrote it.
-        usage: Tokens spent.
-        cut: It ends because the most tokens were reached.
-    """
-
-    text: str
-    engine: Engine
-    usage: Usage
-    cut: bool = False
-
-
-class Generator(Protocol):
-    """Writes texts."""
-
-    async def generate(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> Generated:
-        """Return a text, the likeliest one. Cancelling the call stops the model.
-
-        Args:
-            principal: On whose account; the tenant's routes choose the model.
-            task: What the text is for, such as "meeting.minutes".
-            messages: The conversation, oldest first.
-            max_tokens: Most tokens to write.
-            response_schema: A JSON schema that the text must follow.
-
-        Raises:
-            Unavailable: There is no generator (reason ``TASK_HAS_NO_MODEL``), or it failed.
-        """
-
-    def stream(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[str | Generated]:
-        """Yield the text in parts as it is written, then one `Generated`.
-
-        Closing the iterator stops the model. Arguments and errors as of `generate`.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """Sentence vectors.
-
-    Args:
-        vectors: Shape (texts, dimensions), each of length 1.
-        tokens: Tokens read.
-        engine: What made them.
-    """
-
-    vectors: npt.NDArray[np.float32]
-    tokens: int
-    engine: Engine
-
-
-class Embedder(Protocol):
-    """Makes sentence vectors."""
-
-    async def embed(
-        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
-    ) -> Embedding:
-        """Return one vector a text, in the order of the texts.
-
-        Raises:
-            Unavailable: There is no encoder (reason ``TASK_HAS_NO_MODEL``), or it does not answer.
         """
 
 

@@ -15,13 +15,13 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.find_meeting import READ_MEETINGS, FindMeeting
 from atrium_meeting.app.ports import Delegation
 from atrium_meeting.app.stores import MinutesRequest, MinutesRequestStore
 from atrium_meeting.app.write_minutes import MinutesWanted
 from atrium_meeting.domain.errors import MeetingHasNoTranscript, MinutesFailed
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Ids
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate

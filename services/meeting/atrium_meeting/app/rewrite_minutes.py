@@ -18,12 +18,12 @@ from atrium_meeting.app.write_sentences import (
     WriteSentences,
     Written,
 )
-from atrium_meeting.domain.engines import Engine, Usage
 from atrium_meeting.domain.minutes import CitedSentence, Minutes, Role, Section
 from atrium_meeting.domain.transcript import Span
 from atrium_meeting.domain.writing.lines import Line, is_copied
 from atrium_meeting.domain.writing.meeting_text import MeetingText, spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import PART_CHARACTERS, Request, ask_for
+from atrium_shared.engines import Engine, Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.principal import Principal
 

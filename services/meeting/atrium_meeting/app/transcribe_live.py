@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Final
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.live_ear import LiveEar, LiveEngines
 from atrium_meeting.app.live_session import (
@@ -24,6 +23,7 @@ from atrium_meeting.app.stores import HotwordStore, LiveState
 from atrium_meeting.domain.errors import LiveConfigMissing, LiveStalled, LiveTakenOver
 from atrium_meeting.domain.meetings import Meeting, merge_hotwords
 from atrium_meeting.domain.recordings import Origin
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
 from atrium_shared.unbroken import Unbroken

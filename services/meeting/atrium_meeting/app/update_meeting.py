@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Final
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.create_meeting import values_of
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import MeetingFields, check_labels
 from atrium_meeting.app.stores import MeetingStore
 from atrium_meeting.domain.errors import UpdateMaskUnknown
 from atrium_meeting.domain.meetings import Meeting
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
 
 _FIELDS: Final = tuple(field.name for field in fields(MeetingFields))

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from atrium_meeting.app.audit_trail import AuditTrail
 from atrium_meeting.app.clean_up import remove_folder
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import check_text
@@ -20,6 +19,7 @@ from atrium_meeting.domain.errors import (
     UploadHeaderMissing,
     UploadHeaderRepeated,
 )
+from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
 from atrium_shared.jobs import JobRunner

@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from atrium_meeting.app.analyse_meeting import AnalyseMeeting
-from atrium_meeting.app.ports import Embedder, MeetingReader, MinutesStore, ReadableMeeting
+from atrium_meeting.app.ports import MeetingReader, MinutesStore, ReadableMeeting
 from atrium_meeting.app.rewrite_minutes import JSON, RewriteMinutes, Step
 from atrium_meeting.app.write_modes import EXTRACTIVE, WriteMode, degraded
-from atrium_meeting.domain.engines import Usage
 from atrium_meeting.domain.errors import LanguageNeedsGenerator
 from atrium_meeting.domain.minutes import Grouping, MinutesType
 from atrium_meeting.domain.minutes_records import MinutesRecord
 from atrium_shared.clock import Clock
+from atrium_shared.engines import Usage
 from atrium_shared.errors import Unavailable
+from atrium_shared.models import Embedder
 from atrium_shared.principal import Principal
 
 Progress = Callable[[int, int], Awaitable[None]]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
-from atrium_meeting.domain.engines import Engine, EngineKind
+from atrium_shared.engines import Engine, EngineKind
 
 
 class WriteMode(StrEnum):

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from atrium_meeting.app.ports import ChatMessage, Generator, Role
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
 from atrium_meeting.domain.faithfulness.checking import Fault
 from atrium_meeting.domain.writing.lines import Line
 from atrium_meeting.domain.writing.meeting_text import MeetingText
@@ -19,7 +17,9 @@ from atrium_meeting.domain.writing.prompts import (
     read_reply,
     schema,
 )
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import Unavailable
+from atrium_shared.models import ChatMessage, Role, WholeTextGenerator
 from atrium_shared.principal import Principal
 
 MINUTES_TASK: Final = "meeting.minutes"
@@ -99,7 +99,7 @@ class WriteSentences:
         generator: Writes.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: WholeTextGenerator) -> None:
         self._generator = generator
 
     async def __call__(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from atrium_meeting.domain.engines import Engine
 from atrium_meeting.domain.transcript import Span
+from atrium_shared.engines import Engine
 
 
 class MinutesType(StrEnum):

@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from atrium_meeting.domain.engines import Usage
 from atrium_meeting.domain.errors import MinutesNotFound
 from atrium_meeting.domain.minutes import Minutes
+from atrium_shared.engines import Usage
 
 _NAME: Final = re.compile(r"meetings/(?P<meeting>[^/]+)/minutes/(?P<id>[^/]+)")
 

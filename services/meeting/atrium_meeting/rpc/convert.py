@@ -9,14 +9,12 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from atrium.engine.v1 import engine_pb2
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
 from atrium_meeting.app.clean_text import CleanedText
 from atrium_meeting.app.get_transcript import TranscriptPage
 from atrium_meeting.app.meeting_fields import MeetingFields
 from atrium_meeting.app.stores import VersionInfo
 from atrium_meeting.app.upload_recording import UploadHeader
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
 from atrium_meeting.domain.meetings import (
     ChineseScript,
     Meeting,
@@ -25,6 +23,8 @@ from atrium_meeting.domain.meetings import (
 )
 from atrium_meeting.domain.recordings import Origin, RecordingProgress, Stage
 from atrium_meeting.domain.transcript import Disfluency, Utterance, Word, join
+from atrium_shared.engines import Engine, EngineKind
+from atrium_shared.rpc.engines import engine_to_proto
 from atrium_shared.rpc.status import FieldInvalid
 
 _STATES: Final = {
@@ -52,12 +52,6 @@ _DISFLUENCIES: Final[Mapping[Disfluency | None, meeting_pb2.Disfluency.ValueType
     Disfluency.REPETITION: meeting_pb2.REPETITION,
     Disfluency.REPAIR: meeting_pb2.REPAIR,
     Disfluency.FALSE_START: meeting_pb2.FALSE_START,
-}
-_ENGINE_KINDS: Final = {
-    EngineKind.EXTRACTIVE: engine_pb2.Engine.EXTRACTIVE,
-    EngineKind.GENERATIVE: engine_pb2.Engine.GENERATIVE,
-    EngineKind.ENCODER: engine_pb2.Engine.ENCODER,
-    EngineKind.RULES: engine_pb2.Engine.RULES,
 }
 
 
@@ -231,27 +225,6 @@ def speaker_change(request: meeting_service_pb2.NameSpeakerRequest) -> dict[str,
         case "same_as":
             return {"same_as": request.same_as}
     raise FieldInvalid([("change", "expected `display_name` or `same_as`")])
-
-
-def engine_to_proto(engine: Engine) -> engine_pb2.Engine:
-    """Convert what made a reply."""
-    return engine_pb2.Engine(
-        kind=_ENGINE_KINDS[engine.kind],
-        backend=engine.backend,
-        model=engine.model,
-        degraded=engine.degraded,
-        degraded_reason=engine.degraded_reason,
-    )
-
-
-def usage_to_proto(usage: Usage) -> engine_pb2.Usage:
-    """Convert what a reply cost."""
-    return engine_pb2.Usage(
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        encoder_tokens=usage.encoder_tokens,
-        cached_prompt_tokens=usage.cached_prompt_tokens,
-    )
 
 
 def disfluency_to_proto(disfluency: Disfluency | None) -> meeting_pb2.Disfluency.ValueType:

@@ -26,7 +26,8 @@ from atrium_meeting.domain.minutes import (
 )
 from atrium_meeting.domain.minutes_records import Feedback, Rating
 from atrium_meeting.domain.transcript import Span, Utterance, join
-from atrium_meeting.rpc.convert import engine_to_proto, timestamp, usage_to_proto
+from atrium_meeting.rpc.convert import timestamp
+from atrium_shared.rpc.engines import engine_to_proto, usage_to_proto
 
 _TYPES: Final = {
     MinutesType.AGENDA: minutes_pb2.Minutes.AGENDA,

@@ -28,7 +28,6 @@ from atrium_meeting.domain.analysis.meeting import (
 )
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.analysis.types import detect_type
-from atrium_meeting.domain.engines import Engine, EngineKind
 from atrium_meeting.domain.minutes import (
     ActionItem,
     CatchUp,
@@ -43,6 +42,7 @@ from atrium_meeting.domain.minutes import (
     Stretch,
 )
 from atrium_meeting.domain.transcript import Transcript
+from atrium_shared.engines import Engine, EngineKind
 
 ENGINE: Final = Engine(EngineKind.EXTRACTIVE, "atrium")
 """What minutes without a generator are made by."""

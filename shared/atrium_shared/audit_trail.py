@@ -20,10 +20,12 @@ class AuditTrail:
 
     Args:
         sink: Where events go; durable when it returns.
+        service: Whose calls, "knowledge"; methods are recorded under its name.
     """
 
-    def __init__(self, sink: AuditSink) -> None:
+    def __init__(self, sink: AuditSink, service: str) -> None:
         self._sink = sink
+        self._service = service
 
     @asynccontextmanager
     async def call(self, principal: Principal, method: str, resource: str) -> AsyncIterator[None]:
@@ -63,13 +65,13 @@ class AuditTrail:
             detail: What each event says beside the method: on whose account, without content.
             sending: Holds what is being appended, until it is.
         """
-        return AuditedChanges(self._sink, principal, detail, sending)
+        return AuditedChanges(self._sink, self._service, principal, detail, sending)
 
     async def _record(
         self, principal: Principal, method: str, resource: str, decision: Decision, detail: str
     ) -> None:
         await self._sink.record(
-            AuditEvent.of(principal, f"knowledge.{method}", resource, decision, detail=detail)
+            AuditEvent.of(principal, f"{self._service}.{method}", resource, decision, detail=detail)
         )
 
 
@@ -82,9 +84,15 @@ class AuditedChanges:
     """
 
     def __init__(
-        self, sink: AuditSink, principal: Principal, detail: str, sending: Unbroken
+        self,
+        sink: AuditSink,
+        service: str,
+        principal: Principal,
+        detail: str,
+        sending: Unbroken,
     ) -> None:
         self._sink = sink
+        self._service = service
         self._principal = principal
         self._detail = detail
         self._sending = sending
@@ -102,7 +110,7 @@ class AuditedChanges:
         self._waiting.append(
             AuditEvent.of(
                 self._principal,
-                f"knowledge.{method}",
+                f"{self._service}.{method}",
                 resource,
                 Decision.ALLOWED,
                 detail=self._detail,

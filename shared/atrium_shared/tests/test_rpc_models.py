@@ -1,4 +1,4 @@
-"""The client of the gateway, against a gateway that says what a test wants."""
+"""The adapters that call models, against a gateway that says what a test wants."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,17 @@ from google.protobuf.json_format import MessageToDict
 
 from atrium.engine.v1 import engine_pb2
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2_grpc
-from atrium_meeting.adapters.gateway_client import GatewayEmbedder, GatewayGenerator
-from atrium_meeting.app.ports import ChatMessage, Generated, Role
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
+from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import Unavailable
+from atrium_shared.models import ChatMessage, Finish, Generated, Role
 from atrium_shared.rpc.channel import open_channel
+from atrium_shared.rpc.engines import (
+    engine_from_proto,
+    engine_to_proto,
+    usage_from_proto,
+    usage_to_proto,
+)
+from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.status import error_to_status
 from atrium_shared.testing import make_principal
 
@@ -25,7 +31,7 @@ WRITTEN = Generated(
     "We ship.",
     Engine(EngineKind.GENERATIVE, "llama.cpp", "models/qwen", True, "the first was busy"),
     Usage(prompt_tokens=9, completion_tokens=3),
-    cut=True,
+    Finish.LENGTH,
 )
 
 
@@ -103,11 +109,11 @@ async def gateway() -> AsyncIterator[tuple[FakeGateway, grpc.aio.Channel]]:
 @pytest.mark.parametrize(("kind", "sent"), [("query", "QUERY"), ("passage", "PASSAGE")])
 async def test_vectors_come_row_by_row(gateway, kind: str, sent: str):
     fake, channel = gateway
-    embedding = await GatewayEmbedder(channel).embed(PRINCIPAL, ["a", "b", "c"], kind)
+    embedding = await GatewayEmbedder(channel, "test.embed").embed(PRINCIPAL, ["a", "b", "c"], kind)
     assert embedding.vectors.tolist() == [[0, 1], [2, 3], [4, 5]]
     assert (embedding.tokens, embedding.engine.backend) == (7, "onnxruntime")
     assert MessageToDict(fake.requests[0]) == {
-        "task": "meeting.embed",
+        "task": "test.embed",
         "texts": ["a", "b", "c"],
         "kind": sent,
     }
@@ -116,7 +122,9 @@ async def test_vectors_come_row_by_row(gateway, kind: str, sent: str):
 
 async def test_many_texts_are_sent_in_several_calls(gateway):
     fake, channel = gateway
-    embedding = await GatewayEmbedder(channel).embed(PRINCIPAL, ["a"] * 300, "passage")
+    embedding = await GatewayEmbedder(channel, "test.embed").embed(
+        PRINCIPAL, ["a"] * 300, "passage"
+    )
     assert embedding.vectors.shape == (300, 2)
     assert embedding.tokens == 14
     assert [len(request.texts) for request in fake.requests] == [256, 44]
@@ -125,18 +133,19 @@ async def test_many_texts_are_sent_in_several_calls(gateway):
 async def test_no_texts_need_no_encoder(gateway):
     fake, channel = gateway
     fake.fails = True
-    assert len((await GatewayEmbedder(channel).embed(PRINCIPAL, [], "passage")).vectors) == 0
+    assert (
+        len((await GatewayEmbedder(channel, "test.embed").embed(PRINCIPAL, [], "passage")).vectors)
+        == 0
+    )
 
 
 async def test_a_text_comes_whole_with_its_engine_and_usage(gateway):
     fake, channel = gateway
     generator = GatewayGenerator(channel)
-    written = await generator.generate(
-        PRINCIPAL, "meeting.minutes", ASKED, 50, response_schema=SCHEMA
-    )
+    written = await generator.generate(PRINCIPAL, "test.minutes", ASKED, 50, response_schema=SCHEMA)
     assert written == WRITTEN
     assert MessageToDict(fake.requests[0]) == {
-        "task": "meeting.minutes",
+        "task": "test.minutes",
         "messages": [
             {"role": "SYSTEM", "content": "Be brief."},
             {"role": "USER", "content": "What was said?"},
@@ -148,14 +157,18 @@ async def test_a_text_comes_whole_with_its_engine_and_usage(gateway):
 
 
 async def test_a_text_comes_in_parts_and_then_whole(gateway):
-    _, channel = gateway
-    stream = GatewayGenerator(channel).stream(PRINCIPAL, "meeting.ask", ASKED, 50)
+    fake, channel = gateway
+    stream = GatewayGenerator(channel).stream(
+        PRINCIPAL, "test.ask", ASKED, 50, temperature=0.5, stop=["\n"], response_schema=SCHEMA
+    )
     assert [part async for part in stream] == ["We ", "ship.", WRITTEN]
+    sent = MessageToDict(fake.requests[0])
+    assert (sent["temperature"], sent["stop"], sent["responseSchema"]) == (0.5, ["\n"], SCHEMA)
 
 
 async def test_who_stops_reading_stops_the_model(gateway):
     fake, channel = gateway
-    stream = GatewayGenerator(channel).stream(PRINCIPAL, "meeting.slow", ASKED, 50)
+    stream = GatewayGenerator(channel).stream(PRINCIPAL, "test.slow", ASKED, 50)
     assert await anext(stream) == "We "
     await stream.aclose()
     await asyncio.wait_for(fake.stopped.wait(), 3)
@@ -167,10 +180,30 @@ async def test_a_missing_model_keeps_its_reason(gateway, call: str):
     fake.fails = True
     generator = GatewayGenerator(channel)
     calls = {
-        "embed": lambda: GatewayEmbedder(channel).embed(PRINCIPAL, ["a"], "query"),
-        "generate": lambda: generator.generate(PRINCIPAL, "meeting.ask", ASKED, 50),
-        "stream": lambda: anext(generator.stream(PRINCIPAL, "meeting.ask", ASKED, 50)),
+        "embed": lambda: GatewayEmbedder(channel, "test.embed").embed(PRINCIPAL, ["a"], "query"),
+        "generate": lambda: generator.generate(PRINCIPAL, "test.ask", ASKED, 50),
+        "stream": lambda: anext(generator.stream(PRINCIPAL, "test.ask", ASKED, 50)),
     }
     with pytest.raises(Unavailable) as caught:
         await calls[call]()
     assert caught.value.reason == "TASK_HAS_NO_MODEL"
+
+
+async def test_a_gateway_that_is_not_there_is_unavailable():
+    async with open_channel("127.0.0.1:1") as channel:
+        embedder = GatewayEmbedder(channel, "test.embed", query_seconds=0.5)
+        with pytest.raises(Unavailable):
+            await embedder.embed(PRINCIPAL, ["a"], "query")
+
+
+def test_an_engine_of_a_kind_that_is_not_known_yet_counts_as_rules():
+    newer = engine_pb2.Engine(kind=99, backend="new")  # type: ignore[arg-type]
+    assert engine_from_proto(newer) == Engine(EngineKind.RULES, "new")
+
+
+@pytest.mark.parametrize("kind", EngineKind)
+def test_engines_and_usage_survive_the_wire(kind: EngineKind):
+    engine = Engine(kind, "backend", "model", True, "why")
+    assert engine_from_proto(engine_to_proto(engine)) == engine
+    usage = Usage(4, 3, 2, 1)
+    assert usage_from_proto(usage_to_proto(usage)) == usage

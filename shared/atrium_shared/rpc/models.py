@@ -8,47 +8,58 @@ from typing import Any, Final, Literal
 import grpc
 import numpy as np
 
-from atrium.engine.v1 import engine_pb2
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2_grpc
-from atrium_meeting.app.ports import ChatMessage, Embedding, Generated, Role
-from atrium_meeting.domain.engines import Engine, EngineKind, Usage
+from atrium_shared.engines import Engine, EngineKind
+from atrium_shared.models import ChatMessage, Embedding, Finish, Generated, Role
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import metadata_for, raise_from_rpc
+from atrium_shared.rpc.engines import engine_from_proto, usage_from_proto
 
-EMBED_TASK: Final = "meeting.embed"
-IDEMPOTENT_METHODS: Final = ("atrium.gateway.v1.ModelGateway/Embed",)
+IDEMPOTENT_METHODS: Final = (
+    "atrium.gateway.v1.ModelGateway/Embed",
+    "atrium.gateway.v1.ModelGateway/Read",
+)
 """What a channel to the gateway may repeat."""
 
 _TEXTS_AT_ONCE: Final = 256
 """Most texts of one call of ``Embed``."""
-_KINDS: Final = {
+_NO_VECTORS: Final = np.zeros((0, 0), dtype=np.float32)
+_TEXT_KINDS: Final = {
     "query": gateway_pb2.EmbedRequest.QUERY,
     "passage": gateway_pb2.EmbedRequest.PASSAGE,
-}
-_ENGINE_KINDS: Final = {
-    engine_pb2.Engine.EXTRACTIVE: EngineKind.EXTRACTIVE,
-    engine_pb2.Engine.GENERATIVE: EngineKind.GENERATIVE,
-    engine_pb2.Engine.ENCODER: EngineKind.ENCODER,
-    engine_pb2.Engine.RULES: EngineKind.RULES,
 }
 _ROLES: Final = {
     Role.SYSTEM: gateway_pb2.Message.SYSTEM,
     Role.USER: gateway_pb2.Message.USER,
     Role.ASSISTANT: gateway_pb2.Message.ASSISTANT,
 }
+_FINISHES: Final = {
+    gateway_pb2.GenerateResponse.LENGTH: Finish.LENGTH,
+    gateway_pb2.GenerateResponse.FILTERED: Finish.FILTERED,
+}
 
 
 class GatewayEmbedder:
-    """Implements ``ports.Embedder``.
+    """Implements :class:`atrium_shared.models.Embedder`.
 
     Args:
         channel: Channel to the gateway.
-        seconds: How long a call of at most 256 texts may take.
+        task: What the vectors are for, such as "knowledge.embed".
+        query_seconds: How long the vectors of questions may take: somebody waits for them.
+        passages_seconds: How long at most 256 passages may take.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, *, seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        task: str,
+        *,
+        query_seconds: float = 10.0,
+        passages_seconds: float = 300.0,
+    ) -> None:
         self._stub = gateway_service_pb2_grpc.ModelGatewayStub(channel)
-        self._seconds = seconds
+        self._task = task
+        self._seconds = {"query": query_seconds, "passage": passages_seconds}
 
     async def embed(
         self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
@@ -60,24 +71,21 @@ class GatewayEmbedder:
             part = texts[first : first + _TEXTS_AT_ONCE]
             try:
                 response = await self._stub.Embed(
-                    gateway_pb2.EmbedRequest(task=EMBED_TASK, texts=part, kind=_KINDS[kind]),
+                    gateway_pb2.EmbedRequest(task=self._task, texts=part, kind=_TEXT_KINDS[kind]),
                     metadata=metadata_for(principal),
-                    timeout=self._seconds,
+                    timeout=self._seconds[kind],
                 )
             except grpc.aio.AioRpcError as error:
                 raise_from_rpc(error)
-            vectors = np.frombuffer(response.vectors, dtype="<f4").astype(np.float32)
+            vectors = np.frombuffer(response.vectors, dtype="<f4")
             rows.append(vectors.reshape(len(part), response.dimensions))
             tokens += response.usage.encoder_tokens
             engine = engine_from_proto(response.engine)
-        return Embedding(np.concatenate(rows) if rows else _NO_VECTORS, tokens, engine)
-
-
-_NO_VECTORS: Final = np.zeros((0, 0), dtype=np.float32)
+        return Embedding(_joined(rows), tokens, engine)
 
 
 class GatewayGenerator:
-    """Implements ``ports.Generator``.
+    """Implements :class:`atrium_shared.models.WholeTextGenerator`.
 
     Args:
         channel: Channel to the gateway.
@@ -95,12 +103,14 @@ class GatewayGenerator:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> Generated:
         """Return a text; cancelling the call stops the model."""
         try:
             response = await self._stub.Generate(
-                _request(task, messages, max_tokens, response_schema),
+                _request(task, messages, max_tokens, temperature, stop, response_schema),
                 metadata=metadata_for(principal),
                 timeout=self._longest_seconds,
             )
@@ -115,11 +125,13 @@ class GatewayGenerator:
         messages: Sequence[ChatMessage],
         max_tokens: int,
         *,
+        temperature: float = 0.0,
+        stop: Sequence[str] = (),
         response_schema: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[str | Generated]:
         """Yield the text in parts, then one `Generated`; closing the iterator stops the model."""
         call = self._stub.StreamGenerate(
-            _request(task, messages, max_tokens, response_schema),
+            _request(task, messages, max_tokens, temperature, stop, response_schema),
             metadata=metadata_for(principal),
             timeout=self._longest_seconds,
         )
@@ -135,21 +147,20 @@ class GatewayGenerator:
             call.cancel()
 
 
-def engine_from_proto(engine: engine_pb2.Engine) -> Engine:
-    """Return what made a reply."""
-    return Engine(
-        kind=_ENGINE_KINDS.get(engine.kind, EngineKind.RULES),
-        backend=engine.backend,
-        model=engine.model,
-        degraded=engine.degraded,
-        degraded_reason=engine.degraded_reason,
-    )
+def _joined(
+    rows: Sequence[np.ndarray[Any, np.dtype[np.float32]]],
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    if not rows:
+        return _NO_VECTORS
+    return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
 def _request(
     task: str,
     messages: Sequence[ChatMessage],
     max_tokens: int,
+    temperature: float,
+    stop: Sequence[str],
     response_schema: Mapping[str, Any] | None,
 ) -> gateway_pb2.GenerateRequest:
     request = gateway_pb2.GenerateRequest(
@@ -158,6 +169,8 @@ def _request(
             gateway_pb2.Message(role=_ROLES[one.role], content=one.content) for one in messages
         ],
         max_tokens=max_tokens,
+        temperature=temperature,
+        stop=stop,
     )
     if response_schema is not None:
         request.response_schema.update(response_schema)
@@ -168,11 +181,6 @@ def _generated(response: gateway_pb2.GenerateResponse) -> Generated:
     return Generated(
         text=response.text,
         engine=engine_from_proto(response.engine),
-        usage=Usage(
-            prompt_tokens=response.usage.prompt_tokens,
-            completion_tokens=response.usage.completion_tokens,
-            encoder_tokens=response.usage.encoder_tokens,
-            cached_prompt_tokens=response.usage.cached_prompt_tokens,
-        ),
-        cut=response.finish_reason == gateway_pb2.GenerateResponse.LENGTH,
+        usage=usage_from_proto(response.usage),
+        finish=_FINISHES.get(response.finish_reason, Finish.STOP),
     )

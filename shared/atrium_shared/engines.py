@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 
 class EngineKind(StrEnum):
@@ -31,16 +32,23 @@ class Engine:
     degraded_reason: str = ""
     """Why, in plain words; empty when it is not degraded."""
 
+    def degraded_because(self, reason: str) -> Engine:
+        """Return the same engine, marked as a lesser choice."""
+        return replace(self, degraded=True, degraded_reason=reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that a reply cost."""
+    """Tokens of one reply, or of many."""
 
     prompt_tokens: int = 0
+    """Read by generators."""
     completion_tokens: int = 0
+    """Written by generators."""
     encoder_tokens: int = 0
+    """Read by encoders."""
     cached_prompt_tokens: int = 0
-    """A part of ``prompt_tokens``."""
+    """The part of ``prompt_tokens`` that came from a prompt cache."""
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -49,3 +57,11 @@ class Usage:
             self.encoder_tokens + other.encoder_tokens,
             self.cached_prompt_tokens + other.cached_prompt_tokens,
         )
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens read or written."""
+        return self.prompt_tokens + self.completion_tokens + self.encoder_tokens
+
+
+NO_USAGE: Final = Usage()
