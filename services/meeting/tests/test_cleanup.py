@@ -124,6 +124,24 @@ def test_each_kind_is_called_by_its_name(cleaner: TaggerCleaner) -> None:
     assert kinds(cleaner, "他们他们已经完成了测试", "zh") == ["repetition"] * 2
 
 
+@pytest.mark.parametrize("after", ["Um, so the next point is the budget.", "uh, what about desks?"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sure, I'll ask them.",
+        "Yes, I will send it.",
+        "Okay, let me ask her.",
+        "Of course. We'll write the report.",
+        "No problem, I can do that.",
+        "All right, I'll call the supplier.",
+    ],
+)
+def test_an_answer_and_a_promise_survive_what_follows(
+    cleaner: TaggerCleaner, text: str, after: str
+) -> None:
+    assert clean(cleaner, f"{text} {after}", "en").startswith(text)
+
+
 # What never goes
 
 
@@ -164,6 +182,22 @@ def test_each_kind_is_called_by_its_name(cleaner: TaggerCleaner) -> None:
         ("the red no the blue house", "xxx000", "the red no the blue house"),
         # one of what is said several times stays
         ("we go we go with us", "xxxx00", "we go with us"),
+        ("the red no wait, the house, the blue house", "xxxxxx000", "the blue house"),
+        # given up without a trace: only where a sign says so, never a sentence that was ended
+        ("we could go um what is red", "xxxf000", "what is red"),
+        ("the red- we could go", "xx000", "we could go"),
+        ("we could go what is red", "xxx000", "we could go what is red"),
+        ("we could go. um what is red", "xxxf000", "we could go. what is red"),
+        # nor a promise
+        ("I'll call us um what is red", "xxxf000", "I'll call us what is red"),
+        ("we will call us um what is red", "xxxxf000", "we will call us what is red"),
+        ("I'll sign the house um what is red", "00xxf000", "I'll sign the house what is red"),
+        ("I'll call us- what is red", "xxx000", "what is red"),
+        # a capital where a sentence begins makes no name
+        ("and um She came- what is red", "0fxx000", "and what is red"),
+        # whole copies go, and a copy does not come after other words
+        ("we go to we go to we go in", "xxxxxxx00", "we go in"),
+        ("go to sign the house go to us", "xx000000", "go to sign the house go to us"),
         # other repairs go
         ("the red I mean the blue house", "xxxx000", "the blue house"),
         # a measure is no sound

@@ -3,6 +3,8 @@
 - A *filler* is one of a closed list of sounds and phrases.
 - A name, a number or a negation is left out only where the same words follow at once and stay
   ("the three, the three of us"); else nothing of the stretch around it is left out.
+- English that is given up without a trace ends in a sign that the speaker breaks off, and no
+  sentence that was ended or that promises something ("sure, I'll ask them") is given up.
 - Single numbers said twice ("twenty twenty", 二二) are two numbers.
 - An utterance that says something never loses all of it.
 """
@@ -25,6 +27,8 @@ _LONGEST: Final = 16
 """Words; what is longer is something said, not a slip."""
 _REMEMBERED: Final = 16_384
 _ENDINGS: Final = ("'s", "'re", "'ll", "'ve", "'d", "s", "es", "ed", "ing", "ly", "er", "ers")
+_LOOKED_BACK: Final = 4
+"""Words before a stretch in which the promise may begin whose end it is."""
 _LOOKED_THROUGH: Final = 4
 """How many words more than were left out are searched for what must stay."""
 
@@ -41,6 +45,8 @@ class Language:
         is_negation: Whether a word negates.
         said_twice: Whether a number said twice at a place is a slip all the same.
         otherwise: What becomes of a word that the network takes for a filler and that is none.
+        given_up: Whether a stretch of which nothing follows once more may be given up, from the
+            words, their labels, the places of the stretch's words and the place after it.
     """
 
     sounds: Collection[str]
@@ -50,6 +56,7 @@ class Language:
     is_negation: Callable[[Unit], bool]
     said_twice: Callable[[Sequence[Unit], int], bool]
     otherwise: int = KEEP
+    given_up: Callable[[Sequence[Unit], Sequence[int], Sequence[int], int], bool] | None = None
 
 
 def guard(units: Sequence[Unit], labels: list[int], language: Language) -> list[int]:
@@ -146,12 +153,23 @@ def _leave_one(units: Sequence[Unit], labels: list[int]) -> None:
         gone = [units[place].core for place in edits]
         next_core = units[end].core if end < len(units) else ""
         if next_core in gone:
+            for place in edits[len(edits) - _begun_anew(gone, next_core) :]:
+                labels[place] = KEEP
             continue
         for period in range(1, len(gone) // 2 + 1):
             if gone[-period:] == gone[-2 * period : -period]:
                 for place in edits[-period:]:
                     labels[place] = KEEP
                 break
+
+
+def _begun_anew(gone: Sequence[str], next_core: str) -> int:
+    """Return how many words at the end begin the copy that stays: what goes is whole copies."""
+    for period in range(1, len(gone) // 2 + 1):
+        begun = len(gone) % period
+        if gone[period:] == gone[:-period] and next_core == gone[begun]:
+            return begun
+    return 0
 
 
 def _may_go(
@@ -178,6 +196,12 @@ def _may_go(
             units[place].core in earlier and not language.is_protected(units, place)
             for place in edits
         )
+    if (
+        language.given_up is not None
+        and not _leaves_a_trace(units, edits, following)
+        and not language.given_up(units, labels, edits, end)
+    ):
+        return False
     taken_back = _taking_back(units, edits)
     return all(
         place in taken_back
@@ -229,12 +253,23 @@ def _one_number(units: Sequence[Unit], place: int, copy: int, language: Language
 
 
 def _taking_back(units: Sequence[Unit], edits: Sequence[int]) -> frozenset[int]:
-    """Return the places of "no wait" or 不对 after what it takes back, at the end of a stretch."""
-    for length in (2, 1):
-        last = edits[-length:]
-        if len(edits) > length and tuple(units[at].core for at in last) in lexicon.EDIT_PHRASES:
-            return frozenset(last)
-    return frozenset()
+    """Return the places of "no wait" or 不对 that take back words before, at a pause or the end."""
+    found: set[int] = set()
+    for end in range(3, len(edits) + 1):
+        last = edits[end - 2 : end]
+        paused = units[last[-1]].mark in (Mark.COMMA, Mark.BREAK)
+        if (end == len(edits) or paused) and tuple(
+            units[at].core for at in last
+        ) in lexicon.EDIT_PHRASES:
+            found.update(last)
+    return frozenset(found)
+
+
+def _leaves_a_trace(units: Sequence[Unit], edits: Sequence[int], following: Sequence[int]) -> bool:
+    """Tell whether what follows takes up a stretch: it begins alike, or ends a word begun."""
+    gone = [units[place].core for place in edits]
+    kept = [units[place].core for place in following]
+    return kept[0] in gone or gone[0] in kept[: len(gone)] or _begins_next(units, edits[-1])
 
 
 def _stretches(flags: Sequence[bool]) -> list[tuple[int, int]]:
@@ -285,6 +320,8 @@ def english(common: Collection[str]) -> Language:
             return False
         if unit.case is Case.UPPER:
             return True
+        if unit.core in lexicon.NO_NAMES_EN:
+            return False
         first = place == 0 or units[place - 1].mark in (Mark.STOP, Mark.QUESTION, Mark.BREAK)
         if unit.case is Case.CAPITAL and not first:
             return True
@@ -294,7 +331,36 @@ def english(common: Collection[str]) -> Language:
         return False
 
     return Language(
-        lexicon.SOUNDS_EN, lexicon.FILLERS_EN, is_protected, is_number, is_negation, said_twice
+        lexicon.SOUNDS_EN,
+        lexicon.FILLERS_EN,
+        is_protected,
+        is_number,
+        is_negation,
+        said_twice,
+        given_up=_given_up,
+    )
+
+
+def _given_up(units: Sequence[Unit], labels: Sequence[int], edits: Sequence[int], end: int) -> bool:
+    """Tell whether English of which nothing comes again was broken off."""
+    last = units[edits[-1]]
+    if last.mark in (Mark.STOP, Mark.QUESTION):
+        return False
+    cores = [units[place].core for place in edits]
+    if last.mark is Mark.BREAK or any(
+        tuple(cores[-length:]) in lexicon.TAKING_BACK_EN for length in (3, 2, 1)
+    ):
+        return True
+    begun = units[max(0, edits[0] - _LOOKED_BACK) : edits[-1] + 1]
+    return labels[end - 1] == FILLER and not _promises([unit.core for unit in begun])
+
+
+def _promises(cores: Sequence[str]) -> bool:
+    """Tell whether words hold a promise: who will, what, and of what ("we'll write it")."""
+    return any(
+        (len(cores) > at + 2 and core in lexicon.PROMISES_EN)
+        or (len(cores) > at + 3 and (core, cores[at + 1]) in lexicon.PROMISES_TWO_EN)
+        for at, core in enumerate(cores)
     )
 
 

@@ -64,6 +64,28 @@ EDIT_PHRASES: Final = frozenset({
 """What takes back the words before it; the only place where a negation negates nothing. Not 不是,
 which also tells two things apart ("red, not blue")."""
 
+TAKING_BACK_EN: Final = frozenset(
+    tuple(phrase.split())
+    for phrase in (
+        "i mean;sorry;no sorry;sorry no;no wait;wait no;wait;rather;or rather;or;actually;well;"
+        "let me say;that is;excuse me;no"
+    ).split(";")
+)
+"""With what a speaker takes back the words before."""
+PROMISES_EN: Final = frozenset("i'll we'll".split())
+PROMISES_TWO_EN: Final = frozenset({
+    ("i", "will"), ("we", "will"), ("i", "can"), ("we", "can"), ("let", "me"), ("i", "shall"),
+})  # fmt: skip
+"""How a promise begins; a verb and something more follow."""
+
+NO_NAMES_EN: Final = frozenset(
+    "so well okay ok oh ah yeah yes and but or because if when while whereas although though since "
+    "then that this these those it he she they we you there here what who where why how which is "
+    "are was were do does did can could would should have has had let my your our their his her "
+    "its it's that's he's she's we're they're you're there's whether however now maybe perhaps "
+    "also even just like right sure sorry please".split()
+)
+"""Words with which sentences begin, so that a capital makes no name of them."""
 NUMBERS_EN: Final = frozenset(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
