@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
+
+# Two forms in which gRPC says that there was no connection.
+_REFUSED = re.compile(r"ipv[46]:(?P<address>\S+): (?:.*: )?(?P<why>[^:]+)$")
+_UNRESOLVED = re.compile(r"errors resolving (?P<address>\S+):")
 
 
 @dataclass(eq=False)
@@ -42,7 +48,7 @@ class AtriumCallError(Exception):
         reason = error.code().name
         message = error.details() or reason
         if error.code() is grpc.StatusCode.UNAVAILABLE:
-            message = f"The server does not answer ({message}). Is it running? Try: atrium up"
+            message = _unreachable(message)
         return cls(error.code(), reason, message)
 
     @classmethod
@@ -64,3 +70,15 @@ class AtriumCallError(Exception):
             self.fields = {each.field: each.description for each in bad.field_violations}
         elif detail.Unpack(request):
             self.trace_id = request.request_id
+
+
+def _unreachable(details: str) -> str:
+    """Say in plain words that no server answered."""
+    if refused := _REFUSED.search(details):
+        where, why = unquote(refused["address"]), refused["why"].strip()
+        said = f"Nothing answers at {where} ({why[:1].lower()}{why[1:]})."
+    elif unresolved := _UNRESOLVED.search(details):
+        said = f"There is no host {unresolved['address']!r}."
+    else:
+        said = f"The server does not answer ({details})."
+    return f"{said} Is Atrium running there? `atrium up` starts it on this machine."

@@ -38,6 +38,10 @@ async def test_a_server_that_is_not_there_is_named_in_plain_words():
         with pytest.raises(AtriumCallError, match="atrium up") as caught:
             await client.answer("collections/handbook", "Who?")
     assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+    assert "127.0.0.1:1 (connection refused)." in caught.value.message
+    async with AtriumClient("atr_x", target="no-such-host.invalid:1") as client:
+        with pytest.raises(AtriumCallError, match=r"no host 'no-such-host\.invalid:?1?'"):
+            await client.answer("collections/handbook", "Who?")
 
 
 def test_other_errors_pass_unchanged():

@@ -50,12 +50,17 @@ class ForgetOld:
 
     async def run(self) -> None:
         """Forget until cancelled."""
+        failed = False
         while True:
             try:
                 await self.once()
+                failed = False
             except AtriumError as error:
-                # Nothing is lost by waiting for the next time.
-                _log.info("forgetting waits", reason=error.reason)
+                # Nothing is lost by waiting for the next time. Once is nothing to tell either:
+                # while an installation starts, the admin service may be there last.
+                if failed:
+                    _log.info("forgetting waits", reason=error.reason)
+                failed = True
             await asyncio.sleep(self._every_seconds)
 
     async def once(self) -> None:

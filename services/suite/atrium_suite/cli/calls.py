@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -38,6 +39,8 @@ AsUser = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
+Item = TypeVar("Item")
+
 __all__ = [
     "DEFAULT_TARGET",
     "AsJson",
@@ -45,12 +48,14 @@ __all__ = [
     "Key",
     "KeyMissing",
     "OptionInvalid",
+    "StopSignal",
     "Target",
     "all_pages",
     "collection_name",
     "connect",
     "report",
     "run",
+    "until_stopped",
 ]
 
 
@@ -120,6 +125,17 @@ async def all_pages(method: Callable[[Any], Awaitable[Any]], request: Any, field
         request.page_token = page.next_page_token
 
 
+_HINTS = {
+    "CREDENTIAL_MALFORMED": "The key of this command is what --key or ATRIUM_API_KEY says.",
+    "API_KEY_UNKNOWN": "The key of this command is what --key or ATRIUM_API_KEY says.",
+    "COLLECTION_NOT_FOUND": "Those that you may read: atrium knowledge list",
+    "DOCUMENT_NOT_FOUND": "Those that you may read: atrium knowledge list COLLECTION",
+    "MEETING_NOT_FOUND": "Those that you may read: atrium meeting list",
+    "UNAVAILABLE": "The address of this command is what --target or ATRIUM_TARGET says.",
+}
+"""What this command has to say of a reason, besides what the server said."""
+
+
 def report(error: Exception) -> None:
     """Print what went wrong and what to do about it."""
     lines = [printable(_in_words(error))]
@@ -131,6 +147,8 @@ def report(error: Exception) -> None:
         ]
         if error.trace_id and error.reason == "INTERNAL":
             lines.append(f"  The server's log tells more under trace {error.trace_id}.")
+    if isinstance(error, AtriumCallError | AtriumError) and error.reason in _HINTS:
+        lines.append(f"  {_HINTS[error.reason]}")
     console = make_console(stderr=True)
     console.print("error:", style="bold red", end=" ")
     console.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -146,6 +164,50 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(130) from error
+
+
+class StopSignal:
+    """SIGTERM or SIGINT; the second one has its usual effect."""
+
+    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        self._came = asyncio.Event()
+        for number in self._NUMBERS:
+            asyncio.get_running_loop().add_signal_handler(number, self._came.set)
+
+    async def wait(self) -> None:
+        """Return when a signal came."""
+        await self._came.wait()
+        self.release()
+
+    def release(self) -> None:
+        """Give the signals their usual effect again."""
+        for number in self._NUMBERS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def until_stopped(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+    """Yield items until they or the user (Ctrl-C, SIGTERM) ends it; a second Ctrl-C breaks off."""
+    stopping = StopSignal()
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(items))
+            await asyncio.wait((coming, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                return
+            try:
+                item = coming.result()
+            except StopAsyncIteration:
+                return
+            yield item
+            if stopped.done():
+                return
+    finally:
+        stopped.cancel()
+        stopping.release()
 
 
 def _in_words(error: Exception) -> str:

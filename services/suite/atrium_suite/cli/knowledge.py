@@ -49,9 +49,6 @@ from atrium_suite.terminal.uploads import (
 
 app = typer.Typer(no_args_is_help=True, help="Collections of documents, and questions over them.")
 
-app.command()(evaluate)
-app.command()(bad_cases)
-app.command()(keep_questions)
 
 CollectionId = Annotated[str, typer.Argument(metavar="COLLECTION", help="Such as handbook.")]
 DocumentId = Annotated[str, typer.Argument(metavar="DOCUMENT", help="As `list` shows it.")]
@@ -358,6 +355,11 @@ def ask(
             _print_end(answer, written, time.monotonic() - begun)
 
     run(work())
+
+
+app.command()(evaluate)
+app.command()(bad_cases)
+app.command()(keep_questions)
 
 
 def _print_end(answer: knowledge_pb2.Answer, written: str, seconds: float) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-import time
-import wave
 from collections.abc import AsyncIterator, Mapping
-from contextlib import ExitStack
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, BinaryIO, TypeVar
+from typing import Annotated, Final, TypeVar
 
-import anyio
+import grpc
 import typer
 from google.longrunning import operations_pb2
 from rich.console import Console
@@ -18,7 +17,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.text import Text
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, minutes_pb2
-from atrium_client import AtriumClient
+from atrium_client import AtriumCallError, AtriumClient
+from atrium_shared.errors import AtriumError, NotFound
 from atrium_suite.cli.calls import (
     DEFAULT_TARGET,
     AsJson,
@@ -29,6 +29,7 @@ from atrium_suite.cli.calls import (
     all_pages,
     connect,
     run,
+    until_stopped,
 )
 from atrium_suite.terminal.meetings import (
     STAGES,
@@ -41,13 +42,26 @@ from atrium_suite.terminal.meetings import (
     print_utterance,
 )
 from atrium_suite.terminal.names import full_name, moment, short_name
-from atrium_suite.terminal.output import make_console, plain, print_json, print_rows, to_dict
+from atrium_suite.terminal.output import (
+    make_console,
+    plain,
+    print_json,
+    print_rows,
+    printable,
+    to_dict,
+)
+from atrium_suite.terminal.sound import PipedSound, PlayedSound, open_sound
 
 app = typer.Typer(
     no_args_is_help=True, help="Meetings: from a recording to clean words and minutes."
 )
 
-MeetingId = Annotated[str, typer.Argument(metavar="MEETING", help="As `list` shows it.")]
+MeetingId = Annotated[
+    str,
+    typer.Argument(
+        metavar="MEETING", help="As `list` shows it, or `latest`: the newest that may be read."
+    ),
+]
 Language = Annotated[str, typer.Option(help="zh or en. Empty: the meeting's.", metavar="LANGUAGE")]
 Mode = Annotated[
     str, typer.Option(help="auto, extractive (word for word) or generative.", metavar="MODE")
@@ -61,12 +75,13 @@ Labels = Annotated[
     ),
 ]  # fmt: skip
 Agenda = Annotated[
-    list[str] | None, typer.Option("--agenda", help="An item of the agenda; repeatable.")
+    list[str] | None,
+    typer.Option("--agenda", help="An item of the agenda; repeatable.", metavar="ITEM"),
 ]
 
 Choice = TypeVar("Choice")
 
-_LIVE_FRAME_MS = 200
+_LATEST: Final = "latest"
 
 _MODES = {
     "auto": meeting_service_pb2.WriteMinutesRequest.MODE_UNSPECIFIED,
@@ -108,18 +123,33 @@ _STATES = {
 }
 
 
+class NoMeetings(NotFound):
+    """There is no newest meeting."""
+
+    reason = "NO_MEETINGS"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "There are no meetings that you may read. Make one: atrium meeting transcribe FILE"
+        )
+
+
 @app.command()
 def transcribe(
-    recording: Annotated[Path, typer.Argument(help="A file with sound: audio or video.")],
+    recording: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file with sound: audio or video.")
+    ],
     title: Title = "",
     minutes: Annotated[bool, typer.Option(help="Write minutes too.")] = True,
     languages: Annotated[
         list[str] | None,
-        typer.Option("--language", help="Spoken: zh, en; repeatable. None: found out."),
+        typer.Option(
+            "--language", help="Spoken: zh, en; repeatable. None: found out.", metavar="LANGUAGE"
+        ),
     ] = None,
     hotwords: Annotated[
         list[str] | None,
-        typer.Option("--hotword", help="A name or term to expect; repeatable."),
+        typer.Option("--hotword", help="A name or term to expect; repeatable.", metavar="WORD"),
     ] = None,
     agenda: Agenda = None,
     speakers: Annotated[
@@ -149,13 +179,19 @@ def transcribe(
         if not recording.is_file():
             raise OptionInvalid(f"{recording} is no file. Name a recording.")
         async with connect(target, key, as_user) as client:
-            meeting = await client.meetings.CreateMeeting(
-                meeting_service_pb2.CreateMeetingRequest(meeting=wanted)
-            )
-            operation = await client.upload_recording(
-                meeting.name, recording, write_minutes=minutes
-            )
-            done, written = await follow_upload(client, operation, quiet=as_json)
+            async with _new_meeting(client, wanted) as meeting:
+                operation = await client.upload_recording(
+                    meeting.name, recording, write_minutes=minutes
+                )
+            try:
+                done, written = await follow_upload(client, operation, quiet=as_json)
+            except asyncio.CancelledError:
+                make_console(stderr=True).print(
+                    f"It is transcribed without this command: atrium meeting show "
+                    f"{short_name(meeting.name)}",
+                    soft_wrap=True,
+                )
+                raise
             await _show(client, done, written, as_json=as_json)
 
     run(work())
@@ -179,32 +215,33 @@ def live(
     """Transcribe while people speak: arecord -f S16_LE -r 16000 -t raw | atrium meeting live -."""
 
     async def work() -> None:
-        async with connect(target, key, as_user) as client:
-            meeting = await client.meetings.CreateMeeting(
-                meeting_service_pb2.CreateMeetingRequest(
-                    meeting=meeting_pb2.Meeting(
-                        title=title or (Path(source).stem if source != "-" else ""),
-                        labels=labels or (),
-                    )
-                )
-            )
-            console, status = make_console(), make_console(stderr=True)
-            console.print(plain(meeting.name, "bold"))
-            parts = _live_parts(meeting.name, source, speed)
-            with status.status("…") as hearing:
-                async for heard in client.meetings.TranscribeLive(parts):
-                    if heard.HasField("partial"):
-                        hearing.update(plain(heard.partial.utterance.text, "dim"))
-                    elif heard.HasField("final"):
-                        hearing.update("…")
-                        print_utterance(console, heard.final.utterance, SpeakerNames(()))
+        wanted = meeting_pb2.Meeting(
+            title=title or (Path(source).stem if source != "-" else ""), labels=labels or ()
+        )
+        console, status = make_console(), make_console(stderr=True)
+        with open_sound(source, stdin=sys.stdin, speed=speed) as sound:
+            async with (
+                connect(target, key, as_user) as client,
+                _new_meeting(client, wanted) as meeting,
+            ):
+                console.print(plain(meeting.name, "bold"))
+                parts = _LiveParts(meeting.name, sound)
+                with status.status("… (Ctrl-C 结束 ends)") as hearing:
+                    async for heard in client.meetings.TranscribeLive(parts.requests()):
+                        if heard.HasField("partial"):
+                            hearing.update(plain(heard.partial.utterance.text, "dim"))
+                        elif heard.HasField("final"):
+                            hearing.update("…")
+                            print_utterance(console, heard.final.utterance, SpeakerNames(()))
+                parts.reraise()
+                _go_on(console, meeting)
 
     run(work())
 
 
 @app.command(name="import")
 def import_(
-    transcript: Annotated[Path, typer.Argument(help="A .vtt, .srt or .json file.")],
+    transcript: Annotated[Path, typer.Argument(metavar="FILE", help="A .vtt, .srt or .json file.")],
     title: Title = "",
     agenda: Agenda = None,
     labels: Labels = None,
@@ -220,10 +257,10 @@ def import_(
         wanted = meeting_pb2.Meeting(
             title=title or transcript.stem, agenda=agenda or (), labels=labels or ()
         )
-        async with connect(target, key, as_user) as client:
-            meeting = await client.meetings.CreateMeeting(
-                meeting_service_pb2.CreateMeetingRequest(meeting=wanted)
-            )
+        async with (
+            connect(target, key, as_user) as client,
+            _new_meeting(client, wanted) as meeting,
+        ):
             done = await client.meetings.ImportTranscript(
                 meeting_service_pb2.ImportTranscriptRequest(
                     meeting=meeting.name,
@@ -237,7 +274,9 @@ def import_(
         if as_json:
             print_json(done)
         else:
-            make_console().print(plain(f"Made {done.name}: {_facts(done)}."))
+            console = make_console()
+            console.print(plain(f"Made {done.name}: {_facts(done)}."), soft_wrap=True)
+            _go_on(console, done)
 
     run(work())
 
@@ -297,7 +336,7 @@ def show(
     async def work() -> None:
         async with connect(target, key, as_user) as client:
             found = await client.transcript(
-                full_name("meetings", meeting),
+                await _named(client, meeting),
                 view=meeting_pb2.Transcript.CLEAN if clean else meeting_pb2.Transcript.RAW,
                 version=version,
             )
@@ -327,13 +366,13 @@ def minutes(
 
     async def work() -> None:
         request = meeting_service_pb2.WriteMinutesRequest(
-            meeting=full_name("meetings", meeting),
             type=_chosen("--type", _TYPES, kind),
             grouping=_chosen("--by", _GROUPINGS, by),
             mode=_chosen("--mode", _MODES, mode),
             language=language,
         )
         async with connect(target, key, as_user) as client:
+            request.meeting = await _named(client, meeting)
             with make_console(stderr=True).status("撰写 writing ..."):
                 written = await client.write_minutes(request)
             found = await client.meetings.GetMeeting(
@@ -366,7 +405,6 @@ def catchup(
 
     async def work() -> None:
         request = meeting_service_pb2.CatchUpRequest(
-            meeting=full_name("meetings", meeting),
             joined_at_ms=_time("--joined", joined),
             left_at_ms=_time("--left", left),
             speaker=speaker,
@@ -374,6 +412,7 @@ def catchup(
             language=language,
         )
         async with connect(target, key, as_user) as client:
+            request.meeting = await _named(client, meeting)
             reply = await client.meetings.CatchUp(request)
             found = await client.meetings.GetMeeting(
                 meeting_service_pb2.GetMeetingRequest(name=request.meeting)
@@ -403,7 +442,6 @@ def ask(
 
     async def work() -> None:
         request = meeting_service_pb2.AskMeetingRequest(
-            meeting=full_name("meetings", meeting),
             question=question,
             mode=_chosen("--mode", _MODES, mode),
             language=language,
@@ -411,6 +449,7 @@ def ask(
         console = make_console()
         answer = meeting_service_pb2.AskMeetingResponse.Answer()
         async with connect(target, key, as_user) as client:
+            request.meeting = await _named(client, meeting)
             async for event in client.meetings.AskMeeting(request):
                 if event.HasField("answer"):
                     answer = event.answer
@@ -440,14 +479,13 @@ def name(
     """Name a speaker, or make two speakers one."""
 
     async def work() -> None:
-        request = meeting_service_pb2.NameSpeakerRequest(
-            meeting=full_name("meetings", meeting), speaker=speaker
-        )
+        request = meeting_service_pb2.NameSpeakerRequest(speaker=speaker)
         if same_as:
             request.same_as = same_as
         else:
             request.display_name = display_name
         async with connect(target, key, as_user) as client:
+            request.meeting = await _named(client, meeting)
             changed = await client.meetings.NameSpeaker(request)
         if as_json:
             print_json(changed)
@@ -470,10 +508,9 @@ def edit(
     """Replace the words of an utterance; words that stay keep their times."""
 
     async def work() -> None:
-        request = meeting_service_pb2.EditUtteranceRequest(
-            meeting=full_name("meetings", meeting), utterance=utterance, text=text
-        )
+        request = meeting_service_pb2.EditUtteranceRequest(utterance=utterance, text=text)
         async with connect(target, key, as_user) as client:
+            request.meeting = await _named(client, meeting)
             changed = await client.meetings.EditUtterance(request)
         if as_json:
             print_json(changed)
@@ -519,7 +556,9 @@ def clean(
 @app.command()
 def export(
     meeting: MeetingId,
-    out: Annotated[Path, typer.Argument(help="File to write: .md .docx .srt .vtt .json.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="FILE", help="File to write: .md .docx .srt .vtt .json.")
+    ],
     raw: Annotated[
         bool, typer.Option("--raw", help="With all words, as said; the clean view otherwise.")
     ] = False,
@@ -539,7 +578,7 @@ def export(
         async with connect(target, key, as_user) as client:
             _, content = await client.export_meeting(
                 meeting_service_pb2.ExportMeetingRequest(
-                    meeting=full_name("meetings", meeting),
+                    meeting=await _named(client, meeting),
                     format=kind,
                     view=meeting_pb2.Transcript.RAW if raw else meeting_pb2.Transcript.CLEAN,
                     language=language,
@@ -560,56 +599,109 @@ def delete(
     as_user: AsUser = "",
 ) -> None:
     """Delete a meeting with its recording, transcript and minutes."""
-    if not yes:
-        typer.confirm(f"Delete meeting {meeting} for good?", abort=True)
 
     async def work() -> None:
         async with connect(target, key, as_user) as client:
-            await client.meetings.DeleteMeeting(
-                meeting_service_pb2.DeleteMeetingRequest(name=full_name("meetings", meeting))
+            found = await client.meetings.GetMeeting(
+                meeting_service_pb2.GetMeetingRequest(name=await _named(client, meeting))
             )
-        make_console().print(f"Deleted meeting {meeting}.", markup=False)
+            which = f"{short_name(found.name)} “{printable(found.title)}”"
+            if not yes:
+                typer.confirm(f"Delete meeting {which} for good?", abort=True)
+            await client.meetings.DeleteMeeting(
+                meeting_service_pb2.DeleteMeetingRequest(name=found.name)
+            )
+        make_console().print(plain(f"Deleted meeting {which}."), soft_wrap=True)
 
     run(work())
 
 
-async def _live_parts(
-    meeting: str, source: str, speed: float
-) -> AsyncIterator[meeting_service_pb2.TranscribeLiveRequest]:
-    with ExitStack() as stack:
-        rate = 16_000
-        if source == "-":
-            sound: wave.Wave_read | BinaryIO = sys.stdin.buffer
-        else:
-            try:
-                sound = stack.enter_context(wave.open(source, "rb"))
-            except wave.Error as error:
-                raise OptionInvalid(f"{source} is no WAV file: {error}.") from error
-            rate = sound.getframerate()
-            if sound.getnchannels() != 1 or sound.getsampwidth() != 2:
-                raise OptionInvalid(f"{source} is not mono with 16 bits a sample. Convert it.")
+async def _named(client: AtriumClient, given: str) -> str:
+    """Return the full name of a meeting; ``latest`` stands for the newest that may be read."""
+    if given != _LATEST:
+        return full_name("meetings", given)
+    request = meeting_service_pb2.ListMeetingsRequest(page_size=1)
+    while True:
+        page = await client.meetings.ListMeetings(request)
+        if page.meetings:
+            return str(page.meetings[0].name)
+        if not page.next_page_token:
+            raise NoMeetings
+        request.page_token = page.next_page_token
+
+
+@asynccontextmanager
+async def _new_meeting(
+    client: AtriumClient, wanted: meeting_pb2.Meeting
+) -> AsyncIterator[meeting_pb2.Meeting]:
+    """Yield a new meeting; it goes again where what was to come into it was refused."""
+    meeting = await client.meetings.CreateMeeting(
+        meeting_service_pb2.CreateMeetingRequest(meeting=wanted)
+    )
+    try:
+        yield meeting
+    except (AtriumCallError, AtriumError, grpc.aio.AioRpcError, OSError, asyncio.CancelledError):
+        # What cannot be asked or done now leaves an empty meeting, which harms nobody.
+        with suppress(grpc.aio.AioRpcError):
+            now = await client.meetings.GetMeeting(
+                meeting_service_pb2.GetMeetingRequest(name=meeting.name)
+            )
+            if now.state == meeting_pb2.Meeting.EMPTY:
+                await client.meetings.DeleteMeeting(
+                    meeting_service_pb2.DeleteMeetingRequest(name=meeting.name)
+                )
+        raise
+
+
+def _go_on(console: Console, meeting: meeting_pb2.Meeting) -> None:
+    """Say what can be done with a meeting, to people."""
+    if console.is_terminal:
+        name = short_name(meeting.name)
+        console.print("\nGo on 继续:", style="dim")
+        for command in (f'ask {name} "..."', f"minutes {name}", f"export {name} minutes.docx"):
+            console.print(plain(f"  atrium meeting {command}", "dim"), soft_wrap=True)
+
+
+class _LiveParts:
+    """What is sent of a live stream: its config, frames until the sound or Ctrl-C ends, the end.
+
+    Args:
+        meeting: ``meetings/m1``.
+        sound: What is heard.
+    """
+
+    def __init__(self, meeting: str, sound: PipedSound | PlayedSound) -> None:
+        self._meeting, self._sound = meeting, sound
+        self._error: Exception | None = None
+
+    def reraise(self) -> None:
+        """Raise what made the sound end early.
+
+        Raises:
+            AtriumError: It is no sound.
+            OSError: It could not be read.
+        """
+        if self._error is not None:
+            raise self._error
+
+    async def requests(self) -> AsyncIterator[meeting_service_pb2.TranscribeLiveRequest]:
+        """Yield all of it."""
         yield meeting_service_pb2.TranscribeLiveRequest(
             config=meeting_service_pb2.TranscribeLiveRequest.Config(
-                meeting=meeting,
+                meeting=self._meeting,
                 encoding=meeting_service_pb2.TranscribeLiveRequest.Config.PCM_S16LE,
-                sample_rate_hertz=rate,
+                sample_rate_hertz=self._sound.hertz,
                 partial_results=True,
             )
         )
-        samples = rate * _LIVE_FRAME_MS // 1000
-        begun, played = time.monotonic(), 0
-        while True:
-            if isinstance(sound, wave.Wave_read):
-                audio = sound.readframes(samples)
-                played += _LIVE_FRAME_MS
-                await anyio.sleep(max(0.0, begun + played / 1000 / speed - time.monotonic()))
-            else:
-                audio = await anyio.to_thread.run_sync(sound.read, samples * 2)
-            if not audio:
-                break
-            yield meeting_service_pb2.TranscribeLiveRequest(
-                frame=meeting_service_pb2.TranscribeLiveRequest.Frame(audio=audio)
-            )
+        # An error in here would only cancel the call: it is kept, and what was heard is ended well.
+        try:
+            async for audio in until_stopped(self._sound.frames()):
+                yield meeting_service_pb2.TranscribeLiveRequest(
+                    frame=meeting_service_pb2.TranscribeLiveRequest.Frame(audio=audio)
+                )
+        except (AtriumError, OSError) as error:
+            self._error = error
         yield meeting_service_pb2.TranscribeLiveRequest(
             end=meeting_service_pb2.TranscribeLiveRequest.End()
         )
@@ -681,6 +773,7 @@ async def _show(
     if written is not None:
         console.print()
         print_minutes(console, written, meeting.speakers)
+    _go_on(console, meeting)
 
 
 def _facts(meeting: meeting_pb2.Meeting) -> str:

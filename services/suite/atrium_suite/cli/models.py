@@ -30,10 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Models: pull and carry the local ones, say which task takes which, and what it cost.",
 )
-app.add_typer(gateway.route_app, name="route")
-app.add_typer(gateway.quota_app, name="quota")
-app.command()(gateway.usage)
-app.command()(gateway.costs)
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Models or sets, such as small.", metavar="NAME...")
@@ -155,6 +151,12 @@ def bundle(
         )
 
     run(work())
+
+
+app.add_typer(gateway.route_app, name="route")
+app.add_typer(gateway.quota_app, name="quota")
+app.command()(gateway.usage)
+app.command()(gateway.costs)
 
 
 async def pull_set(name: str) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from atrium_shared.settings import load_settings
 from atrium_shared.telemetry import configure_logging, configure_tracing
-from atrium_suite.bootstrap import Suite, build
-from atrium_suite.cli.calls import run
+from atrium_suite.cli.calls import StopSignal, run
 from atrium_suite.cli.models import pull_set
-from atrium_suite.demo.run import Demo, DemoResult
-from atrium_suite.demo.screen import show_path
 from atrium_suite.settings import SuiteSettings
-from atrium_suite.terminal.output import make_console, plain
+from atrium_suite.terminal.output import make_console, plain, show_path
 
+if TYPE_CHECKING:
+    from atrium_suite.bootstrap import Suite
+
+# The services take two seconds to import. Commands that only call them do without, so `up` and
+# `demo` import them when they run.
 Models = Literal["small", "none"]
 
 
@@ -47,13 +47,15 @@ def up(
     }
 
     async def work() -> None:
+        from atrium_suite.bootstrap import build
+
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = load_settings(SuiteSettings, {**os.environ, **chosen})
         await pull_set(settings.models)
         configure_logging(json=settings.log_json)
         configure_tracing("atrium", settings.otlp_endpoint)
         suite = build(settings)
-        stopping = _StopSignal()
+        stopping = StopSignal()
         await suite.start()
         try:
             await _announce(suite, settings)
@@ -79,7 +81,7 @@ def demo(
     """
 
     async def wait(suite: Suite) -> None:
-        stopping = _StopSignal()
+        stopping = StopSignal()
         make_console().print(
             f"The suite keeps running: export ATRIUM_TARGET={suite.address}   Stop it with Ctrl-C.",
             soft_wrap=True,
@@ -88,8 +90,10 @@ def demo(
         stopping.release()
 
     async def work() -> None:
+        from atrium_suite.demo.run import Demo
+
         show = Demo(folder, models, lambda: pull_set(models))
-        result: DemoResult = await show.run(wait if keep else None)
+        result = await show.run(wait if keep else None)
         if result.faults:
             raise typer.Exit(1)
 
@@ -117,24 +121,3 @@ async def _announce(suite: Suite, settings: SuiteSettings) -> None:
             "  atrium admin bootstrap --tenant acme"
         )
     console.print("Stop it with Ctrl-C.")
-
-
-class _StopSignal:
-    """SIGTERM or SIGINT; the second one has its usual effect."""
-
-    _NUMBERS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self) -> None:
-        self._came = asyncio.Event()
-        for number in self._NUMBERS:
-            asyncio.get_running_loop().add_signal_handler(number, self._came.set)
-
-    async def wait(self) -> None:
-        """Return when a signal came."""
-        await self._came.wait()
-        self.release()
-
-    def release(self) -> None:
-        """Give the signals their usual effect again."""
-        for number in self._NUMBERS:
-            asyncio.get_running_loop().remove_signal_handler(number)

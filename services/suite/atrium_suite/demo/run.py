@@ -20,7 +20,7 @@ from atrium_shared.telemetry import configure_logging
 from atrium_suite.bootstrap import Suite, build
 from atrium_suite.demo.handbook import Handbook, load_handbook
 from atrium_suite.demo.meeting import SampleMeeting, found_of, load_samples, outside, run_meeting
-from atrium_suite.demo.screen import DemoScreen, show_path
+from atrium_suite.demo.screen import DemoScreen
 from atrium_suite.demo.steps import (
     COLLECTION,
     PORTAL,
@@ -34,6 +34,7 @@ from atrium_suite.demo.transcript import Transcript
 from atrium_suite.errors import StateDirUnusable
 from atrium_suite.installation import StateDir
 from atrium_suite.settings import SuiteSettings
+from atrium_suite.terminal.output import show_path
 from atrium_suite.terminal.uploads import FileAdded
 
 _LAST_EVENTS = 6

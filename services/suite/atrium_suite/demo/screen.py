@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.rule import Rule
 from rich.spinner import Spinner
@@ -27,7 +26,7 @@ from atrium_suite.terminal.meetings import (
     print_minutes,
     print_utterance,
 )
-from atrium_suite.terminal.output import make_console, make_table, plain, wrap
+from atrium_suite.terminal.output import make_console, make_table, plain, show_path, wrap
 from atrium_suite.terminal.uploads import FileAdded
 
 _WIDTH = 112
@@ -79,11 +78,11 @@ class DemoScreen:
 
     def line(self, what: str, words: str, seconds: float | None = None) -> None:
         """Say in one line what was done."""
-        took = "" if seconds is None else f"{seconds:.1f} s"
+        took = "" if seconds is None else f"  {seconds:.1f} s"
         self.console.print(
-            Text.assemble(("✓ ", "green"), (f"{what:<10} ", "bold"), plain(words), f"  {took}")
+            Text.assemble(("✓ ", "green"), (f"{what:<10} ", "bold"), plain(words), took)
         )
-        self._transcript.paragraph(f"**{what}** {words} {took}".rstrip())
+        self._transcript.paragraph(f"**{what}** {words}{took}")
 
     def note(self, words: str) -> None:
         """Say what should be known."""
@@ -207,6 +206,8 @@ class DocumentsView:
     """A row for each document: what it is, who reads it, how far it is."""
 
     _COLUMNS = ("document", "read by", "passages", "pages", "parse", "encode", "index", "")
+    _TIMES = slice(4, 7)
+    _WIDTH = 104
 
     def __init__(self, handbook: Handbook) -> None:
         self._documents = handbook.documents
@@ -216,15 +217,21 @@ class DocumentsView:
         """Take in that a document got further."""
         self._added[added.file.document_id] = added
 
-    def __rich__(self) -> RenderableType:
-        table = make_table(*self._COLUMNS)
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # In little room the times are left out: their sums follow.
+        left_out = self._TIMES if options.max_width < self._WIDTH else slice(0)
+        columns = list(self._COLUMNS)
+        del columns[left_out]
+        table = make_table(*columns)
         for column in table.columns:
             column.no_wrap = True
-        for column in table.columns[2:7]:
+        for column in table.columns[2:-1]:
             column.justify = "right"
         for row in self._rows():
-            table.add_row(*row)
-        return table
+            cells = list(row)
+            del cells[left_out]
+            table.add_row(*cells)
+        yield table
 
     def cells(self) -> tuple[Sequence[str], list[Sequence[str]]]:
         """Return the same as plain text."""
@@ -235,7 +242,7 @@ class DocumentsView:
             added = self._added.get(document.id)
             labels = ", ".join(document.labels) or "everyone"
             for needed in document.section_labels.values():
-                labels += f"\n a section: {', '.join(needed)}"
+                labels += f"\n§ {', '.join(needed)}"
             name = plain(document.path.name)
             if added is None:
                 yield (name, plain(labels, "dim"), *([Text("")] * 5), Text("waiting", "dim"))
@@ -256,8 +263,8 @@ class DocumentsView:
 class QuestionView:
     """A row for each person and language."""
 
-    _COLUMNS = ("", "who", "decision", "answer and sources", "engine", "s")
-    _WIDTHS = (2, 16, 9, 0, 13, 4)
+    _COLUMNS = ("", "who", "decision", "answer and sources", "s")
+    _WIDTHS = (2, 16, 13, 0, 5)
     _GAP = 2
     _LINES_OF_TEXT = 4
 
@@ -330,9 +337,12 @@ class QuestionView:
         return (
             Text(asked.language, "dim"),
             Text.assemble((asked.person.id, "bold"), "\n", (asked.person.role, "dim")),
-            Text(name.replace("_", " "), f"bold {colour}"),
+            Text.assemble(
+                (name.replace("_", " "), f"bold {colour}"),
+                "\n",
+                (mark + engine, "magenta" if engine and engine != "extractive" else "dim"),
+            ),
             Text("\n").join(words),
-            Text(mark + engine, "magenta" if engine and engine != "extractive" else "dim"),
             Text(f"{asked.seconds:.1f}", "dim"),
         )
 
@@ -355,16 +365,8 @@ def _state(added: FileAdded) -> Text:
     if added.document is None:
         return plain(added.stage, "yellow")
     by_ocr = any("OCR" in warning for warning in added.document.warnings)
-    return Text.assemble(("✓ ", "green"), ("read by OCR" if by_ocr else "", "dim"))
+    return Text.assemble(("✓ ", "green"), ("OCR" if by_ocr else "", "dim"))
 
 
 def _milliseconds(seconds: float) -> Text:
     return Text(f"{seconds * 1000:,.0f} ms" if seconds else "")
-
-
-def show_path(path: Path) -> str:
-    """Return a path relative to the current folder where it lies in it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
