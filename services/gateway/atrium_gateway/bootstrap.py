@@ -525,9 +525,14 @@ class _Parts:
 
     def _switched_off(self, model: Model) -> bool:
         """Add a model that is not to run as one that says so; False when it is to run."""
-        if model.id in self._settings.running_models:
+        settings = self._settings
+        if model.id in settings.running_models:
             return False
-        absent = AbsentBackend(model.name, "it is switched off")
+        why = (
+            f"it is switched off (GATEWAY_MODELS={settings.models}); run `atrium models pull "
+            f"{_what_to_pull(model.id)}` and set GATEWAY_MODELS to include it"
+        )
+        absent = AbsentBackend(model.name, why)
         replica = Replica(
             self._process(model), absent, generator=absent, encoder=absent, reader=absent
         )

@@ -58,7 +58,10 @@ def test_what_is_no_plain_sound_is_told_before_anything_is_sent(tmp_path: Path) 
     empty.touch()
     stereo = write_wav(tmp_path / "stereo.wav", channels=2)
     for file, said in ((text, "no WAV file"), (empty, "no WAV file"), (stereo, "channels: 2")):
-        with pytest.raises(SoundInvalid, match=said), open_sound(str(file), stdin=sys.stdin, speed=1):
+        with (
+            pytest.raises(SoundInvalid, match=said),
+            open_sound(str(file), stdin=sys.stdin, speed=1),
+        ):
             pass
     with (
         pytest.raises(FileNotFoundError),

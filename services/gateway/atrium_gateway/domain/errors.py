@@ -74,9 +74,8 @@ class TaskHasNoModel(Unavailable):
             else f"no route of it leads to a model that can {capability}"
         )
         super().__init__(
-            f"Task {task!r} has no model that answers ({why}). Start with the models (`atrium up "
-            "--models small`; GATEWAY_MODELS=small where the gateway runs alone), set LLM_URL to "
-            "an OpenAI-compatible server, or route the task to another model.",
+            f"Task {task!r} has no model that answers ({why}). Make one of its models run, set "
+            "LLM_URL to an OpenAI-compatible server, or route the task to another model.",
             task=task,
             capability=capability,
         )
