@@ -74,7 +74,8 @@ class TaskHasNoModel(Unavailable):
             else f"no route of it leads to a model that can {capability}"
         )
         super().__init__(
-            f"Task {task!r} has no model that answers ({why}). Make one of its models run, set "
+            f"Task {task!r} has no model that answers ({why}). Make one of its models run "
+            "(`atrium up --models small`; GATEWAY_MODELS where the gateway runs alone), set "
             "LLM_URL to an OpenAI-compatible server, or route the task to another model.",
             task=task,
             capability=capability,
