@@ -59,6 +59,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class _UnbrokenStatements(AsyncSession):
+    """A session whose statements end although the task that waits for them is cancelled.
+
+    A thread runs a statement of SQLite, and nothing stops it. SQLAlchemy throws the connection of
+    a task away that was cancelled meanwhile; one that is cancelled again while that goes on leaves
+    a connection which nobody can close, and for whose end its next owner waits for ever.
+    """
+
+    async def execute(self, *args: Any, **options: Any) -> Any:
+        """Run a statement."""
+        return await unbroken(super().execute(*args, **options))
+
+    async def scalar(self, *args: Any, **options: Any) -> Any:
+        """Run a statement and return the first column of its first row."""
+        return await unbroken(super().scalar(*args, **options))
+
+
 class Database:
     """A pool of connections with migrations.
 
@@ -77,6 +94,8 @@ class Database:
         self._pool_size = pool_size
         self._engine: AsyncEngine | None = None
         self._writer = asyncio.Lock()
+        # PostgreSQL can be told to stop a statement, and is; a server that hangs holds nobody up.
+        self._session = _UnbrokenStatements if self.is_sqlite else AsyncSession
 
     @property
     def is_sqlite(self) -> bool:
@@ -127,14 +146,17 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         if self._engine is not None:
-            await self._engine.dispose()
-            self._engine = None
+            engine, self._engine = self._engine, None
+            await unbroken(engine.dispose())
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """Give a session that sees one consistent state and keeps no change."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+        session = self._session(self.engine, expire_on_commit=False)
+        try:
             yield session
+        finally:
+            await unbroken(session.close())  # it gives the connection back
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -148,7 +170,7 @@ class Database:
             if self.is_sqlite:
                 await stack.enter_async_context(self._writer)
                 engine = engine.execution_options(**{_WRITE_OPTION: True})
-            session = AsyncSession(engine, expire_on_commit=False)
+            session = self._session(engine, expire_on_commit=False)
             # Not broken off: it gives the connection back, and undoes what was not committed.
             stack.push_async_callback(lambda: unbroken(session.close()))
             await session.begin()

@@ -1,4 +1,7 @@
 import asyncio
+import sqlite3
+import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -183,3 +186,35 @@ async def test_a_cancelled_change_is_undone_and_the_next_writer_need_not_wait(
         assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == []
         await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
     await notes.close()
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_statement_ends_however_often_its_task_is_cancelled_meanwhile(
+    tmp_path, migrations, kind
+):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+    pool = notes.engine.sync_engine.pool
+    assert isinstance(pool, sa.QueuePool)
+
+    async def put() -> None:
+        async with getattr(notes, kind)() as session:
+            await session.execute(sa.insert(NOTES).values(id=1, text="half"))
+
+    for _ in range(3):
+        with closing(sqlite3.connect(tmp_path / "state" / "notes.db")) as other:
+            other.execute("BEGIN IMMEDIATE")  # whoever else changes something waits for this
+            putting = asyncio.create_task(put())
+            while not pool.checkedout():  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0)
+            for _ in range(3):  # however often
+                putting.cancel()
+                await asyncio.sleep(0.01)
+            assert not putting.done()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+    async with asyncio.timeout(20), notes.write() as session:
+        assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == []
+        await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
+    await notes.close()
+    assert not [thread for thread in threading.enumerate() if "connection" in thread.name]

@@ -69,8 +69,7 @@ class SqlApiKeys:
 
     async def record_uses(self, uses: Sequence[tuple[str, datetime]]) -> None:
         """Set the last use of keys; keys that are gone are passed over."""
-        connection = await self._session.connection()
-        await connection.execute(
+        await self._session.execute(
             update(api_keys)
             .where(api_keys.c.id == bindparam("key"))
             .values(last_use_time=bindparam("time")),

@@ -83,8 +83,7 @@ class SqlAuditLines:
                 for line in sealed
             ],
         )
-        connection = await self._session.connection()
-        await connection.execute(
+        await self._session.execute(
             update(audit_heads)
             .where(audit_heads.c.tenant_id == bindparam("of_tenant"))
             .values(sequence=bindparam("last_sequence"), hash=bindparam("last_hash")),

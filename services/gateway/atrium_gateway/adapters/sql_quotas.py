@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_gateway.adapters.tables import quota_leases as leases
 from atrium_gateway.adapters.tables import quota_ledgers as ledgers
@@ -46,10 +46,10 @@ class SqlQuotas:
     async def list_quotas(self, tenants: Collection[str]) -> Mapping[str, Sequence[Quota]]:
         """Return the quotas of tenants, by name."""
         found: dict[str, list[Quota]] = {}
-        async with _reading(self._database) as connection:
+        async with _reading(self._database) as session:
             for names in _parts(sorted(tenants)):
                 query = select(quotas).where(quotas.c.tenant.in_(names)).order_by(quotas.c.name)
-                for row in await connection.execute(query):
+                for row in await session.execute(query):
                     quota = Quota(
                         row.name,
                         row.subject,
@@ -62,11 +62,11 @@ class SqlQuotas:
 
     async def put_quota(self, tenant: str, quota: Quota) -> None:
         """Set a quota, replacing the one of the same name."""
-        async with _writing(self._database) as connection:
-            await connection.execute(
+        async with _writing(self._database) as session:
+            await session.execute(
                 delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == quota.name)
             )
-            await connection.execute(
+            await session.execute(
                 insert(quotas).values(
                     tenant=tenant,
                     name=quota.name,
@@ -80,8 +80,8 @@ class SqlQuotas:
     async def delete_quota(self, tenant: str, name: str) -> bool:
         """Remove a quota. False when there was none."""
         one = delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == name)
-        async with _writing(self._database) as connection:
-            return (await connection.execute(one.returning(quotas.c.name))).first() is not None
+        async with _writing(self._database) as session:
+            return (await session.execute(one.returning(quotas.c.name))).first() is not None
 
 
 class SqlLedgers:
@@ -101,45 +101,45 @@ class SqlLedgers:
 
     async def join(self, process: str) -> None:
         """Make a process known."""
-        async with _writing(self._database) as connection:
-            await connection.execute(insert(processes).values(process=process, beat=0))
+        async with _writing(self._database) as session:
+            await session.execute(insert(processes).values(process=process, beat=0))
 
     async def exchange(self, process: str, asks: Sequence[LeaseAsk]) -> Sequence[Allotment]:
         """Show that a process is alive and change its leases; see ``QuotaLedgers``."""
         answers: dict[str, Allotment] = {}
         if not asks:
-            async with _writing(self._database) as connection:
-                await _beat(connection, process)
+            async with _writing(self._database) as session:
+                await _beat(session, process)
         # In two kinds of transactions, as the second needs ledgers before any lease.
         for part in _parts([ask for ask in asks if not ask.whole]):
-            async with _writing(self._database) as connection:
-                await _beat(connection, process)
-                answers |= await _move_marks(connection, process, part)
+            async with _writing(self._database) as session:
+                await _beat(session, process)
+                answers |= await _move_marks(session, process, part)
         for part in _parts([ask for ask in asks if ask.whole]):
-            async with _writing(self._database) as connection:
-                await _beat(connection, process)
-                answers |= await self._divide(connection, process, part)
+            async with _writing(self._database) as session:
+                await _beat(session, process)
+                answers |= await self._divide(session, process, part)
         return [answers[ask.ledger] for ask in asks]
 
     async def leave(self, process: str) -> None:
         """Forget a process that lives."""
-        async with _writing(self._database) as connection:
-            await _bury(connection, process, None)
+        async with _writing(self._database) as session:
+            await _bury(session, process, None)
 
     async def processes(self) -> Mapping[str, int]:
         """Return every process and its number."""
-        async with _reading(self._database) as connection:
-            return {row.process: row.beat for row in await connection.execute(select(processes))}
+        async with _reading(self._database) as session:
+            return {row.process: row.beat for row in await session.execute(select(processes))}
 
     async def bury(self, process: str, beat: int) -> bool:
         """Charge a dead process its marks and give the rest back; see ``QuotaLedgers``."""
-        async with _writing(self._database) as connection:
-            return await _bury(connection, process, beat)
+        async with _writing(self._database) as session:
+            return await _bury(session, process, beat)
 
     async def used(self, ledgers_: Collection[str]) -> Mapping[str, Charged]:
         """Return what is charged of budgets, and who holds how much of them."""
         found: dict[str, Charged] = {}
-        async with _reading(self._database) as connection:
+        async with _reading(self._database) as session:
             for keys in _parts(sorted(ledgers_)):
                 # One statement, so that no lease moves between two.
                 query = (
@@ -153,7 +153,7 @@ class SqlLedgers:
                     .join_from(ledgers, leases, ledgers.c.ledger == leases.c.ledger, isouter=True)
                     .where(ledgers.c.ledger.in_(keys))
                 )
-                for row in await connection.execute(query):
+                for row in await session.execute(query):
                     before = found.get(row.ledger, Charged(row.total, {}))
                     if row.process is not None:
                         marks = {**before.marks, row.process: row.mark}
@@ -164,11 +164,11 @@ class SqlLedgers:
     async def forget_windows(self, before: datetime) -> None:
         """Remove the ledgers of windows that ended before a moment and are held by nobody."""
         held = exists().where(leases.c.ledger == ledgers.c.ledger)
-        async with _writing(self._database) as connection:
-            await connection.execute(delete(ledgers).where(ledgers.c.window_end < before, ~held))
+        async with _writing(self._database) as session:
+            await session.execute(delete(ledgers).where(ledgers.c.window_end < before, ~held))
 
     async def _divide(
-        self, connection: AsyncConnection, process: str, asks: Sequence[LeaseAsk]
+        self, session: AsyncSession, process: str, asks: Sequence[LeaseAsk]
     ) -> dict[str, Allotment]:
         asks = sorted(asks, key=lambda ask: ask.ledger)
         keys = [ask.ledger for ask in asks]
@@ -182,11 +182,11 @@ class SqlLedgers:
             for ask in asks
         ]
         insert_ = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        await connection.execute(insert_(ledgers).on_conflict_do_nothing(), rows)
+        await session.execute(insert_(ledgers).on_conflict_do_nothing(), rows)
         query = select(ledgers.c.ledger, ledgers.c.granted).where(ledgers.c.ledger.in_(keys))
-        locked = await connection.execute(query.order_by(ledgers.c.ledger).with_for_update())
+        locked = await session.execute(query.order_by(ledgers.c.ledger).with_for_update())
         granted = {row.ledger: row.granted for row in locked}
-        held = await _own(connection, process, keys)
+        held = await _own(session, process, keys)
         gone = {
             ask.ledger: Allotment(Lease(), gone=True)
             for ask in asks
@@ -198,13 +198,13 @@ class SqlLedgers:
         answers = {ask.ledger: allot(ask, granted[ask.ledger], _of(held, ask)) for ask in asks}
         short = [ask for ask in asks if answers[ask.ledger].unmet]
         if short:
-            freed = await _take_unused(connection, process, [ask.ledger for ask in short])
+            freed = await _take_unused(session, process, [ask.ledger for ask in short])
             for ask in short:
                 granted[ask.ledger] -= freed.get(ask.ledger, 0)
                 answers[ask.ledger] = allot(ask, granted[ask.ledger], _of(held, ask))
         for ask in asks:
             granted[ask.ledger] += answers[ask.ledger].lease.granted - _of(held, ask).granted
-        await connection.execute(
+        await session.execute(
             update(ledgers)
             .where(ledgers.c.ledger == bindparam("one"))
             .values(granted=bindparam("now")),
@@ -212,7 +212,7 @@ class SqlLedgers:
         )
         closed = [ask.ledger for ask in asks if ask.close]
         if closed:
-            await connection.execute(
+            await session.execute(
                 delete(leases).where(leases.c.process == process, leases.c.ledger.in_(closed))
             )
         kept = [
@@ -231,21 +231,22 @@ class SqlLedgers:
                 index_elements=["ledger", "process"],
                 set_={"granted": upsert.excluded.granted, "mark": upsert.excluded.mark},
             )
-            await connection.execute(upsert, kept)
+            await session.execute(upsert, kept)
         return answers | gone
 
 
-async def _beat(connection: AsyncConnection, process: str) -> None:
+async def _beat(session: AsyncSession, process: str) -> None:
     # Every change of a lease passes here first: the row is locked until the change is committed,
     # so nobody can bury the process in between, and one that was buried changes nothing.
     beat = update(processes).where(processes.c.process == process)
-    if (await connection.execute(beat.values(beat=processes.c.beat + 1))).rowcount == 0:
+    beaten = beat.values(beat=processes.c.beat + 1).returning(processes.c.process)
+    if (await session.execute(beaten)).first() is None:
         raise ProcessForgotten(process)
 
 
-async def _own(connection: AsyncConnection, process: str, keys: Sequence[str]) -> dict[str, Lease]:
+async def _own(session: AsyncSession, process: str, keys: Sequence[str]) -> dict[str, Lease]:
     query = select(leases).where(leases.c.process == process, leases.c.ledger.in_(keys))
-    locked = await connection.execute(query.order_by(leases.c.ledger).with_for_update())
+    locked = await session.execute(query.order_by(leases.c.ledger).with_for_update())
     return {row.ledger: Lease(row.granted, row.mark) for row in locked}
 
 
@@ -254,9 +255,9 @@ def _of(held: Mapping[str, Lease], ask: LeaseAsk) -> Lease:
 
 
 async def _move_marks(
-    connection: AsyncConnection, process: str, asks: Sequence[LeaseAsk]
+    session: AsyncSession, process: str, asks: Sequence[LeaseAsk]
 ) -> dict[str, Allotment]:
-    held = await _own(connection, process, [ask.ledger for ask in asks])
+    held = await _own(session, process, [ask.ledger for ask in asks])
     answers, moved = {}, []
     for ask in asks:
         before = _of(held, ask)
@@ -265,7 +266,7 @@ async def _move_marks(
             moved.append({"one": ask.ledger, "now": lease.mark})
         answers[ask.ledger] = Allotment(lease, gone=ask.held and ask.ledger not in held)
     if moved:
-        await connection.execute(
+        await session.execute(
             update(leases)
             .where(leases.c.ledger == bindparam("one"), leases.c.process == process)
             .values(mark=bindparam("now")),
@@ -274,9 +275,7 @@ async def _move_marks(
     return answers
 
 
-async def _take_unused(
-    connection: AsyncConnection, process: str, keys: Sequence[str]
-) -> dict[str, int]:
+async def _take_unused(session: AsyncSession, process: str, keys: Sequence[str]) -> dict[str, int]:
     """Take what other processes hold beyond their marks; their ledgers are locked."""
     query = select(leases).where(
         leases.c.ledger.in_(keys), leases.c.process != process, leases.c.granted > leases.c.mark
@@ -284,11 +283,11 @@ async def _take_unused(
     ordered = query.order_by(leases.c.ledger, leases.c.process)
     freed: dict[str, int] = {}
     rows = []
-    for row in await connection.execute(ordered.with_for_update()):
+    for row in await session.execute(ordered.with_for_update()):
         freed[row.ledger] = freed.get(row.ledger, 0) + row.granted - row.mark
         rows.append({"one": row.ledger, "who": row.process, "now": row.mark})
     if rows:
-        await connection.execute(
+        await session.execute(
             update(leases)
             .where(leases.c.ledger == bindparam("one"), leases.c.process == bindparam("who"))
             .values(granted=bindparam("now")),
@@ -297,27 +296,27 @@ async def _take_unused(
     return freed
 
 
-async def _bury(connection: AsyncConnection, process: str, beat: int | None) -> bool:
+async def _bury(session: AsyncSession, process: str, beat: int | None) -> bool:
     gone = delete(processes).where(processes.c.process == process)
     if beat is not None:
         gone = gone.where(processes.c.beat == beat)
-    if (await connection.execute(gone)).rowcount == 0:
+    if (await session.execute(gone.returning(processes.c.process))).first() is None:
         return False
     of_it = select(leases.c.ledger).where(leases.c.process == process)
-    await connection.execute(
+    await session.execute(
         select(ledgers.c.ledger)
         .where(ledgers.c.ledger.in_(of_it))
         .order_by(ledgers.c.ledger)
         .with_for_update()
     )
-    removed = await connection.execute(
+    removed = await session.execute(
         delete(leases)
         .where(leases.c.process == process)
         .returning(leases.c.ledger, leases.c.granted, leases.c.mark)
     )
     rest = [{"one": row.ledger, "rest": row.granted - row.mark} for row in removed]
     if rest:
-        await connection.execute(
+        await session.execute(
             update(ledgers)
             .where(ledgers.c.ledger == bindparam("one"))
             .values(granted=ledgers.c.granted - bindparam("rest")),
@@ -327,19 +326,19 @@ async def _bury(connection: AsyncConnection, process: str, beat: int | None) -> 
 
 
 @asynccontextmanager
-async def _reading(database: Database) -> AsyncIterator[AsyncConnection]:
+async def _reading(database: Database) -> AsyncIterator[AsyncSession]:
     try:
         async with database.read() as session:
-            yield await session.connection()
+            yield session
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseUnavailable("gateway") from error
 
 
 @asynccontextmanager
-async def _writing(database: Database) -> AsyncIterator[AsyncConnection]:
+async def _writing(database: Database) -> AsyncIterator[AsyncSession]:
     try:
         async with database.write() as session:
-            yield await session.connection()
+            yield session
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseUnavailable("gateway") from error
 
