@@ -181,7 +181,7 @@ async def test_refusals_end_a_whole_number_of_steps_after_they_began():
 
 
 async def test_the_time_of_a_refusal_does_not_tell_how_long_its_work_took():
-    """On a busy machine a refusal may end late, so the earliest of each kind are compared."""
+    """On a busy machine most refusals end late, so each kind is tried until one ends on time."""
 
     async def refuse_at(time_: float) -> None:
         async with refused_evenly():
@@ -190,13 +190,13 @@ async def test_the_time_of_a_refusal_does_not_tell_how_long_its_work_took():
             raise DocumentNotFound("collections/handbook/documents/pay")
 
     async def earliest(work: float) -> float:
-        taken = []
-        for _ in range(12):
+        give_up, taken = time.monotonic() + 20, float("inf")
+        while taken >= STEP_SECONDS + 0.0001 and time.monotonic() < give_up:
             began = time.monotonic()
             with pytest.raises(DocumentNotFound):
                 await refuse_at(began + work)
-            taken.append(time.monotonic() - began)
-        return min(taken)
+            taken = min(taken, time.monotonic() - began)
+        return taken
 
-    ends = [await earliest(work) for work in (0.0011, 0.0014, 0.0017, 0.0019)]
-    assert max(ends) - min(ends) < 0.0001
+    for work in (0.0011, 0.0014, 0.0017, 0.0019):
+        assert STEP_SECONDS <= await earliest(work) < STEP_SECONDS + 0.0001

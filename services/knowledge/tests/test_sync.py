@@ -376,7 +376,9 @@ async def test_changes_build_on_the_run_that_they_name(wiki: House):
 class Held:
     """A stream that waits after some parts until it is let go."""
 
-    def __init__(self, house: House, *parts: Request | list[Request]) -> None:
+    def __init__(
+        self, house: House, *parts: Request | list[Request], complete: bool = True
+    ) -> None:
         self.go = asyncio.Event()
 
         async def requests() -> AsyncIterator[Request]:
@@ -384,7 +386,7 @@ class Held:
                 for one in part if isinstance(part, list) else [part]:
                     yield one
             await self.go.wait()
-            yield end(complete=True)
+            yield end(complete=complete)
 
         self.call = house.as_("editor").SyncDocuments(requests())
         self.task = asyncio.ensure_future(self._wait())
@@ -610,19 +612,22 @@ async def test_changes_that_come_while_the_log_is_slow_share_an_append(
     wiki: House, monkeypatch: pytest.MonkeyPatch
 ):
     sizes: list[int] = []
-    record = wiki.audit.record
+    record, confirmed = wiki.audit.record, asyncio.Event()
 
     async def slow(*events: AuditEvent) -> None:
         if events[0].detail == SOURCE:
             sizes.append(len(events))
-            await asyncio.sleep(0.2)
+            await confirmed.wait()
         await record(*events)
 
     monkeypatch.setattr(wiki.audit, "record", slow)
     labels = [relabel("leave", f"label-{number}") for number in range(12)]
-    await run(wiki, header("t2"), *labels, end())
-    assert sum(sizes) == 12
-    assert len(sizes) < 12
+    held = Held(wiki, header("t2"), *labels, complete=False)
+    await held.reached(wiki, 12)
+    confirmed.set()
+    held.go.set()
+    await report(wiki, await held.task)
+    assert sizes == [1, 11]
     assert [item for _, item in changes(wiki)][2:] == ["leave"] * 12
 
 
