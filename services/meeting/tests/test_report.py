@@ -128,6 +128,18 @@ def test_a_word_document_strikes_out_what_the_clean_view_leaves_out() -> None:
     assert document.core_properties.title == "Weekly #1"
 
 
+def test_actions_of_a_word_document_have_room_for_their_words_and_are_no_headings() -> None:
+    table = docx.Document(io.BytesIO(write_docx(blocks()))).tables[0]
+
+    what, *others = (column.width for column in table.columns)
+    assert what is not None
+    assert all(width is not None and what > 2 * width for width in others)
+    assert [cell.width for cell in table.rows[1].cells] == [what, *others]
+    look = table._tbl.tblPr.find(qn("w:tblLook"))
+    assert look is not None
+    assert (look.get(qn("w:firstRow")), look.get(qn("w:firstColumn"))) == ("1", "0")
+
+
 def test_characters_that_a_word_document_cannot_hold_are_left_out() -> None:
     word = Word("a\x00b\ufffe", 0, 100)
     transcript = Transcript(1, (Speaker("S1"),), (Utterance("u1", "S1", "en", (word,)),))

@@ -1,8 +1,10 @@
 import io
+import re
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.type.date_pb2 import Date
+from rich.cells import cell_len
 from rich.console import Console
 
 from atrium.engine.v1 import engine_pb2
@@ -28,8 +30,8 @@ def sentence(text: str, *starts: int, **more) -> minutes_pb2.CitedSentence:
     )
 
 
-def console() -> Console:
-    return Console(file=io.StringIO(), width=120, highlight=False)
+def console(width: int = 120, *, terminal: bool | None = None) -> Console:
+    return Console(file=io.StringIO(), width=width, highlight=False, force_terminal=terminal)
 
 
 def printed(where: Console) -> str:
@@ -127,3 +129,26 @@ def test_a_catch_up_says_which_part_it_tells() -> None:
 
     assert "0:00-1:30 · extractive" in printed(where)
     assert "- We began.  [0:02]" in printed(where)
+
+
+def test_in_a_narrow_terminal_words_stand_below_words() -> None:
+    where = console(30, terminal=True)
+    utterance = meeting_pb2.Utterance(
+        speaker="S1", start_ms=1000, text="We move to Northgate in May then."
+    )
+
+    print_utterance(where, utterance, SpeakerNames(()))
+    print_catch_up(
+        where,
+        minutes_pb2.CatchUpReply(sentences=[sentence("我们五月九号搬到北门的新办公室。", 2000)]),
+        (),
+    )
+
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in printed(where).splitlines()]
+    first = lines[0].index("We move")
+    assert len(lines[1]) - len(lines[1].lstrip()) == first
+    said = next(number for number, line in enumerate(lines) if line.startswith("- "))
+    assert lines[said].startswith("- 我们五月九号搬到")
+    assert lines[said + 1].startswith("  ")
+    assert lines[said + 1].endswith("[0:02]")
+    assert all(cell_len(line) <= 30 for line in lines[: said + 2] if "Missed" not in line)

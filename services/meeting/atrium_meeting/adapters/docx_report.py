@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import docx
+import docx.table
 from docx.document import Document
 from docx.enum.style import WD_STYLE_TYPE
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
-from docx.shared import Pt, RGBColor
+from docx.shared import Emu, Pt, RGBColor
 from docx.text.paragraph import Paragraph
 
 from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Point, Table, clock
@@ -19,6 +20,8 @@ from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Poin
 _LINK = RGBColor(0x1F, 0x5F, 0xBF)
 _QUIET = RGBColor(0x70, 0x70, 0x70)
 _CHINESE_FONT = "Noto Sans CJK SC"
+# ISO 29500-1, 17.4.56: conditional formats of the first row, none of columns.
+_HEADED_BY_ROW = "0420"
 
 
 def write_docx(blocks: Iterable[Block]) -> bytes:
@@ -71,7 +74,25 @@ def _add_table(
         for cell, text in zip(cells, row, strict=False):
             cell.text = _safe(text)
         _add_links(cells[-1].paragraphs[0], where)
+    _lay_out(document, table)
     document.add_paragraph()
+
+
+def _lay_out(document: Document, table: docx.table.Table) -> None:
+    """Give the first column, which holds sentences, half of the width; it is no heading."""
+    look: Any = table._tbl.tblPr.find(qn("w:tblLook"))
+    look.set(qn("w:firstColumn"), "0")
+    look.set(qn("w:val"), _HEADED_BY_ROW)
+    section = document.sections[0]
+    margins = (section.left_margin or 0) + (section.right_margin or 0)
+    room = (section.page_width or 0) - margins
+    others = len(table.columns) - 1
+    for number, column in enumerate(table.columns):
+        width = Emu(room // 2 if number == 0 else room // 2 // others)
+        column.width = width
+        # Word goes by the columns, others by the cells.
+        for cell in column.cells:
+            cell.width = width
 
 
 def _add_line(

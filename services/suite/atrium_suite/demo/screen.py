@@ -160,7 +160,7 @@ class DemoScreen:
                 event.action,
                 admin_pb2.AuditEvent.Decision.Name(event.decision),
                 event.model or event.detail,
-                event.hash.hex()[:12],
+                event.hash.hex()[:8],
             )
             for event in reversed(events)
         ]

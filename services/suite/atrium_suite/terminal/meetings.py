@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, minutes_pb2
 from atrium_suite.terminal.answers import engine_in_words, tokens_in_words
-from atrium_suite.terminal.output import add_row, make_table, plain
+from atrium_suite.terminal.output import add_row, make_table, plain, printable, wrap
 
 STAGES: Final = {
     meeting_service_pb2.UploadRecordingMetadata.STAGE_UNSPECIFIED: "排队 waiting",
@@ -44,6 +46,8 @@ _ROLES: Final = {
     minutes_pb2.CitedSentence.ARGUMENT: "理由 argument",
     minutes_pb2.CitedSentence.DECISION: "决定 decided",
 }
+_LONGEST_NAME: Final = 20
+_TIMES_AT_THE_END: Final = re.compile(r"\[[^\[]*\]$")
 _COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -90,19 +94,26 @@ def print_utterance(
     console: Console, utterance: meeting_pb2.Utterance, names: SpeakerNames
 ) -> None:
     """Print what somebody said; what the clean view leaves out is struck out."""
-    line = Text.assemble(
-        (f"{clock(utterance.start_ms):>7}  ", "dim"), names.shown(utterance.speaker)
-    )
-    line.append("  ")
-    position = 0
+    when = Text(f"{clock(utterance.start_ms):>7}", "dim")
+    who = names.shown(utterance.speaker)
+    said, position = Text(), 0
     for word in utterance.words:
         # The text tells where words touch; the words tell which of them are struck out.
         at = utterance.text.index(word.text, position)
-        line.append_text(plain(utterance.text[position:at]))
-        line.append_text(plain(word.text, "strike dim red" if word.disfluency else ""))
+        said.append_text(plain(utterance.text[position:at]))
+        said.append_text(plain(word.text, "strike dim red" if word.disfluency else ""))
         position = at + len(word.text)
-    line.append_text(plain(utterance.text[position:]))
-    console.print(line, soft_wrap=not console.is_terminal)
+    said.append_text(plain(utterance.text[position:]))
+    if not console.is_terminal:
+        console.print(Text("  ").join([when, who, said]), soft_wrap=True)
+        return
+    # Words stand below words, not below the time.
+    line = Table.grid(padding=(0, 2, 0, 0))
+    line.add_column(no_wrap=True)
+    line.add_column(no_wrap=True, max_width=_LONGEST_NAME, overflow="ellipsis")
+    line.add_column(overflow="fold")
+    line.add_row(when, who, said)
+    console.print(line)
 
 
 def print_minutes(
@@ -184,9 +195,14 @@ def print_sentence(
 ) -> None:
     """Print a sentence with the times at which it was said, and what it is to the meeting."""
     role = _ROLES.get(sentence.role) if with_role else None
-    line = Text.assemble("- ", (f"{role}: " if role else "", "italic"), plain(sentence.text))
-    line.append(f"  [{_times(sentence)}]", "dim")
-    console.print(line, soft_wrap=not console.is_terminal)
+    label, times = f"{role}: " if role else "", f"[{_times(sentence)}]"
+    said = f"{label}{printable(sentence.text)}  {times}"
+    if console.is_terminal:
+        said = "\n  ".join(wrap(said, console.width - 2))
+    line = Text(said)
+    line.stylize("italic", 0, len(label))
+    line.highlight_regex(_TIMES_AT_THE_END, "dim")
+    console.print(Text("- ").append_text(line), soft_wrap=True)
 
 
 def _times(sentence: minutes_pb2.CitedSentence) -> str:
