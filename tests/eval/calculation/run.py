@@ -11,8 +11,8 @@
   small model through the gateway's RPC. Left out, with the reason, where its weights are not there.
 
 With SABOTAGE=1 programs run as the model wrote them, on floats, and hostile ones without a guard
-and without a limit of time: the run must then report errors and escapes (exit status 1); when it
-does not, it says that it sees nothing (2).
+and without a limit of time: the run must then report both errors and escapes
+(`tests/sabotage.py`).
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ from atrium_gateway.testing import serve_gateway
 from atrium_models import ModelStore
 from atrium_shared.errors import AtriumError
 from tests.figures import Figures
+from tests.sabotage import exit_code, guard_removed
 
 from .hostile import Bait, Hostile, hostile
 from .programs import Program, Value, programs
@@ -283,7 +284,7 @@ async def main(arguments: Sequence[str] | None = None, folder: Path | None = Non
     parser.add_argument("--problems", type=int, default=100, help="word problems; 0: none")
     parser.add_argument("--seed", type=int, default=20260302)
     options = parser.parse_args(arguments)
-    sabotage = os.environ.get("SABOTAGE") == "1"
+    sabotage = guard_removed()
     figures = Figures("eval", "calculation", folder=folder)
     guarded = MontySandbox(SandboxLimits(seconds=_LIMIT_SECONDS), processes=_AT_ONCE)
     raw = RawSandbox()
@@ -298,19 +299,12 @@ async def main(arguments: Sequence[str] | None = None, folder: Path | None = Non
         every = options.hostile_every * (_SABOTAGE_EVERY if sabotage else 1)
         stopped = await check_hostile(figures, every, run)
         if sabotage:
-            if calculated.wrong and stopped.wrong:
-                print("SABOTAGE: reported, as it must be.", file=sys.stderr)
-                return 1
-            print("SABOTAGE went unnoticed: this evaluation sees nothing.", file=sys.stderr)
-            return 2
+            return exit_code(figures, sabotage, found=min(calculated.wrong, stopped.wrong))
         await check_problems(figures, options.problems)
     finally:
         await guarded.close()
         await raw.close()
-    if figures.missed:
-        print(f"Not reached: {', '.join(figures.missed)}", file=sys.stderr)
-        return 1
-    return 0
+    return exit_code(figures, "", found=calculated.wrong + stopped.wrong)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Measure the cleanup of English: text with disfluencies put in, and real fillers.
 
 `make eval EVAL=cleanup_en`; `SABOTAGE=1` leaves the guard rails out, and names, numbers or
-negations then change.
+negations must then change (`tests/sabotage.py`).
 
 - Fluent sentences (FLORES, QMSum's validation part, a handbook; `ATRIUM_DATA_DIR`) with fillers,
   repetitions, repairs and false starts put in by `make.py`, frozen before the tagger was trained.
@@ -27,6 +27,7 @@ from typing import Final
 from atrium_meeting.adapters.tagger_cleaner import TaggerCleaner
 from atrium_meeting.domain.transcript import Disfluency
 from tests.figures import ROOT, Figures
+from tests.sabotage import REACHED, exit_code, guard_removed
 
 from . import make
 from .make import Row
@@ -66,11 +67,6 @@ class Score:
     def false_deletions(self) -> float:
         """Share of the fluent words that go."""
         return (self.claimed - self.right) / max(self.fluent, 1)
-
-
-def guarded() -> bool:
-    """Tell whether the guard rails are on."""
-    return os.environ.get("SABOTAGE") != "1"
 
 
 def data_folder() -> Path:
@@ -169,17 +165,18 @@ def sound_recall(utterances: Iterable[Sequence[str]], cleaner: TaggerCleaner) ->
     return found, total
 
 
-def main() -> None:
-    """Measure and print the figures."""
+def main() -> int:
+    """Measure and print the figures; return the exit code."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.parse_args()
     folder = data_folder()
     if not folder.is_dir():
         print(f"cleanup_en is left out: {folder} is not there (ATRIUM_DATA_DIR).")
-        return
+        return REACHED
+    removed = guard_removed()
     rows = read_rows(folder)
-    cleaner = TaggerCleaner(guarded=guarded())
-    figures = Figures("eval", "cleanup_en")
+    cleaner = TaggerCleaner(guarded=not removed)
+    figures = Figures("eval", "cleanup_en.sabotaged" if removed else "cleanup_en")
     score = judge(rows, cleaner)
     figures.add("deletion.f1", score.f1, "share", n=score.true, target=0.96)
     figures.add("deletion.precision", score.precision, "share", n=score.claimed)
@@ -213,9 +210,8 @@ def main() -> None:
     )
     for text in score.changed[:10]:
         print("changed:", text)
-    if figures.missed:
-        print("Missed:", ", ".join(figures.missed))
+    return exit_code(figures, removed, found=len(score.changed))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

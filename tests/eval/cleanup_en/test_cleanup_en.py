@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from atrium_meeting.adapters.tagger_cleaner import TaggerCleaner
 
 from . import make, run
@@ -59,12 +57,6 @@ def test_the_tagger_that_ships_finds_most_and_changes_nothing() -> None:
 def test_without_the_guard_rails_something_changes() -> None:
     rows = list(make.disfluent({"own": TEXTS["own"] * 15}))
     assert run.judge(rows, TaggerCleaner(guarded=False)).changed
-
-
-def test_sabotage_is_asked_for_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run.guarded()
-    monkeypatch.setenv("SABOTAGE", "1")
-    assert not run.guarded()
 
 
 def test_order_counts() -> None:

@@ -3,7 +3,7 @@
 `make eval EVAL=demo_answers ARGS="--engine small"`. Engines: `extractive` quotes, with the encoder;
 `small` writes with the small model, checked; `none` runs without any model. `--split dev` is for
 tuning; nothing is ever chosen by `test`. With SABOTAGE=1 the permission filter is taken out: the
-run must then report forbidden phrases, and fails when it does not.
+run must then report forbidden phrases (`tests/sabotage.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from atrium_suite.demo.handbook import load_handbook
 from atrium_suite.demo.steps import COLLECTION, add_documents, make_collection, make_people
 from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
+from tests.sabotage import exit_code, guard_removed
 
 from .matching import holds_facts, shown_forbidden
 
@@ -160,9 +160,9 @@ def main() -> int:
     parser.add_argument("--split", choices=["dev", "test"], default="test")
     parser.add_argument("--limit", type=int, help="ask only the first so many")
     chosen = parser.parse_args()
-    sabotaged = os.environ.get("SABOTAGE") == "1"
+    sabotaged = guard_removed()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    with sabotage(sabotaged):
+    with sabotage(bool(sabotaged)):
         records = asyncio.run(run(chosen.engine, chosen.split, chosen.limit))
     name = "demo_answers.sabotaged" if sabotaged else "demo_answers"
     figures = Figures("eval", name)
@@ -172,9 +172,7 @@ def main() -> int:
         "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records), encoding="utf-8"
     )
     print(f"One record a question: {file.relative_to(ROOT)}")
-    if sabotaged:
-        return 0 if leaks else 1
-    return 1 if figures.missed else 0
+    return exit_code(figures, sabotaged, found=leaks)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ the question brings about: candidates, replies, prompts, answers, sources, citat
 the encoder, logs, audit events, errors, feedback, stored answers, memory. Half of the probes are
 hostile: names of hidden passages and documents, other people's answers.
 
-With SABOTAGE=1 the permission filter is taken out, with SABOTAGE=index only the index's own; the
-run must then report leaks, and fails when it does not.
+With SABOTAGE=1 the permission filter is taken out, with SABOTAGE=index only the index's own: the
+run must then report leaks (`tests/sabotage.py`). `agreement.py` beside this compares allow-sets
+with Casbin.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
@@ -33,6 +34,7 @@ from atrium_shared.errors import AtriumError
 from atrium_shared.principal import AllowSet, Principal
 from atrium_shared.testing import memory_folder
 from tests.figures import Figures
+from tests.sabotage import exit_code, guard_removed
 
 from .equality import readable_world, told
 from .recording import Wire
@@ -415,15 +417,20 @@ def report_times(times: dict[str, tuple[list[float], list[float]]], figures: Fig
         )  # fmt: skip
 
 
-def main() -> int:
-    """Run from the command line."""
+def main(arguments: Sequence[str] | None = None, folder: Path | None = None) -> int:
+    """Run from the command line; return the exit code.
+
+    Args:
+        arguments: Of the command line. None: those of this process.
+        folder: Where figures go. None: where they are kept.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=48, help="worlds compared, whole and cut down")
     parser.add_argument("--refusals", type=int, default=400, help="refusals timed, of each kind")
-    chosen = parser.parse_args()
-    sabotaged = os.environ.get("SABOTAGE", "")
+    chosen = parser.parse_args(arguments)
+    sabotaged = guard_removed("index")
     tally = ask_all(chosen.cases, chosen.processes, sabotaged)
     for seed in range(1000, 1000 + chosen.pairs // READERS):
         tally.add(
@@ -435,7 +442,7 @@ def main() -> int:
             )
         )  # fmt: skip
     name = "knowledge_permissions.sabotaged" if sabotaged else "knowledge_permissions"
-    figures = Figures("eval", name)
+    figures = Figures("eval", name, folder=folder)
     leaks = report(tally, figures)
     if not sabotaged:
         rounds = chosen.refusals // READERS
@@ -443,9 +450,7 @@ def main() -> int:
             2000, documents=DOCUMENTS, users=USERS, readers=READERS, rounds=rounds
         )
         report_times(asyncio.run(timed), figures)
-    if sabotaged:
-        return 0 if leaks else 1
-    return 1 if figures.missed else 0
+    return exit_code(figures, sabotaged, found=leaks)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
 * `rules`: type, decisions and actions (matched by their utterances), citations, catch-up over the
   scripted windows and at minute 180; then a scripted generator that writes the sentences of the
   scripts, of which some 30 % are invented: flipped, of another owner, number or date, merged,
-  made up. With SABOTAGE=1 the check is taken out: the run must then publish inventions, and fail.
+  made up. With SABOTAGE=1 the check is taken out: the run must then publish inventions
+  (`tests/sabotage.py`).
 * `small`: the small model behind the product's gateway writes minutes of a few meetings
   (`--meetings 4`); what it writes is counted, not aimed at.
 """
@@ -17,7 +18,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -53,6 +53,7 @@ from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
 from tests.eval.meeting_scripts import Meeting, chain, load, transcript
 from tests.figures import ROOT, Figures
+from tests.sabotage import exit_code, guard_removed
 
 from .matching import Score, same_owner, score
 from .scripting import Script, sabotage
@@ -370,7 +371,7 @@ def main() -> int:
     parser.add_argument("--split", choices=["dev", "test"], default="test")
     parser.add_argument("--meetings", type=int, help="only the first so many of each language")
     chosen = parser.parse_args()
-    sabotaged = os.environ.get("SABOTAGE") == "1"
+    sabotaged = guard_removed()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     meetings = load(chosen.split)
     if chosen.meetings:
@@ -382,14 +383,15 @@ def main() -> int:
         ][: chosen.meetings]
     name = "minutes.sabotaged" if sabotaged else "minutes"
     figures = Figures("eval", name)
-    with sabotage(sabotaged):
+    with sabotage(bool(sabotaged)):
         records = asyncio.run(_measure(chosen.engine, meetings, figures))
     file = ROOT / "var" / "eval" / f"{name}.{chosen.engine}.{chosen.split}.report.jsonl"
     file.write_text(
         "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records), encoding="utf-8"
     )
     print(f"One record a meeting or sentence: {file.relative_to(ROOT)}")
-    return 1 if figures.missed else 0
+    published = sum(bool(one.get("kind") and one.get("published")) for one in records)
+    return exit_code(figures, sabotaged, found=published)
 
 
 async def _measure(

@@ -16,7 +16,7 @@ manufacturer, a hospital, a bank, a university) declare six restricted topics ea
 
 Engines: `small` has the encoder; `none` matches words alone, and has no target for quality.
 Answers are quoted, never generated. With SABOTAGE=1 a topic refuses only when a search finds hidden
-documents of its labels: the run must then report changes, and fails when it does not.
+documents of its labels: the run must then report changes (`tests/sabotage.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import argparse
 import asyncio
 import json
 import logging
-import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
@@ -43,6 +42,7 @@ from atrium_knowledge.domain.topics import Considered, TopicMatch
 from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
+from tests.sabotage import exit_code, guard_removed
 
 from .questions import (
     KINDS_OPEN,
@@ -339,10 +339,10 @@ def main() -> int:
     parser.add_argument("--limit", type=int, help="ask only so many, spread over the split")
     chosen = parser.parse_args()
     check_frozen(FROZEN)
-    sabotaged = os.environ.get("SABOTAGE") == "1"
+    sabotaged = guard_removed()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     questions = spread(read_questions(chosen.split), chosen.limit)
-    asked = asyncio.run(run(chosen.engine, questions, sabotaged))
+    asked = asyncio.run(run(chosen.engine, questions, bool(sabotaged)))
     area = "refusals.sabotaged" if sabotaged else "refusals"
     figures = Figures("eval", area)
     prefix = f"{chosen.engine}.{chosen.split}"
@@ -365,9 +365,7 @@ def main() -> int:
         encoding="utf-8",
     )
     print(f"One record a question: {file.relative_to(ROOT)}")
-    if sabotaged:
-        return 0 if asked.changed else 1
-    return 1 if figures.missed else 0
+    return exit_code(figures, sabotaged, found=len(asked.changed))
 
 
 def spread(questions: Sequence[Question], limit: int | None) -> list[Question]:
