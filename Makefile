@@ -74,7 +74,7 @@ test-faults: $(DEV) ## Kill, pause and starve: all a little, or one in full (FAU
 	@FAULTS=$(FAULTS) $(BIN)/python -m pytest $(if $(FAULTS),$(wildcard tests/faults/test_$(FAULTS)*.py),tests/faults) $(ARGS)
 
 .PHONY: eval
-eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]
+eval: $(DEV) ## Measure quality: EVAL=demo_answers [ARGS="--engine small"]; SABOTAGE=1 removes the guard: it must fail
 	@test -n "$(EVAL)" || { echo "Say which: make eval EVAL=NAME, with NAME one of: $$(cd tests/eval && ls -d */ | grep -v __ | tr -d / | xargs)"; exit 2; }
 	@$(BIN)/python -m tests.eval.$(EVAL).run $(ARGS)
 

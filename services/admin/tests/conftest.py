@@ -1,7 +1,7 @@
 """Fixtures: an admin service that runs, empty or with the tenant acme.
 
-``ADMIN_TEST_DATABASE_URL`` runs the tests on PostgreSQL instead of SQLite; it drops the schema
-``admin`` there before each test.
+``ADMIN_TEST_DATABASE_URL`` runs the tests on PostgreSQL instead of SQLite, each in a database of
+its own there.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.engine import make_url
 
 from atrium_admin.app.create_tenant import TenantDraft
 from atrium_admin.bootstrap import AdminApp, build
 from atrium_shared.testing import FixedClock, make_principal, memory_folder, running_server
+from atrium_shared.testing_databases import ServiceDatabases
 
 from .house import House, settings_for
 from .scim import client_for
 
 POSTGRES = os.environ.get("ADMIN_TEST_DATABASE_URL", "")
+_DATABASES = ServiceDatabases("admin", POSTGRES)
 
 
 async def found(app: AdminApp) -> str:
@@ -42,30 +43,29 @@ def tmp_path() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def founded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A database file with the tenant acme, and its administrator's key; tests take copies."""
-    database = tmp_path_factory.mktemp("founded") / "admin.db"
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A database with the tenant acme, and its administrator's key; tests take copies."""
+    database_url = _DATABASES.url_in(tmp_path_factory.mktemp("founded"))
+    _DATABASES.make(database_url)
 
     async def make() -> str:
-        app = build(settings_for(f"sqlite+aiosqlite:///{database}"), clock=FixedClock())
+        app = build(settings_for(database_url), clock=FixedClock())
         await app.service_app.start()
         key = await found(app)
         await app.service_app.stop()
         return key
 
-    return database, asyncio.run(make())
+    yield database_url, asyncio.run(make())
+    _DATABASES.drop(database_url)
 
 
 @pytest.fixture
-async def database_url(tmp_path: Path) -> str:
+def database_url(tmp_path: Path) -> Iterator[str]:
     """An empty database."""
-    if not POSTGRES:
-        return f"sqlite+aiosqlite:///{tmp_path}/admin.db"
-    engine = create_async_engine(POSTGRES)
-    async with engine.begin() as connection:
-        await connection.execute(text("DROP SCHEMA IF EXISTS admin CASCADE"))
-    await engine.dispose()
-    return POSTGRES
+    url = _DATABASES.url_in(tmp_path)
+    _DATABASES.make(url)
+    yield url
+    _DATABASES.drop(url)
 
 
 @pytest.fixture
@@ -91,13 +91,17 @@ async def empty_house(database_url: str, clock: FixedClock) -> AsyncIterator[Hou
 
 @pytest.fixture
 async def house(
-    founded: tuple[Path, str], database_url: str, tmp_path: Path, clock: FixedClock
+    founded: tuple[str, str], database_url: str, clock: FixedClock
 ) -> AsyncIterator[House]:
     """A running admin service with the tenant acme."""
     template, key = founded
-    shutil.copy(template, tmp_path / "admin.db")
+    if POSTGRES:
+        _DATABASES.drop(database_url)
+        _DATABASES.make(database_url, like=str(make_url(template).database))
+    else:
+        shutil.copy(str(make_url(template).database), str(make_url(database_url).database))
     async with running(database_url, clock) as house:
-        house.key = await found(house.app) if POSTGRES else key
+        house.key = key
         yield house
 
 
