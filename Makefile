@@ -13,6 +13,8 @@ PACKAGES := protos shared services/admin services/gateway services/knowledge ser
 PROTOS := $(shell find protos/atrium -name '*.proto') protos/generate.py
 # pip prints one line for each local mirror that lacks a package; the second -q leaves errors only.
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+# Ctrl-C is no failure of what was going on.
+ON_STOP := trap 'echo "Stopped. Repeat the command to go on."; exit 130' INT
 
 SERVE := $(VENV)/.serve
 DEV := $(VENV)/.dev
@@ -147,17 +149,18 @@ clean: ## Remove the environment and what the tools left
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Atrium needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Name another: make PYTHON=python3.11 ..."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make an environment. On Debian: apt-get install python3-venv"; exit 1; }
+	@echo "Setting up: making an environment in $(VENV) ..."
+	@said=$$($(PYTHON) -m venv $(VENV) 2>&1) || { rm -rf $(VENV); printf '%s\n' "$$said" "Python cannot make an environment. On Debian: apt-get install python3-venv"; exit 1; }
 
 $(SERVE): $(VENV)/bin/python requirements/serve.txt requirements/build.txt $(PROTOS) $(PACKAGES:%=%/pyproject.toml)
 	@echo "Setting up: installing pinned packages into $(VENV) (about 300 MB, a minute or two) ..."
-	@$(PIP) install --no-deps -r requirements/serve.txt -r requirements/build.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
+	@$(ON_STOP); $(PIP) install --no-deps -r requirements/serve.txt -r requirements/build.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
 	@$(MAKE) _packages
 	@touch $@
 
 $(DEV): $(VENV)/bin/python requirements/dev.txt $(PROTOS) $(PACKAGES:%=%/pyproject.toml)
 	@echo "Setting up: installing pinned packages for development into $(VENV) (about 400 MB, a minute or two) ..."
-	@$(PIP) install --no-deps -r requirements/dev.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
+	@$(ON_STOP); $(PIP) install --no-deps -r requirements/dev.txt || { echo "The packages could not be installed. Is a Python package index within reach? Repeat the command to go on."; exit 1; }
 	@$(MAKE) _packages
 	@touch $@ $(SERVE)
 

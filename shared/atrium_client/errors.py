@@ -49,6 +49,11 @@ class AtriumCallError(Exception):
         message = error.details() or reason
         if error.code() is grpc.StatusCode.UNAVAILABLE:
             message = _unreachable(message)
+        elif error.code() is grpc.StatusCode.UNIMPLEMENTED:
+            message = (
+                "What answers there does not know this call: another service of Atrium, an older "
+                "release, or something else."
+            )
         return cls(error.code(), reason, message)
 
     @classmethod

@@ -28,8 +28,8 @@ class StateDirUnusable(Unavailable):
 
     def __init__(self, folder: Path, why: str) -> None:
         super().__init__(
-            f"The state folder {folder} cannot be used: {why}. Make it writable, or choose another "
-            "with --state or SUITE_STATE_DIR.",
+            f"The state folder {folder} cannot be used: {why}. Mend that, or choose another with "
+            "--state or SUITE_STATE_DIR.",
             folder=folder,
         )
 

@@ -59,8 +59,12 @@ class StateDir:
             holder = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
             os.close(lock)
             raise StateDirInUse(self.folder, holder) from error
-        os.ftruncate(lock, 0)
-        os.write(lock, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(lock)
+            raise StateDirUnusable(self.folder, error.strerror or str(error)) from error
         self._lock = lock
 
     def release(self) -> None:

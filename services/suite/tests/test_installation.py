@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 import stat
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from atrium_shared.settings import SettingsInvalid, load_settings
+from atrium_suite.cli.calls import report
 from atrium_suite.errors import (
     AddressInUse,
     AddressUnusable,
@@ -46,6 +48,30 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateDirUnusable, match="file"):
         StateDir(tmp_path / "file" / "state").lock()
+
+
+def test_a_folder_that_takes_no_more_bytes_is_named(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path;"
+        "from atrium_suite.errors import StateDirUnusable;"
+        "from atrium_suite.installation import StateDir;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try: StateDir(Path(sys.argv[1])).lock()\n"
+        "except StateDirUnusable as error: print(error.message)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+    )
+    assert f"{tmp_path} cannot be used: File too large." in told.stdout
+
+
+def test_a_full_disk_is_told_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+    report(OSError(errno.ENOSPC, "No space left on device"))
+    report(OSError(errno.ENOSPC, "No space left on device", "minutes.docx"))
+    assert capsys.readouterr().err == (
+        "error: The disk is full. Free some space, then repeat the command.\n"
+        "error: minutes.docx: the disk is full. Free some space, then repeat the command.\n"
+    )
 
 
 def test_the_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:

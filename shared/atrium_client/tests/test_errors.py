@@ -44,6 +44,19 @@ async def test_a_server_that_is_not_there_is_named_in_plain_words():
             await client.answer("collections/handbook", "Who?")
 
 
+async def test_a_server_that_knows_no_such_call_is_told_in_plain_words():
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with AtriumClient("atr_x", target=f"127.0.0.1:{port}") as client:
+            with pytest.raises(AtriumCallError, match="does not know this call") as caught:
+                await client.answer("collections/handbook", "Who?")
+    finally:
+        await server.stop(None)
+    assert caught.value.reason == "UNIMPLEMENTED"
+
+
 def test_other_errors_pass_unchanged():
     with pytest.raises(ZeroDivisionError), readable_errors():
         raise ZeroDivisionError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
@@ -131,6 +132,7 @@ _HINTS = {
     "COLLECTION_NOT_FOUND": "Those that you may read: atrium knowledge list",
     "DOCUMENT_NOT_FOUND": "Those that you may read: atrium knowledge list COLLECTION",
     "MEETING_NOT_FOUND": "Those that you may read: atrium meeting list",
+    "UNIMPLEMENTED": "The address of this command is what --target or ATRIUM_TARGET says.",
     "UNAVAILABLE": "The address of this command is what --target or ATRIUM_TARGET says.",
 }
 """What this command has to say of a reason, besides what the server said."""
@@ -213,6 +215,9 @@ async def until_stopped(items: AsyncIterator[Item]) -> AsyncIterator[Item]:
 def _in_words(error: Exception) -> str:
     if isinstance(error, AtriumError):
         return f"{error.message} ({error.reason})"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f"{error.filename}: the" if error.filename is not None else "The"
+        return f"{where} disk is full. Free some space, then repeat the command."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror or error}"
     return str(error)
