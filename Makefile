@@ -138,6 +138,10 @@ train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, some minutes 
 	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data is: make train-cleanup ATRIUM_DATA_DIR=FOLDER"; exit 2; }
 	@cd services/meeting && for language in zh en; do PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/train.py --language $$language --data $(abspath $(ATRIUM_DATA_DIR)) --steps $$([ $$language = zh ] && echo 600 || echo 2400) --out atrium_meeting/domain/cleanup/models/$$language.npz; done
 
+.PHONY: train-minutes
+train-minutes: $(DEV) ## Fit anew what finds decisions and actions of meetings, a minute
+	@PYTHONPATH=. $(BIN)/python services/meeting/training/minutes/train.py --out services/meeting/atrium_meeting/domain/analysis/models/acts.npz
+
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in
 	@$(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --upgrade requirements/dev.in -o requirements/dev.txt

@@ -108,8 +108,13 @@ def load(split: str | None = None, folder: Path = FOLDER) -> list[Meeting]:
     frozen = (folder / "meetings.sha256").read_text(encoding="utf-8").split()[0]
     if hashlib.sha256(text).hexdigest() != frozen:
         raise ValueError("meetings.jsonl is not the frozen set; see README.md")
-    meetings = [_meeting(json.loads(line)) for line in text.decode().splitlines()]
+    meetings = read(text.decode())
     return [meeting for meeting in meetings if split in (None, meeting.split)]
+
+
+def read(text: str) -> list[Meeting]:
+    """Return the meetings of a set, one JSON object a line."""
+    return [_meeting(json.loads(line)) for line in text.splitlines()]
 
 
 def _meeting(raw: dict[str, Any]) -> Meeting:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import random
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,13 +33,14 @@ _EMPTY: Final = frozenset(
 _EMPTY_CHARACTERS: Final = "的了是有在要把就都不个们这那我你他她它到过去来很和给由说会能"
 
 
-def build() -> str:
-    """Return the whole set, one JSON object a line."""
-    scripts = [
-        script
-        for name in ("en_1", "en_2", "zh_1", "zh_2")
-        for script in read_scripts(FOLDER / "sources" / f"{name}.txt")
-    ]
+_SOURCES: Final = tuple(
+    FOLDER / "sources" / f"{name}.txt" for name in ("en_1", "en_2", "zh_1", "zh_2")
+)
+
+
+def build(sources: Iterable[Path] = _SOURCES) -> str:
+    """Return the meetings of scripts, one JSON object a line; of the frozen ones as they are."""
+    scripts = [script for source in sources for script in read_scripts(source)]
     scripts.sort(key=lambda script: (script.language, TYPES.index(script.type), script.id))
     made = [_meeting(number, script) for number, script in enumerate(scripts)]
     return "".join(json.dumps(meeting, ensure_ascii=False) + "\n" for meeting in made)

@@ -10,7 +10,7 @@ import pytest
 
 from atrium_meeting.domain.transcript import join, split_words
 
-from . import FOLDER, Meeting, chain, load, transcript
+from . import FOLDER, Meeting, chain, load, read, transcript
 from .build import build
 from .script import KINDS, TYPES, ScriptWrong, read_scripts
 
@@ -39,6 +39,20 @@ def test_it_is_balanced_over_languages_types_and_splits(meetings: list[Meeting])
     }  # fmt: skip
     assert len({m.id for m in meetings}) == len(meetings)
     assert {m.id[3:] for m in load("dev")}.isdisjoint(m.id[3:] for m in load("test"))
+
+
+def test_the_meetings_for_training_are_other_ones_of_all_types() -> None:
+    talks = Path(__file__).parents[3] / "services" / "meeting" / "training" / "minutes" / "talks"
+    parts = {
+        part: read(build(sorted(talks.glob(f"*{part}.txt")))) for part in ("fit", "more", "held")
+    }
+    for part, training in parts.items():
+        assert {(m.language, m.type) for m in training} == {
+            (language, kind) for language in ("en", "zh") for kind in TYPES
+        }, part
+    ids = [m.id for training in parts.values() for m in training]
+    assert len(ids) == len(set(ids)) == 38
+    assert {m.id for m in load()}.isdisjoint(ids)
 
 
 def test_everything_planted_cites_utterances_that_are_there(meetings: list[Meeting]) -> None:

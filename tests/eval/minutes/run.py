@@ -51,7 +51,8 @@ from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.testing import make_principal
 from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
-from tests.eval.meeting_scripts import Meeting, chain, load, transcript
+from tests.eval.meeting_scripts import Meeting, chain, load, read, transcript
+from tests.eval.meeting_scripts.build import build as build_scripts
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
 
@@ -60,6 +61,7 @@ from .scripting import Script, sabotage
 
 _CAUGHT_UP_SECONDS = 5.0
 _LATE_MS = 180 * 60_000
+_TALKS = ROOT / "services" / "meeting" / "training" / "minutes" / "talks"
 
 
 def readable(meeting: Meeting) -> ReadableMeeting:
@@ -368,12 +370,15 @@ def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", choices=["rules", "small"], default="rules")
-    parser.add_argument("--split", choices=["dev", "test"], default="test")
+    parser.add_argument("--split", choices=["dev", "test", "fit", "held"], default="test")
     parser.add_argument("--meetings", type=int, help="only the first so many of each language")
     chosen = parser.parse_args()
     sabotaged = guard_removed()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    meetings = load(chosen.split)
+    if chosen.split in ("fit", "held"):
+        meetings = read(build_scripts(sorted(_TALKS.glob(f"*_{chosen.split}.txt"))))
+    else:
+        meetings = load(chosen.split)
     if chosen.meetings:
         each = -(-chosen.meetings // 2)
         meetings = [

@@ -25,7 +25,6 @@ from atrium_shared.engines import Engine, Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.principal import Principal
 
-_MOST_SENTENCES: Final = 8
 _WRITTEN_SENTENCES: Final = 5
 
 
@@ -236,14 +235,9 @@ def _told(
 ) -> tuple[tuple[CitedSentence, ...], tuple[Decision, ...], tuple[ActionItem, ...]]:
     """Return what was said, decided and to be done in stretches, in order of time."""
     meeting = analysed.meeting
-    found = [
-        catch_up(
-            meeting.transcript, one, day=meeting.day, agenda=meeting.agenda, title=meeting.title
-        )
-        for one in stretches
-    ]
+    found = [catch_up(meeting.transcript, one, day=meeting.day) for one in stretches]
     return (
-        tuple(sentence for one in found for sentence in one.sentences)[:_MOST_SENTENCES],
+        tuple(sentence for one in found for sentence in one.sentences),
         tuple(decision for one in found for decision in one.decisions),
         tuple(action for one in found for action in one.actions),
     )

@@ -10,21 +10,21 @@ and what is said again (a recap) is added to the citations of the first time.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Final
 
 from atrium_grounding import tokens
 from atrium_meeting.domain.analysis.dates import DuePhrase, due_phrases
-from atrium_meeting.domain.analysis.people import Mention, People, Person
+from atrium_meeting.domain.analysis.people import Mention, Person
+from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import SPOKEN, Sentence
 from atrium_meeting.domain.transcript import Span
 
 _NEAR: Final = 6
 """Sentences back that "it", a reply or a correction may point to."""
-_ENOUGH: Final = 0.5
+ENOUGH: Final = 0.5
 """Strength that makes an action."""
 
 # What one says one will do in the meeting itself.
@@ -406,9 +406,27 @@ class Action:
     strength: float = 1.0
 
 
-def find_actions(sentences: Sequence[Sentence], people: People, today: date | None) -> list[Action]:
-    """Return the actions that stand at the end of the meeting, in order of their first words."""
-    return _Reader(sentences, people, today).read()
+def find_actions(reading: Reading) -> tuple[list[Action], frozenset[int]]:
+    """Return what the rules take for an action, sure or not, in order of the main sentences.
+
+    With them come the indexes of sentences that make none, for what they say was refused or
+    called off.
+    """
+    reader = _Reader(reading)
+    return reader.read(), frozenset(reader.void)
+
+
+def is_done(sentence: Sentence) -> bool:
+    """Tell whether a sentence speaks of what was done, or of where somebody will be."""
+    folded = sentence.folded
+    return any(
+        cue.search(folded) is not None for cue in (_rules(sentence).past, _CHECKED, _LEAVES, _AWAY)
+    )
+
+
+def is_request(sentence: Sentence) -> bool:
+    """Tell whether a sentence asks somebody to do something."""
+    return sentence.is_question or _rules(sentence).ask.search(sentence.folded) is not None
 
 
 def spans_of(sentences: Sequence[Sentence], indexes: Sequence[int]) -> tuple[Span, ...]:
@@ -444,6 +462,22 @@ _CHINESE: Final = _Rules(
     _SELF_ZH, _TAKE_ZH, _ASK_ZH, _OFFER_ZH, _MARKED_ZH, _RECAP_ZH, _NEED_ZH, _UNSURE_ZH, _NOT_ZH,
     _PAST_ZH, _YES_ZH, _NO_ZH, _CANCEL_ZH, _CHANGE_ZH,
 )  # fmt: skip
+CUES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
+    language: {
+        **{one.name: getattr(rules, one.name) for one in fields(_Rules)},
+        "promise": promise,
+        "handed": handed,
+        "he": he,
+        "who": _WHO,
+        "who was": _WHO_WAS,
+        "me": _ME,
+    }
+    for language, rules, promise, handed, he in (
+        ("en", _ENGLISH, _PROMISE_EN, _HANDED_EN, _HE_EN),
+        ("zh", _CHINESE, _PROMISE_ZH, _HANDED_ZH, _HE_ZH),
+    )
+}
+"""What speaks for an action, or against one, by language."""
 _BARE: Final = {False: 4, True: 2}
 """Size of a sentence that takes something back and says nothing else, by whether it is Chinese."""
 # Who leaves the meeting does something, and nobody minutes it.
@@ -451,6 +485,7 @@ _LEAVES: Final = re.compile(
     r"\bi (?:have to|need to|must|'ve got to) (?:leave|go|run|drop off)\b"
     r"|我(?:要|得|必须)先?(?:走|撤|下线)"
 )
+_AWAY: Final = re.compile(r"\bi'll be (?:on|out|away|back|in|there)\b|休假|请假|放假")
 # "Daniel, you saw two of them, didn't you?" asks what happened; nobody is to do anything.
 _CHECKED: Final = re.compile(
     r", (?:did|was|were|have|has)n't (?:you|he|she|they)\?|[了过][^，。]*，(?:对吧|是吧|对不对)"
@@ -473,19 +508,20 @@ class _Claim:
 
 
 class _Reader:
-    def __init__(self, sentences: Sequence[Sentence], people: People, today: date | None) -> None:
-        self._sentences = sentences
-        self._people = people
-        self._today = today
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._sentences = reading.sentences
+        self._people = reading.people
+        self._today = reading.today
         self._actions: list[Action] = []
         self._recap = -99
-        self._named_in: dict[int, list[Mention]] = {}
+        self.void: set[int] = set()
+        """Sentences of what was refused or called off."""
 
     def read(self) -> list[Action]:
         for i in range(len(self._sentences)):
             self._one(i)
-        kept = [action for action in self._actions if action.strength >= _ENOUGH]
-        return sorted(kept, key=lambda action: action.main)
+        return sorted(self._actions, key=lambda action: action.main)
 
     def _one(self, i: int) -> None:
         sentence = self._sentences[i]
@@ -493,10 +529,10 @@ class _Reader:
         folded = sentence.folded
         if _LEAVES.search(folded):
             return
-        dues = self._dues(sentence)
+        dues = self._reading.dues(i)
         mentions = [
             mention
-            for mention in self._mentions(sentence)
+            for mention in self._reading.mentions(i)
             if all(mention.end <= due.start or mention.start >= due.end for due in dues)
         ]
         if rules.recap.search(folded):
@@ -511,20 +547,6 @@ class _Reader:
             self._add(i, claim, claims, dues, terms)
         if not claims and (dues or mentions):
             self._complete(i, dues, mentions, terms)
-
-    def _mentions(self, sentence: Sentence) -> list[Mention]:
-        if sentence.index not in self._named_in:
-            self._named_in[sentence.index] = self._people.mentions(sentence.text)
-        return self._named_in[sentence.index]
-
-    def _dues(self, sentence: Sentence) -> list[DuePhrase]:
-        """Return the days of a sentence; the end of a name may begin none (小本 周五)."""
-        text = sentence.text
-        for mention in self._mentions(sentence):
-            if mention.person.speaker:
-                blank = " " * (mention.end - mention.start)
-                text = text[: mention.start] + blank + text[mention.end :]
-        return due_phrases(text, self._today)
 
     def _claims(
         self,
@@ -715,6 +737,7 @@ class _Reader:
             answered = owner is None or owner.speaker in ("", answer.speaker)
             rules = _rules(answer)
             if answered and rules.no.search(answer.folded):
+                self.void |= {i, reply}
                 return
             promised = due_phrases(answer.text, self._today) and not answer.is_question
             if answered and (rules.yes.search(answer.folded) or promised):
@@ -741,7 +764,7 @@ class _Reader:
                 terms = terms | self._terms(
                     self._sentences[back],
                     dues_back,
-                    self._mentions(self._sentences[back]),
+                    self._reading.mentions(back),
                 )
             elif not terms:
                 return
@@ -764,7 +787,7 @@ class _Reader:
                 known.sentences = sorted({*known.sentences, *action.sentences})
                 known.owner = action.owner or known.owner
                 known.due = action.due or known.due
-                if action.strength > known.strength and known.strength < _ENOUGH:
+                if action.strength > known.strength and known.strength < ENOUGH:
                     known.main = action.main
                 known.strength = max(known.strength, action.strength)
                 known.terms |= action.terms if len(known.terms) < 3 else set()
@@ -778,6 +801,7 @@ class _Reader:
         if target is None:
             return False
         self._actions.remove(target)
+        self.void |= {*target.sentences, i}
         return True
 
     def _change(

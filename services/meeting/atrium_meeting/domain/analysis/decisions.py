@@ -1,9 +1,10 @@
-"""What was decided.
+"""What was decided, out of sentences that are scored.
 
-Few decisions say that they are one. A sentence is scored by its words ("it's settled", 就这么定,
-"then we take ...", 那就), by what the others answer at once (assent, or no objection when asked for
-it), and by what speaks against it: questions, conditions, what is put off or turned down. What is
-said again (a recap) is added to the citations of the first time.
+Few decisions say that they are one. :mod:`acts` scores each sentence, among other things by the
+cues below: "it's settled", 就这么定, "then we take ...", 那就, assent, no objection when asked for
+it; questions, conditions, what is put off or turned down. Sentences that follow each other and
+score well make a decision. What is said again (a recap) is added to the citations of the first
+time.
 """
 
 from __future__ import annotations
@@ -11,15 +12,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from atrium_grounding import tokens
 from atrium_meeting.domain.analysis.sentences import Sentence
 
-_SURE: Final = 2.5
-"""So sure must a decision be that is also somebody's action."""
 _TINY_WORDS: Final = 3
 _BIAS: Final = -2.5
 """Of a sentence that nothing speaks for."""
@@ -48,7 +47,9 @@ _PLAIN_WORDS: Final = 16
 _FEW_SENTENCES: Final = 12
 """In so few nobody shows to lead."""
 _NEAR: Final = 3
-"""Sentences before that may hold the proposal or the support."""
+"""Sentences before that may hold the proposal."""
+_TELLING: Final = 2
+"""Content words of a sentence that tells what was decided."""
 
 _STRONG_EN: Final = re.compile(
     r"\b\w+ it is\b(?=[,.! ]*(?:then)?[,.! ]*$)|\b(?:done deal|that's (?:a )?final|we(?:'ve| "
@@ -257,11 +258,47 @@ _OPEN_ZH: Final = re.compile(
 
 
 # Whoever excuses themselves decides nothing, though others say that it is no problem; nor does
-# whoever closes the meeting.
+# whoever gives somebody the floor or closes the meeting.
 _EXCUSE: Final = re.compile(
     r"(?:i'm |i am )?(?:so |very )?(?:sorry|excuse me)\b|不好意思|抱歉|对不起"
+    r"|(?:(?:and|so|then|okay|ok|good),? )*let's (?:hear|listen)\b"
     r"|.{0,4}今天(?:就|先|的会)?(?:到|开到)(?:这|此)"
 )
+
+
+CUES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
+    "en": {
+        "strong": _STRONG_EN,
+        "then": _THEN_EN,
+        "lets": _LETS_EN,
+        "we": _WE_EN,
+        "consent": _CONSENT_EN,
+        "open": _OPEN_EN,
+        "opener": _OPENER_EN,
+        "fact": _FACT_EN,
+        "assent": _ASSENT_EN,
+        "weak assent": _WEAK_ASSENT,
+        "dissent": _DISSENT_EN,
+        "condition": _CONDITION,
+        "excuse": _EXCUSE,
+    },
+    "zh": {
+        "strong": _STRONG_ZH,
+        "then": _THEN_ZH,
+        "we": _WE_ZH,
+        "led": _LED_ZH,
+        "consent": _CONSENT_ZH,
+        "open": _OPEN_ZH,
+        "opener": _OPENER_ZH,
+        "fact": _FACT_ZH,
+        "assent": _ASSENT_ZH,
+        "weak assent": _WEAK_ASSENT,
+        "dissent": _DISSENT_ZH,
+        "condition": _CONDITION,
+        "excuse": _EXCUSE,
+    },
+}
+"""What speaks for a decision, or against one, by language."""
 
 
 @dataclass(slots=True)
@@ -279,41 +316,47 @@ class Decision:
     strength: float
 
 
-def find_decisions(
-    sentences: Sequence[Sentence], actions: frozenset[int], *, rarity: float = 0.0
+def decisions_in(
+    sentences: Sequence[Sentence],
+    scores: Sequence[float],
+    groups: Iterable[Sequence[int]],
+    enough: float,
 ) -> list[Decision]:
     """Return the decisions that stand at the end of the meeting, in order.
 
     Args:
         sentences: Of the meeting.
-        actions: Indexes of sentences that are actions: what one person does is none.
-        rarity: How much surer than usual a decision must be: little is decided in an interview.
+        scores: How sure it is of each that it decides.
+        groups: Indexes of sentences that together may decide something.
+        enough: How sure the surest sentence of a decision must be.
     """
     found: list[Decision] = []
-    chair = _chair(sentences)
-    for i in range(len(sentences)):
-        strength, cited, main = _judge(sentences, i, chair)
-        if _EXCUSE.match(sentences[i].folded) or _EXCUSE.match(sentences[main].folded):
+    for group in groups:
+        surest = max(group, key=lambda i: scores[i])
+        if scores[surest] < enough or _EXCUSE.match(sentences[surest].folded):
             continue
-        if i in actions and strength < _SURE:
-            continue
-        if strength < rarity:
-            continue
-        decision = Decision(sorted(cited), main, strength)
+        telling = [i for i in group if len(set(sentences[i].terms)) >= _TELLING]
+        plain = [i for i in telling if not sentences[i].is_question] or telling
+        main = max(plain, key=lambda i: scores[i], default=-1)
+        if main < 0:
+            main = _proposal(sentences, surest)
+        decision = Decision(sorted({*group, main}), main, scores[surest] - enough)
         same = _same(sentences, found, decision)
         if same is None:
             found.append(decision)
-        elif same.main == decision.main or set(same.sentences) & set(decision.sentences):
-            same.sentences = sorted({*same.sentences, *decision.sentences})
-            if decision.strength > same.strength and same.main != decision.main:
-                same.main, same.strength = decision.main, decision.strength
         else:
             same.sentences = sorted({*same.sentences, *decision.sentences})
     return found
 
 
-def _judge(sentences: Sequence[Sentence], i: int, chair: str) -> tuple[float, set[int], int]:
-    """Return how surely a sentence decides, what it rests on, and what says what was decided."""
+def strength_of(sentences: Sequence[Sentence], i: int, chair: str) -> float:
+    """Return how surely a sentence decides, by rules alone; minus infinity: not at all.
+
+    Args:
+        sentences: Of the meeting.
+        i: Which sentence.
+        chair: Who leads the meeting.
+    """
     sentence = sentences[i]
     chinese = sentence.language == "zh"
     folded = sentence.folded
@@ -333,17 +376,16 @@ def _judge(sentences: Sequence[Sentence], i: int, chair: str) -> tuple[float, se
     if not opener and i > 0 and not sentence.first:
         opener = bool((_OPENER_ZH if chinese else _OPENER_EN).search(sentences[i - 1].folded))
     plain = sentence.size <= _PLAIN_WORDS and not (_FACT_ZH if chinese else _FACT_EN).search(folded)
-    cited, main = {i}, i
     weak_we = bool(we or _DATED.search(folded)) or (
         chinese and led and bool(_LED_ZH.search(folded))
     )
     asked_alone = sentence.is_question and bool(consent)
     if not (strong or lets or weak_we or plain or (opener and led)):
-        return -math.inf, cited, main
+        return -math.inf
     if asked_alone and not (strong or lets or (weak_we and led)):
-        return -math.inf, cited, main
+        return -math.inf
     if _CONDITION.search(folded) and not consent:
-        return -math.inf, cited, main
+        return -math.inf
     answers = _answers(sentences, i)
     support = _support(sentences, i)
     signs = {
@@ -358,32 +400,24 @@ def _judge(sentences: Sequence[Sentence], i: int, chair: str) -> tuple[float, se
         "assent": answers.strong,
         "mild assent": answers.mild and not answers.strong,
         "dissent": answers.dissent,
-        "support": len(support) == 1,
-        "much support": len(support) > 1,
+        "support": support == 1,
+        "much support": support > 1,
         "consent": answers.asked or consent or _voted(sentences, i),
         "echo": _echoes(sentences, i),
         "chair": sentence.speaker == chair,
         "tiny": sentence.size < _TINY_WORDS,
     }
-    strength = _BIAS + sum(_WEIGHTS[name] for name, there in signs.items() if there)
-    if strength >= 0:
-        cited |= answers.cited
-        cited |= support
-        if strong and len(set(sentence.terms)) < 2:
-            main = _proposal(sentences, i)
-            cited.add(main)
-    return strength, cited, main
+    return _BIAS + sum(_WEIGHTS[name] for name, there in signs.items() if there)
 
 
 @dataclass(slots=True)
 class _Answers:
-    """How the others take it: what they say at once, and where."""
+    """How the others take it: what they say at once."""
 
     strong: bool = False
     mild: bool = False
     dissent: bool = False
     asked: bool = False
-    cited: set[int] = field(default_factory=set)
 
 
 def _answers(sentences: Sequence[Sentence], i: int) -> _Answers:
@@ -396,7 +430,6 @@ def _answers(sentences: Sequence[Sentence], i: int) -> _Answers:
         chinese = sentences[j].language == "zh"
         if (_CONSENT_ZH if chinese else _CONSENT_EN).search(sentences[j].folded):
             answers.asked = True
-            answers.cited.add(j)
         j += 1
     for k in range(j, min(j + 4, len(sentences))):
         answer = sentences[k]
@@ -411,13 +444,12 @@ def _answers(sentences: Sequence[Sentence], i: int) -> _Answers:
             mild = bool(_WEAK_ASSENT.search(answer.folded))
             answers.mild |= mild
             answers.strong |= not mild
-            answers.cited.add(k)
             continue
         break
     return answers
 
 
-def _chair(sentences: Sequence[Sentence]) -> str:
+def chair_of(sentences: Sequence[Sentence]) -> str:
     """Return who leads the meeting: who asks most, opens and closes it; empty where nobody does."""
     worth: Counter[str] = Counter()
     for sentence in sentences:
@@ -456,9 +488,9 @@ def _voted(sentences: Sequence[Sentence], i: int) -> bool:
     return False
 
 
-def _support(sentences: Sequence[Sentence], i: int) -> set[int]:
-    """Return the short words of support just before."""
-    cited = set()
+def _support(sentences: Sequence[Sentence], i: int) -> int:
+    """Return how many short words of support were said just before."""
+    count = 0
     for j in range(i - 1, max(-1, i - 1 - _NEAR), -1):
         sentence = sentences[j]
         chinese = sentence.language == "zh"
@@ -466,8 +498,8 @@ def _support(sentences: Sequence[Sentence], i: int) -> set[int]:
             break
         if not (_ASSENT_ZH if chinese else _ASSENT_EN).search(sentence.folded):
             break
-        cited.add(j)
-    return cited
+        count += 1
+    return count
 
 
 def _proposal(sentences: Sequence[Sentence], i: int) -> int:

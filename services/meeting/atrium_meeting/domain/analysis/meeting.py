@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from atrium_meeting.domain.analysis.actions import Action, find_actions
+from atrium_meeting.domain.analysis.actions import Action
 from atrium_meeting.domain.analysis.blocks import blocks_of
 from atrium_meeting.domain.analysis.chapters import Part, Vectors, find_parts
-from atrium_meeting.domain.analysis.decisions import Decision, find_decisions
+from atrium_meeting.domain.analysis.decisions import Decision
+from atrium_meeting.domain.analysis.findings import Findings
 from atrium_meeting.domain.analysis.keyphrases import phrases_of
 from atrium_meeting.domain.analysis.people import People, usual_words
+from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.analysis.topics import join_parts
 from atrium_meeting.domain.analysis.types import detect_type
 from atrium_meeting.domain.minutes import MinutesType
 from atrium_meeting.domain.transcript import Span, Transcript
 
-_RARITY: Final = {MinutesType.INTERVIEW: 1.0, MinutesType.BRAINSTORM: 0.3}
-"""How much surer a decision must be in meetings where little is decided."""
 _PHRASES: Final = 2
 """Key phrases in a title."""
 
@@ -97,8 +97,7 @@ def analyse(
     sentences = sentences_of(transcript)
     people = people_of(transcript, sentences)
     found = kind or detect_type(sentences, agenda, title)
-    actions = find_actions(sentences, people, day)
-    decisions = decisions_beside(sentences, actions, found)
+    findings = Findings(Reading(sentences, people, day))
     parts = find_parts(sentences, vectors=vectors, agenda=agenda)
     return Analysis(
         transcript=transcript,
@@ -109,22 +108,14 @@ def analyse(
         parts=parts,
         titles=titles_of(sentences, parts, agenda),
         topics=join_parts(sentences, parts, vectors),
-        decisions=tuple(decisions),
-        actions=tuple(actions),
+        decisions=tuple(findings.decisions),
+        actions=tuple(findings.actions),
     )
 
 
 def people_of(transcript: Transcript, sentences: Sequence[Sentence]) -> People:
     """Return who may be meant by a name in a meeting."""
     return People(transcript.speakers, usual_words(sentence.text for sentence in sentences))
-
-
-def decisions_beside(
-    sentences: Sequence[Sentence], actions: Sequence[Action], kind: MinutesType
-) -> list[Decision]:
-    """Return the decisions; what one person took on is an action and none."""
-    taken = frozenset(i for action in actions for i in action.sentences)
-    return find_decisions(sentences, taken, rarity=_RARITY.get(kind, 0.0))
 
 
 def language_of(sentences: Sequence[Sentence]) -> str:

@@ -17,17 +17,12 @@ from dataclasses import replace
 from datetime import date
 from typing import Final
 
-from atrium_meeting.domain.analysis.actions import Action, find_actions, spans_of
+from atrium_meeting.domain.analysis.actions import Action, spans_of
 from atrium_meeting.domain.analysis.decisions import Decision as FoundDecision
-from atrium_meeting.domain.analysis.decisions import find_decisions
-from atrium_meeting.domain.analysis.meeting import (
-    Analysis,
-    decisions_beside,
-    language_of,
-    people_of,
-)
+from atrium_meeting.domain.analysis.findings import Findings
+from atrium_meeting.domain.analysis.meeting import Analysis, language_of, people_of
+from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
-from atrium_meeting.domain.analysis.types import detect_type
 from atrium_meeting.domain.minutes import (
     ActionItem,
     CatchUp,
@@ -52,8 +47,8 @@ _WORDS_A_SENTENCE: Final = 120
 _FEWEST: Final = 2
 _MOST: Final = 8
 _OVERVIEW: Final = 4
-_LIKELY: Final = -1.0
-"""Who was away is also told what may have been a decision, as a point."""
+_MOST_LIKELY: Final = 12
+"""Sentences that may say a decision and are told to who was away, the surest ones."""
 _GOOD_WORDS: Final = (6, 30)
 """Sentences with fewer or more words are worth less."""
 
@@ -143,9 +138,6 @@ def catch_up(
     missed: Stretch,
     *,
     day: date | None = None,
-    agenda: Sequence[str] = (),
-    title: str = "",
-    kind: MinutesType | None = None,
 ) -> CatchUp:
     """Return what was said in a part of a meeting that may still go on.
 
@@ -156,24 +148,19 @@ def catch_up(
         transcript: The transcript so far.
         missed: What was missed.
         day: Of the meeting, which due dates are seen from; ``None`` where it is not known.
-        agenda: Item by item; may be empty.
-        title: What it is called; may be empty.
-        kind: What kind of meeting it is; ``None``: found out.
     """
     whole = sentences_of(transcript)
     known = tuple(s for s in whole if _middle(s) < missed.end_ms)
     inside = frozenset(s.index for s in known if _middle(s) >= missed.start_ms)
-    actions = find_actions(known, people_of(transcript, known), day)
-    decisions = decisions_beside(known, actions, kind or detect_type(known, agenda, title))
+    findings = Findings(Reading(known, people_of(transcript, known), day))
+    decisions = findings.decisions
     number = _Numbering()
     worth = worths(known, [sorted(inside)])
     budget = 1 + _budget(sum(known[i].size for i in inside))
     told = {one.main for one in decisions}
-    likely = [
-        one.main
-        for one in find_decisions(known, frozenset(), rarity=_LIKELY)
-        if one.main in inside and one.main not in told
-    ]
+    # Who was away is also told what may have been a decision, as a point.
+    likely = [i for i in findings.likely if i in inside and known[i].terms and i not in told]
+    likely = likely[:_MOST_LIKELY]
     rest = inside - set(likely) - told
     chosen = sorted({*likely, *_best(known, rest, worth, budget)})
     return CatchUp(
@@ -187,7 +174,7 @@ def catch_up(
         ),
         actions=tuple(
             _action(known, _action_within(one, inside), number)
-            for one in actions
+            for one in findings.actions
             if one.main in inside
         ),
         engine=ENGINE,

@@ -1,0 +1,212 @@
+"""Which sentences decide something, and which give somebody something to do: a learned score.
+
+A logistic regression over cues, who speaks and who answers, the sentences around, and words with
+the pairs and triples of them (in Chinese: characters), put into a fixed number of places by their
+hash (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009). Made by
+``make train-minutes``; figures stand beside the weights. Neither torch nor an encoder is needed.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from atrium_meeting.domain.analysis import actions as acting
+from atrium_meeting.domain.analysis import decisions as deciding
+from atrium_meeting.domain.analysis.reading import Reading
+from atrium_meeting.domain.analysis.sentences import Sentence
+
+PLACES: Final = 1 << 13
+"""Of hashed features."""
+_SIZES: Final = (3, 6, 10, 16, 25)
+_SHORT: Final = 8
+"""Sentences of so many words and fewer may be answers that come one after another."""
+_ANSWERS: Final = 4
+_FEW: Final = 12
+"""Of so few sentences most say something: a short talk holds a decision oftener than not."""
+_BEGINNING: Final = 3
+"""Sentences in which people greet each other, or part."""
+_STRONGEST: Final = 3.0
+_FIRST_WORDS: Final = 6
+"""Words of the sentences beside one that count for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What each place is worth.
+
+    Args:
+        decision: For being part of a decision, shape (PLACES,).
+        action: For being part of an action, the same.
+    """
+
+    decision: npt.NDArray[np.float32]
+    action: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Log odds of each sentence.
+
+    Args:
+        decision: That it is part of a decision.
+        action: That it is part of an action.
+    """
+
+    decision: tuple[float, ...]
+    action: tuple[float, ...]
+
+
+@cache
+def weights() -> Weights:
+    """Return the weights that come with the service."""
+    file = files("atrium_meeting.domain.analysis") / "models" / "acts.npz"
+    with file.open("rb") as stream, np.load(stream) as stored:
+        return Weights(stored["decision"].astype(np.float32), stored["action"].astype(np.float32))
+
+
+def score(reading: Reading) -> Scores:
+    """Return how sure it is of each sentence that it decides, or gives something to do."""
+    learned = weights()
+    decision, action = [], []
+    for row in hashed(reading):
+        places = np.fromiter(row.keys(), dtype=np.int64, count=len(row))
+        values = np.fromiter(row.values(), dtype=np.float32, count=len(row))
+        decision.append(float(learned.decision[places] @ values))
+        action.append(float(learned.action[places] @ values))
+    return Scores(tuple(decision), tuple(action))
+
+
+def hashed(reading: Reading) -> Iterator[dict[int, float]]:
+    """Yield the features of each sentence by their places."""
+    for features in _features(reading):
+        row: dict[int, float] = {}
+        for name, value in features:
+            code = zlib.crc32(name.encode())
+            place = code % PLACES
+            row[place] = row.get(place, 0.0) + (value if code & 0x80000000 else -value)
+        yield row
+
+
+def _features(reading: Reading) -> Iterator[Iterator[tuple[str, float]]]:
+    sentences = reading.sentences
+    words = [reading.words(i) for i in range(len(sentences))]
+    signs = [_signs(reading, i) for i in range(len(sentences))]
+    chair = deciding.chair_of(sentences)
+    for i in range(len(sentences)):
+        yield _features_of(sentences, words, signs, chair, i)
+
+
+def _features_of(
+    sentences: Sequence[Sentence],
+    words: Sequence[Sequence[str]],
+    signs: Sequence[Sequence[str]],
+    chair: str,
+    i: int,
+) -> Iterator[tuple[str, float]]:
+    sentence = sentences[i]
+    language = sentence.language
+    yield f"any:{language}", 1.0
+    yield "any", 2.0
+    if len(sentences) < _FEW:
+        yield f"few:{language}", 3.0
+    for sign in signs[i]:
+        yield f"sign:{sign}", 1.0
+    for gram in _grams(words[i]):
+        yield f"{language}:{gram}", 1.0
+    yield f"first:{language}:{' '.join(words[i][:2])}", 1.0
+    yield f"size:{_size(sentence)}", 1.0
+    if sentence.speaker == chair:
+        yield "chair", 1.0
+    if i < _BEGINNING:
+        yield "begin", 1.0
+    if i >= len(sentences) - _BEGINNING:
+        yield "end", 1.0
+    for step in (-2, -1, 1, 2):
+        j = i + step
+        if not 0 <= j < len(sentences):
+            yield f"none:{step}", 1.0
+            continue
+        side = f"{step}{'' if sentences[j].speaker == sentence.speaker else ' other'}"
+        yield f"{side}:is", 1.0
+        for sign in signs[j]:
+            yield f"{side}:{sign}", 1.0
+        if abs(step) == 1:
+            for word in words[j][:_FIRST_WORDS]:
+                yield f"{side}:{language}:{word}", 0.5
+            yield f"{side}:size:{_size(sentences[j])}", 1.0
+            if set(sentences[j].terms) & set(sentence.terms):
+                yield f"{side}:shared", 1.0
+    after = _answerers(sentences, i, range(i + 1, min(i + 1 + _ANSWERS, len(sentences))))
+    before = _answerers(sentences, i, range(i - 1, max(-1, i - 1 - _ANSWERS), -1))
+    strength = deciding.strength_of(sentences, i, chair)
+    if strength > -math.inf:
+        yield "rule", 1.0
+        yield "rule:strength", max(-_STRONGEST, min(_STRONGEST, strength)) / 2
+    yield f"after:{after}", 1.0
+    yield f"before:{before}", 1.0
+
+
+def _signs(reading: Reading, i: int) -> list[str]:
+    """Return what the rules see of a sentence alone."""
+    sentence = reading.sentences[i]
+    language = "zh" if sentence.language == "zh" else "en"
+    found = [
+        f"{kind}:{name}"
+        for kind, cues in (("decision", deciding.CUES), ("action", acting.CUES))
+        for name, cue in cues[language].items()
+        if cue.search(sentence.folded)
+    ]
+    if sentence.is_question:
+        found.append("question")
+    dues = reading.dues(i)
+    if dues:
+        found.append("day")
+    if any(due.deadline for due in dues):
+        found.append("deadline")
+    following = reading.sentences[i + 1].speaker if i + 1 < len(reading.sentences) else ""
+    for mention in reading.mentions(i):
+        if mention.person.speaker == sentence.speaker:
+            found.append("names self")
+        elif mention.person.speaker:
+            found.append("names speaker")
+            if mention.person.speaker == following:
+                found.append("names next")
+        else:
+            found.append("names other")
+        if mention.start <= 1:
+            found.append("begins with name")
+    return list(dict.fromkeys(found))
+
+
+def _size(sentence: Sentence) -> int:
+    return sum(sentence.size > size for size in _SIZES)
+
+
+def _answerers(sentences: Sequence[Sentence], i: int, near: Sequence[int]) -> int:
+    """Return how many others say something short, one after another; 3 for more."""
+    found: set[str] = set()
+    for j in near:
+        if sentences[j].size > _SHORT or sentences[j].is_question:
+            break
+        if sentences[j].speaker != sentences[i].speaker:
+            found.add(sentences[j].speaker)
+    return min(len(found), 3)
+
+
+def _grams(words: Sequence[str]) -> Iterator[str]:
+    seen: set[str] = set()
+    for size in (1, 2, 3):
+        for begin in range(len(words) - size + 1):
+            gram = " ".join(words[begin : begin + size])
+            if gram not in seen:
+                seen.add(gram)
+                yield gram
