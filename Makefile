@@ -134,9 +134,10 @@ export-speaker-models: $(TRAIN) ## Write the networks that tell speakers apart a
 	@$(TRAIN_VENV)/bin/python services/meeting/training/export_speaker_models.py --source $(SOURCE) --out services/meeting/atrium_meeting/adapters/speaker_models
 
 .PHONY: train-cleanup
-train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, some minutes (ATRIUM_DATA_DIR)
-	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data is: make train-cleanup ATRIUM_DATA_DIR=FOLDER"; exit 2; }
+train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, ten minutes (SOURCE=folder with e5-small-q4.bin, ATRIUM_DATA_DIR)
+	@test -n "$(SOURCE)" -a -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the weights and the data are: make train-cleanup SOURCE=FOLDER ATRIUM_DATA_DIR=FOLDER"; exit 2; }
 	@cd services/meeting && for language in zh en; do PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/train.py --language $$language --data $(abspath $(ATRIUM_DATA_DIR)) --steps $$([ $$language = zh ] && echo 600 || echo 2400) --out atrium_meeting/domain/cleanup/models/$$language.npz; done
+	@cd services/meeting && PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/encoder.py --encoder $(abspath $(SOURCE)) --data $(abspath $(ATRIUM_DATA_DIR)) --tagger atrium_meeting/domain/cleanup/models/zh.npz --out atrium_meeting/domain/cleanup/models/zh.onnx
 
 .PHONY: train-minutes
 train-minutes: $(DEV) ## Fit anew what finds decisions and actions of meetings, a minute

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import time
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
+from atrium_meeting.adapters.onnx_tagger import SETTINGS, agree
 from atrium_meeting.adapters.tagger_cleaner import ModelUnreadable, TaggerCleaner
 from atrium_meeting.domain.cleanup.features import repetition_sizes, repetitions
 from atrium_meeting.domain.cleanup.guards import EDIT, FILLER, KEEP, chinese, english, guard
+from atrium_meeting.domain.cleanup.network import decide
+from atrium_meeting.domain.cleanup.reading import FEATURE_SIZES
+from atrium_meeting.domain.cleanup.tokens import BEGIN, END, MARKS, stretches, tokens
 from atrium_meeting.domain.cleanup.units import Case, Mark, read_word
 from atrium_meeting.domain.transcript import Disfluency, join, split_words
 
@@ -345,7 +351,88 @@ def test_a_broken_model_file_is_named(tmp_path: Path) -> None:
         TaggerCleaner(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (None, "zh.onnx is not an encoder"),
+        ("{}", "lacks"),
+        (
+            '{"format": 99, "threshold": 0.5, "low": 0.5, "share": 0.5, "vocabulary": "a"}',
+            "of format 99",
+        ),
+    ],
+)
+def test_a_broken_encoder_is_named(tmp_path: Path, settings: str | None, reason: str) -> None:
+    shipped = resources.files("atrium_meeting.domain.cleanup") / "models"
+    for name in ("zh.npz", "en.npz"):
+        (tmp_path / name).write_bytes((shipped / name).read_bytes())
+    (tmp_path / "zh.onnx").write_bytes(b"no graph" if settings is None else graph(settings))
+    with pytest.raises(ModelUnreadable) as caught:
+        TaggerCleaner(tmp_path)
+    assert reason in f"{caught.value} {caught.value.__cause__}"
+    assert "train-cleanup" in str(caught.value)
+
+
+def graph(settings: str) -> bytes:
+    """Return a graph that gives back what it is given."""
+    value = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("given", "same")
+    ]
+    nodes = [helper.make_node("Identity", ["given"], ["same"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "same", value[:1], value[1:]),
+        ir_version=10,
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    helper.set_model_props(model, {SETTINGS: settings})
+    data: bytes = model.SerializeToString()
+    return data
+
+
 # How words are read
+
+
+def test_the_encoder_reads_a_token_a_character_and_one_a_pause() -> None:
+    units = [read_word(word) for word in split_words("我，用 Redis 在 2024？")]
+    names = [BEGIN, END, "<other>", "<digits>", "<latin>", *MARKS.values(), "我", "用"]
+    columns = np.arange(1, len(units) + 1)[:, None] * np.ones((1, len(FEATURE_SIZES)), np.int64)
+    ids, spread, places = tokens(
+        units, columns.astype(np.int64), {n: i for i, n in enumerate(names)}
+    )
+    assert [names[row] for row in ids] == [
+        BEGIN, "我", ",", "用", "<latin>", "<other>", "<digits>", "?", END,
+    ]  # fmt: skip
+    assert places.tolist() == [1, 3, 4, 5, 6]
+    assert spread[:, 0].tolist() == [0, 1, 0, 2, 3, 4, 5, 0, 0]
+
+
+def test_long_utterances_are_cut_at_a_pause_where_there_is_one() -> None:
+    words = ["我"] * 400
+    words[149] = "我，"
+    words[50] = "我。"  # too early
+    cuts = stretches([read_word(word) for word in words])
+    assert cuts == [(0, 150), (150, 310), (310, 400)]
+    assert stretches([]) == [(0, 0)]
+
+
+def test_words_beside_one_that_surely_goes_go_more_easily() -> None:
+    gone = np.array([0.5, 0.9, 0.5, 0.3, 0.5, 0.9], np.float32)
+    rows = np.stack([1 - gone, gone * 0.4, gone * 0.6], axis=1)
+    assert decide(rows, 0.8, 0.4) == [2, 2, 2, 0, 2, 2]
+    assert decide(rows, 0.8, 1.0) == [0, 2, 0, 0, 0, 2]
+    assert decide(rows[2:5], 0.8, 0.4) == [0, 0, 0]
+    assert decide(rows[:0], 0.8, 0.4) == []
+
+
+def test_two_opinions_are_weighed() -> None:
+    one = np.array([[0.9, 0.05, 0.05], [1.0, 0.0, 0.0]], np.float32)
+    other = np.array([[0.1, 0.85, 0.05], [0.0, 1.0, 0.0]], np.float32)
+    assert agree(one, other, 0.0) == pytest.approx(one, abs=1e-6)
+    assert agree(one, other, 1.0) == pytest.approx(other, abs=1e-6)
+    both = agree(one, other, 0.5)
+    assert both.sum(axis=1) == pytest.approx([1, 1])
+    assert both[0, 0] == pytest.approx(0.3 / (0.3 + 0.0425**0.5 + 0.05), abs=1e-4)
+    assert both[1].tolist() == pytest.approx([0.5, 0.5, 0], abs=1e-3)
 
 
 def test_words_are_read_without_case_and_punctuation() -> None:

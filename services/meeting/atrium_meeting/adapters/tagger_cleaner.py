@@ -13,10 +13,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from atrium_meeting.adapters.onnx_tagger import OnnxTagger, agree
 from atrium_meeting.domain.cleanup import lexicon
 from atrium_meeting.domain.cleanup.guards import Language, chinese, english, guard
 from atrium_meeting.domain.cleanup.kinds import name_kinds
-from atrium_meeting.domain.cleanup.network import Floats, Network, unpack
+from atrium_meeting.domain.cleanup.network import Floats, Network, decide, unpack
 from atrium_meeting.domain.cleanup.reading import BETWEEN, read
 from atrium_meeting.domain.cleanup.units import Unit, read_word
 from atrium_meeting.domain.transcript import Disfluency
@@ -40,6 +41,8 @@ class _Tagger:
     threshold: float
     looked_past: Collection[str]
     rules: Language
+    encoder: OnnxTagger | None = None
+    """It reads Chinese, too; what goes is decided by both."""
 
 
 class TaggerCleaner:
@@ -48,7 +51,7 @@ class TaggerCleaner:
     It may be used by several threads at once.
 
     Args:
-        folder: Where ``zh.npz`` and ``en.npz`` are; by default those that ship.
+        folder: Where ``zh.npz``, ``zh.onnx`` and ``en.npz`` are; by default those that ship.
         guarded: False leaves the guard rails out. Only for measuring what they do.
 
     Raises:
@@ -124,23 +127,40 @@ def _load(folder: Traversable, language: str) -> _Tagger:
             f"{file} is not a tagger of format {FORMAT}; install the service anew or run "
             "`make train-cleanup`."
         ) from exc
+    encoder = _load_encoder(folder / "zh.onnx") if language == "zh" else None
     return _Tagger(
         network,
         {word: place for place, word in enumerate(words)},
         settings.get("aliases", {}),
-        settings["threshold"],
+        settings["threshold"] if encoder is None else encoder.threshold,
         lexicon.LOOKED_PAST_ZH if language == "zh" else lexicon.LOOKED_PAST_EN,
         chinese()
         if language == "zh"
         else english(frozenset([*words, *settings.get("common", "").split()])),
+        encoder,
     )
+
+
+def _load_encoder(file: Traversable) -> OnnxTagger:
+    try:
+        encoder = OnnxTagger(file.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise ModelUnreadable(
+            f"{file} is not an encoder of format {FORMAT}; install the service anew or run "
+            "`make train-cleanup`."
+        ) from exc
+    if encoder.format != FORMAT:
+        raise ModelUnreadable(
+            f"{file} is of format {encoder.format}, expected {FORMAT}; run `make train-cleanup`."
+        )
+    return encoder
 
 
 def _propose(tagger: _Tagger, utterances: Sequence[Sequence[Unit]]) -> Iterator[list[int]]:
     """Yield what the network proposes for each utterance."""
+    low = tagger.threshold if tagger.encoder is None else tagger.encoder.low
     for rows in _run(tagger, utterances):
-        gone = 1 - rows[:, 0] > tagger.threshold
-        yield np.where(gone, 1 + rows[:, 1:].argmax(axis=1), 0).tolist()
+        yield decide(rows, tagger.threshold, low)
 
 
 def _run(tagger: _Tagger, utterances: Sequence[Sequence[Unit]]) -> Iterator[Floats]:
@@ -168,5 +188,11 @@ def _batches(tagger: _Tagger, parts: Sequence[Sequence[Unit]]) -> Iterator[Float
             reading = read(batch, tagger.vocabulary, tagger.looked_past)
             found = tagger.network.probabilities(reading.ids, reading.columns, reading.here)
             for start, one in zip(reading.starts, batch, strict=True):
-                yield found[start : start + len(one)]
+                rows = found[start : start + len(one)]
+                if tagger.encoder is not None and one:
+                    columns = reading.columns[start : start + len(one)]
+                    rows = agree(
+                        rows, tagger.encoder.probabilities(one, columns), tagger.encoder.share
+                    )
+                yield rows
             batch, words = [], 0

@@ -32,6 +32,7 @@ from vectors import character_vectors
 
 from atrium_meeting.domain.cleanup import guards, lexicon
 from atrium_meeting.domain.cleanup.guards import Language, guard
+from atrium_meeting.domain.cleanup.network import decide
 from atrium_meeting.domain.cleanup.reading import DIGITS, FEATURE_SIZES, LATIN, OTHER, read
 from atrium_meeting.domain.cleanup.units import Case, Mark, Unit, read_word
 
@@ -158,17 +159,19 @@ def figures(
 
 
 def best_threshold(
-    found: Sequence[np.ndarray], tuning: Sequence[Example], rules: Language, precision: float
-) -> float:
-    """Return the threshold of the best F1, with the guard rails on, at this precision or more."""
+    found: Sequence[np.ndarray],
+    tuning: Sequence[Example],
+    rules: Language,
+    precision: float,
+    low: float = 1.0,
+) -> tuple[float, float]:
+    """Return the threshold of the best F1, rules on, at this precision or more, and the F1."""
     units = [as_units(one.words) for one in tuning]
     best = (0.0, 0.0, 0.5)
     for threshold in np.arange(0.2, 0.96, 0.02):
         right = claimed = true = 0
         for rows, own, one in zip(found, units, tuning, strict=True):
-            gone = 1 - rows[:, 0] > threshold
-            proposed = np.where(gone, 1 + rows[:, 1:].argmax(axis=1), 0).tolist()
-            left = np.array(guard(own, proposed, rules)) > 0
+            left = np.array(guard(own, decide(rows, threshold, low), rules)) > 0
             meant = np.array(one.labels) > 0
             right += int((left & meant).sum())
             claimed += int(left.sum())
@@ -177,7 +180,7 @@ def best_threshold(
         if (best[0] < precision and reached > best[0]) or (reached >= precision and f1 > best[1]):
             best = (reached, f1, float(threshold))
     print(f"threshold {best[2]:.2f}: precision {best[0]:.4f}, F1 {best[1]:.4f}, guard rails on")
-    return best[2]
+    return best[2], best[1]
 
 
 def simplified(words: Sequence[str]) -> dict[str, str]:
@@ -213,7 +216,7 @@ def learn_chinese(chosen: argparse.Namespace) -> tuple[Course, float, dict[str, 
     real = [(as_units(row.example.words), row.example.labels) for row in learned]
     batches = lessons(course, chosen, real, made, chance)
     found = train(course, batches, tuning, chosen.report)
-    threshold = best_threshold(found, tuning, guards.chinese(), chosen.precision)
+    threshold, _ = best_threshold(found, tuning, guards.chinese(), chosen.precision)
     return course, threshold, {"aliases": simplified(words)}
 
 
@@ -264,7 +267,7 @@ def learn_english(chosen: argparse.Namespace) -> tuple[Course, float, dict[str, 
     batches = lessons(course, chosen, [], made, chance)
     found = train(course, batches, tuning, chosen.report)
     rules = guards.english(frozenset([*words, *common]))
-    threshold = best_threshold(found, tuning, rules, chosen.precision)
+    threshold, _ = best_threshold(found, tuning, rules, chosen.precision)
     return course, threshold, {"common": " ".join(common)}
 
 

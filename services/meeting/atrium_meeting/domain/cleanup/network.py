@@ -80,6 +80,27 @@ class Network:
         return scores
 
 
+def decide(rows: Floats, threshold: float, low: float) -> list[int]:
+    """Return a label for each word: 0 stays, 1 filler, 2 said again or given up.
+
+    Of a stretch of words that go with more than the probability ``low`` all go, if one of them
+    does with more than ``threshold`` (hysteresis): people repeat and give up words, not characters.
+
+    Args:
+        rows: Probability of each label of each word, shape (words, labels).
+        threshold: Probability above which a word goes.
+        low: The same beside such a word.
+    """
+    gone = 1 - rows[:, 0]
+    goes = gone > threshold
+    if low < threshold and goes.any():
+        maybe = gone > low
+        stretch = np.cumsum(np.diff(maybe, prepend=False))
+        goes = maybe & np.isin(stretch, stretch[goes])
+    labels: list[int] = np.where(goes, 1 + rows[:, 1:].argmax(axis=1), 0).tolist()
+    return labels
+
+
 def unpack(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Network:
     """Return the network of a model file.
 
