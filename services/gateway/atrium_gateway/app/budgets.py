@@ -62,12 +62,13 @@ class _Count:
         spent: Settled and reserved since the lease began.
         ceiling: Reservations stay below it. Never above the durable mark.
         pending: Reservations that are not settled.
+        kept: What calls take of it as soon as another budget has enough for them, too.
     """
 
     __slots__ = (
-        "block", "ceiling", "close", "end", "granted", "held", "idle", "largest", "ledger", "low",
-        "margin", "needs", "pending", "queued", "quota", "raised", "refused", "refused_until",
-        "remaining", "scarce", "spent", "tenant", "touched", "whole",
+        "block", "ceiling", "close", "end", "granted", "held", "idle", "kept", "largest", "ledger",
+        "low", "margin", "needs", "pending", "queued", "quota", "raised", "refused",
+        "refused_until", "remaining", "scarce", "spent", "tenant", "touched", "whole",
     )  # fmt: skip
 
     def __init__(self, ledger: str, tenant: str, quota: Quota, end: datetime) -> None:
@@ -80,6 +81,7 @@ class _Count:
         self.granted = 0
         self.held = False
         self.pending = 0
+        self.kept = 0
         self.needs: list[int] = []
         self.largest = 0
         self.margin = 0
@@ -98,13 +100,13 @@ class _Count:
 
     def ask(self) -> LeaseAsk:
         """Return what to ask for now; from here on nothing is reserved above its floor."""
-        self.close = self.close and not self.pending and not self.needs
+        self.close = self.close and not (self.pending or self.needs or self.kept)
         margin = 0 if self.scarce or self.close else self.margin
         if self.idle:
             margin = min(margin, self.largest)
         needs, self.needs = tuple(self.needs), []
         wanted = self.spent + sum(needs) + margin
-        self.ceiling = max(self.spent, min(self.ceiling, wanted))
+        self.ceiling = max(self.spent, min(self.ceiling, wanted + self.kept))
         whole = self.whole or self.close or wanted > self.granted
         return LeaseAsk(
             self.ledger,
@@ -412,11 +414,9 @@ class LeasedBudgets:
             reserved = self._reserve_now(plan, tokens, requests)
             if reserved is not None:
                 return reserved
-            short = [
-                (count, need)
-                for count, need in plan.needs(tokens, requests)
-                if count.spent + need > count.ceiling
-            ]
+            needs = list(plan.needs(tokens, requests))
+            short = [each for each in needs if each[0].spent + each[1] > each[0].ceiling]
+            enough = [each for each in needs if each not in short]
             now = asyncio.get_running_loop().time()
             for count, need in short:
                 if now < count.refused_until and need >= count.refused:
@@ -430,7 +430,15 @@ class LeasedBudgets:
             waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             self._urgent.set()
-            await waiting
+            # Else a beat might give back what is there while that is on its way which is not, and
+            # the other way round, for ever.
+            for count, need in enough:
+                count.kept += need
+            try:
+                await waiting
+            finally:
+                for count, need in enough:
+                    count.kept -= need
         raise self._exhausted(*short[0])
 
     async def _plan(self, principal: Principal, task: str) -> _Plan:
@@ -647,7 +655,7 @@ class LeasedBudgets:
                 continue
             count.idle += 1
             over = count.idle >= _IDLE_BEATS or count.end <= now
-            if over and not count.pending and not count.needs:
+            if over and not (count.pending or count.needs or count.kept):
                 count.close = True
                 self.look_after(count)
             elif count.slack > min(count.margin, count.largest):
