@@ -32,7 +32,8 @@ BUF_VERSION := 1.75.0
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-zA-Z_-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@test -t 1 -a -z "$${NO_COLOR:-}" && bold=$$'\033[1m' plain=$$'\033[0m' || bold= plain=; \
+	awk -F ':.*## ' -v bold="$$bold" -v plain="$$plain" '/^[a-zA-Z_-]+:.*## / {printf "  %s%-22s%s %s\n", bold, $$1, plain, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(SERVE) ## Run the main job on real input, with real models (MODELS=none: without any)
