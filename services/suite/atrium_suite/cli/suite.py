@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 
 from atrium_shared.settings import load_settings
 from atrium_shared.telemetry import configure_logging, configure_tracing
-from atrium_suite.cli.calls import StopSignal, run
+from atrium_suite.cli.calls import DEFAULT_TARGET, StopSignal, run
 from atrium_suite.cli.models import pull_set
 from atrium_suite.settings import SuiteSettings
 from atrium_suite.terminal.output import make_console, plain, show_path
@@ -116,8 +117,15 @@ async def _announce(suite: Suite, settings: SuiteSettings) -> None:
     for what, words in rows:
         console.print(f"  {what:<8}", plain(words), soft_wrap=True)
     if suite.is_new:
-        console.print(
-            "A new installation. Its first key, in another terminal:\n"
-            "  atrium admin bootstrap --tenant acme"
-        )
+        console.print("A new installation. Its first key, in another terminal:")
+        console.print(plain(f"  {bootstrap_command(suite.address, settings)}"), soft_wrap=True)
     console.print("Stop it with Ctrl-C.")
+
+
+def bootstrap_command(address: str, settings: SuiteSettings) -> str:
+    """Return what makes the first key, as it is to be typed for this suite."""
+    command = "atrium admin bootstrap --tenant acme"
+    field = SuiteSettings.model_fields["state_dir"]
+    if settings.state_dir != field.get_default(call_default_factory=True):
+        command += f" --state {shlex.quote(str(settings.state_dir.resolve()))}"
+    return command if address == DEFAULT_TARGET else f"{command} --target {address}"
