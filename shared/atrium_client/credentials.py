@@ -52,7 +52,9 @@ class _StreamStream(_WithMetadata, grpc.aio.StreamStreamClientInterceptor):
     async def intercept_stream_stream(
         self, continuation: Any, client_call_details: Any, request_iterator: Any
     ) -> Any:
-        return await continuation(self._details(client_call_details), request_iterator)
+        return await stream_until_ended(
+            continuation, self._details(client_call_details), request_iterator
+        )
 
 
 def credential_interceptors(

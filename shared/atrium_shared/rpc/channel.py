@@ -196,4 +196,6 @@ class _AddToStreamStream(_Adding, grpc.aio.StreamStreamClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request_iterator: AsyncIterable[Any] | Iterable[Any],
     ) -> Any:
-        return await continuation(self._added(client_call_details), request_iterator)
+        return await stream_until_ended(
+            continuation, self._added(client_call_details), request_iterator
+        )

@@ -16,13 +16,13 @@ async def stream_until_ended(
 ) -> Any:
     """Go on with a call that streams requests, and stop writing as soon as it has its status.
 
-    A server refuses a file that is too large while more of it is on its way. gRPC for asyncio then
-    replaces the status of the server by INTERNAL when a write fails after the status came
-    (https://github.com/grpc/grpc/issues/36066), and the reason is lost. So the status ends the
-    task that writes, before its failure is looked at.
+    A server refuses a file that is too large, or a live stream, while more of it is on its way.
+    gRPC for asyncio then replaces the status of the server by INTERNAL when a write fails after the
+    status came (https://github.com/grpc/grpc/issues/36066), and the reason is lost. So the status
+    ends the task that writes, before its failure is looked at.
 
     Args:
-        continuation: What an interceptor of stream-unary calls is given to go on with.
+        continuation: What an interceptor of calls that stream requests is given to go on with.
         details: Of the call.
         requests: What is written.
 

@@ -26,6 +26,12 @@ async def refuse(parts: AsyncIterator[bytes], context: grpc.aio.ServicerContext[
     await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large")
 
 
+async def refuse_live(
+    parts: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+) -> None:
+    await refuse(parts, context)
+
+
 async def count(parts: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
     return str(len([part async for part in parts])).encode()
 
@@ -40,6 +46,7 @@ async def target() -> AsyncIterator[str]:
     server = grpc.aio.server()
     handlers = {
         "Refuse": grpc.stream_unary_rpc_method_handler(refuse),
+        "RefuseLive": grpc.stream_stream_rpc_method_handler(refuse_live),
         "Count": grpc.stream_unary_rpc_method_handler(count),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Files", handlers),))
@@ -68,6 +75,20 @@ async def test_a_write_that_fails_after_a_refusal_does_not_hide_it(
 
     for _ in range(ROUNDS):
         await asyncio.gather(*(upload() for _ in range(AT_ONCE)))
+    assert heard == {"RESOURCE_EXHAUSTED: too large": ROUNDS * AT_ONCE}
+
+
+async def test_a_refused_live_stream_is_told_why(channel: grpc.aio.Channel) -> None:
+    heard: Counter[str] = Counter()
+
+    async def stream() -> None:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in channel.stream_stream("/Files/RefuseLive")(parts()):
+                pass
+        heard[f"{caught.value.code().name}: {caught.value.details()}"] += 1
+
+    for _ in range(ROUNDS):
+        await asyncio.gather(*(stream() for _ in range(AT_ONCE)))
     assert heard == {"RESOURCE_EXHAUSTED: too large": ROUNDS * AT_ONCE}
 
 
