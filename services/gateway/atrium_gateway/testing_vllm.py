@@ -44,6 +44,12 @@ class Late(Answer):
     then: Callable[[], object] = lambda: None
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class FakeVllm(FakeUpstream):
     """One replica. Each has adapters of its own, and chat says which weights answered.
@@ -52,6 +58,7 @@ class FakeVllm(FakeUpstream):
         loaded: Folder of each adapter that it holds, by name.
         loads: Names in the order in which they were loaded.
         load_seconds: How long loading takes.
+        may_load: Loading waits for it; set at first.
         load_failures: Answers to the next calls to load.
         down: Whether connections are closed without a word.
     """
@@ -59,6 +66,7 @@ class FakeVllm(FakeUpstream):
     loaded: dict[str, str] = field(default_factory=dict)
     loads: list[str] = field(default_factory=list)
     load_seconds: float = 0.0
+    may_load: asyncio.Event = field(default_factory=_set_event)
     load_failures: list[Answer] = field(default_factory=list)
     down: bool = False
 
@@ -113,6 +121,7 @@ class FakeVllm(FakeUpstream):
     ) -> bool:
         if isinstance(answer, Late):
             await asyncio.sleep(answer.after_seconds)
+            await self.may_load.wait()
             answer.then()
         return await super()._write(answer, writer, gone)
 

@@ -272,11 +272,12 @@ async def test_the_version_before_answers_until_all_hold_the_next(two: House) ->
     first, second = adapter_files(1), adapter_files(2)
     await two.deployed(first)
     await two.route("models/adapters/clause-risk")
-    two.servers[1].load_seconds = 0.3
+    two.servers[1].may_load.clear()
     operation = await two.deploy(second)
     await soon(lambda: len(two.servers[0].loaded) == 2)
     assert await two.ask() == reply_of(first)
     assert (await two.get()).versions[0].state == Adapter.ROLLING_OUT
+    two.servers[1].may_load.set()
     await two.done(operation)
     assert {await two.ask() for _ in range(8)} == {reply_of(second)}
     states = [(version.number, version.state) for version in (await two.get()).versions]
@@ -340,13 +341,14 @@ async def test_two_deploys_at_once_leave_the_later_one_serving(two: House) -> No
 
 
 async def test_a_roll_out_can_be_cancelled(two: House) -> None:
-    two.servers[1].load_seconds = 0.2
+    two.servers[1].may_load.clear()
     operation = await two.deploy(adapter_files())
     stub = operations_pb2_grpc.OperationsStub(two.gateway.open_channel("acme"))
     await stub.CancelOperation(operations_pb2.CancelOperationRequest(name=operation.name))
     adapter = await two.get()
     assert (adapter.serving_version, adapter.versions[0].state) == (0, Adapter.FAILED)
-    await asyncio.sleep(0.3)
+    two.servers[1].may_load.set()
+    await asyncio.sleep(0.1)
     await soon(lambda: not any(server.loaded for server in two.servers))
     assert (await two.get()).serving_version == 0
 

@@ -239,10 +239,10 @@ async def test_a_deadline_over_several_attempts_ends_the_call_and_frees_both_ser
         second.enqueue(HANGS)
         began = asyncio.get_running_loop().time()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await served.models.Generate(ask(), timeout=0.4)
+            await served.models.Generate(ask(), timeout=2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert asyncio.get_running_loop().time() - began < 2
-        async with asyncio.timeout(2):
+        assert asyncio.get_running_loop().time() - began < 30
+        async with asyncio.timeout(20):
             while not (first.left_at and second.left_at):  # noqa: ASYNC110 - has no event
                 await asyncio.sleep(0.01)
         assert (await served.models.Generate(ask())).text == "a b c"
