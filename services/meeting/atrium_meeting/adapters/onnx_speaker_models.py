@@ -86,4 +86,6 @@ def _session(name: str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Sounds differ in length, and a plan of memory would be kept for each that ever came.
+    options.enable_mem_pattern = False
     return ort.InferenceSession(MODELS / name, options, providers=["CPUExecutionProvider"])

@@ -21,7 +21,7 @@ _CONTEXT: Final = 64
 """Each window is seen together with so many samples before it."""
 _WINDOW_MS: Final = 1000 * _WINDOW // SAMPLE_RATE
 _STATE: Final = (1, 1, 128)
-_WINDOWS_AT_ONCE: Final = 4096
+_WINDOWS_AT_ONCE: Final = 512
 
 
 class SileroActivity:
@@ -39,6 +39,8 @@ class SileroActivity:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Sounds differ in length, and a plan of memory would be kept for each that ever came.
+        options.enable_mem_pattern = False
         model = resources.files("faster_whisper").joinpath("assets/silero_vad_v6.onnx").read_bytes()
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 

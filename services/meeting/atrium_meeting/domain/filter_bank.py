@@ -20,7 +20,7 @@ _FFT = 512
 _LOWEST_HZ = 20.0
 _PREEMPHASIS = 0.97
 _FLOOR = float(np.finfo(np.float32).eps)
-_FRAMES_AT_ONCE = 6000
+_FRAMES_AT_ONCE = 1000
 
 
 def filter_bank(samples: Samples) -> npt.NDArray[np.float32]:
