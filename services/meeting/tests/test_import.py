@@ -25,6 +25,15 @@ async def imported(house: House, name: str, content: bytes, who: str = "member")
     return await house.as_(who).ImportTranscript(request)
 
 
+async def test_who_says_their_name_in_an_imported_transcript_has_it_suggested(house: House):
+    meeting = await house.meeting()
+    content = b"WEBVTT\n\n00:00:01.000 --> 00:00:04.000\nGood morning, I'm Ana.\n"
+
+    made = await imported(house, meeting.name, content)
+
+    assert [(one.display_name, one.suggested_name) for one in made.speakers] == [("", "Ana")]
+
+
 async def test_an_imported_transcript_is_cleaned_up_and_names_its_speakers(house: House):
     meeting = await house.meeting()
 

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import docx
@@ -18,7 +19,7 @@ from atrium_meeting.domain.minutes import (
     Section,
     Stretch,
 )
-from atrium_meeting.domain.report import compose_report
+from atrium_meeting.domain.report import Table, compose_report
 from atrium_meeting.domain.transcript import (
     Disfluency,
     Span,
@@ -65,6 +66,18 @@ def minutes(language: str) -> Minutes:
         engine=Engine(EngineKind.EXTRACTIVE, "atrium"),
         transcript_version=1,
     )
+
+
+def test_an_owner_whose_name_is_only_suggested_is_shown_with_their_identifier():
+    found = minutes("en")
+    [action] = found.actions
+    suggested = replace(action, owner_name="Ben", owner_speaker="S2")
+
+    report = replace(found, actions=(suggested,))
+    written = compose_report("", None, TRANSCRIPT, report, language="en", clean=False)
+
+    [table] = [block for block in written if isinstance(block, Table)]
+    assert table.rows[0][1] == "Ben (S2)"
 
 
 def blocks(language: str = "en", *, clean: bool = False, with_minutes: bool = True):

@@ -229,6 +229,51 @@ async def test_two_speakers_become_one(house_at: Opened):
         assert (await house.as_().NameSpeaker(same)).transcript_version == 3
 
 
+async def introduced(house: House) -> meeting_pb2.Meeting:
+    """Two speakers, of whom each says who they are."""
+    return await house.transcribed("Hello, I'm Tom.", "My name is Anna.", "Good morning.")
+
+
+TWO = (SpeakerTurn("A", 0, 3000), SpeakerTurn("B", 3500, 20_000))
+
+
+def suggestions(meeting: meeting_pb2.Meeting | meeting_pb2.Transcript) -> list[tuple[str, str]]:
+    return [(one.display_name, one.suggested_name) for one in meeting.speakers]
+
+
+async def test_who_says_their_name_has_it_suggested_until_people_name_them(house_at: Opened):
+    async with house_at(fakes=Fakes(diarizer=FakeDiarizer(list(TWO)))) as house:
+        meeting = await introduced(house)
+        assert suggestions(meeting) == [("", "Tom"), ("", "Anna")]
+        assert suggestions(await house.transcript(meeting.name)) == [("", "Tom"), ("", "Anna")]
+        edit = Edit(meeting=meeting.name, utterance="u3", text="Good evening.")
+        await house.as_().EditUtterance(edit)
+        name = Name(meeting=meeting.name, speaker="S1", display_name="Thomas Hardy")
+        named = await house.as_().NameSpeaker(name)
+        assert suggestions(named) == [("Thomas Hardy", ""), ("", "Anna")]
+        assert suggestions(await house.transcript(meeting.name, version=1)) == [
+            ("", "Tom"),
+            ("", "Anna"),
+        ]
+
+
+async def test_a_name_that_people_gave_to_another_is_suggested_no_more(house_at: Opened):
+    async with house_at(fakes=Fakes(diarizer=FakeDiarizer(list(TWO)))) as house:
+        meeting = await introduced(house)
+        name = Name(meeting=meeting.name, speaker="S1", display_name="Anna")
+        assert suggestions(await house.as_().NameSpeaker(name)) == [("Anna", ""), ("", "")]
+
+
+async def test_one_speaker_who_was_two_has_a_suggestion_only_where_both_agree(house_at: Opened):
+    async with house_at(fakes=Fakes(diarizer=FakeDiarizer(list(TWO)))) as house:
+        same = await introduced(house)
+        merge = Name(meeting=same.name, speaker="S2", same_as="S1")
+        assert suggestions(await house.as_().NameSpeaker(merge)) == [("", "")]
+        meeting = await house.transcribed("Hello, I'm Tom.", "Hello.", "Good morning.")
+        merge = Name(meeting=meeting.name, speaker="S1", same_as="S2")
+        assert suggestions(await house.as_().NameSpeaker(merge)) == [("", "Tom")]
+
+
 async def test_a_speaker_who_does_not_speak_cannot_be_named(house: House):
     meeting = await house.transcribed("Hello.")
     for request in (

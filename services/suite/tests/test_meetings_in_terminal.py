@@ -11,6 +11,7 @@ from atrium.engine.v1 import engine_pb2
 from atrium.meeting.v1 import meeting_pb2, minutes_pb2
 from atrium_suite.terminal.meetings import (
     SpeakerNames,
+    called,
     clock,
     milliseconds,
     print_catch_up,
@@ -22,6 +23,13 @@ SPEAKERS = [
     meeting_pb2.Speaker(id="S1", display_name="Lin Wei", speaking_time=Duration(seconds=3)),
     meeting_pb2.Speaker(id="S2"),
 ]
+
+
+def test_a_suggested_name_is_shown_as_a_question() -> None:
+    assert called(meeting_pb2.Speaker(id="S2", suggested_name="Tom")) == "S2 (Tom?)"
+    named = meeting_pb2.Speaker(id="S2", display_name="Thomas", suggested_name="Tom")
+    assert called(named) == "Thomas"
+    assert [SpeakerNames(SPEAKERS).of(one.id) for one in SPEAKERS] == ["Lin Wei", "S2"]
 
 
 def sentence(text: str, *starts: int, **more) -> minutes_pb2.CitedSentence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from atrium_meeting.domain.meetings import (
     SpeakerSummary,
 )
 from atrium_meeting.domain.recordings import Origin
+from atrium_meeting.domain.speaker_names import still_suggested
 from atrium_meeting.domain.transcript import Speaker, Utterance
 from atrium_meeting.domain.transcript_codec import words_from_json, words_to_json
 
@@ -91,7 +92,7 @@ async def add_version(
     session: AsyncSession,
     meeting: Meeting,
     version: int,
-    speakers: Mapping[str, str],
+    speakers: Iterable[Speaker],
     *,
     origin: Origin,
     author: str,
@@ -105,7 +106,7 @@ async def add_version(
         session: The transaction.
         meeting: Of which meeting.
         version: Its number.
-        speakers: Names by speaker; those who say nothing any more are left out.
+        speakers: What they are called; those who say nothing any more are left out.
         origin: What made it.
         author: Who made it.
         change: What was done.
@@ -119,7 +120,7 @@ async def add_version(
             version=version,
             author=author,
             change=change,
-            speakers=[[one.id, one.display_name] for one in summaries],
+            speakers=[[one.id, one.display_name, one.suggested_name] for one in summaries],
             origin=asdict(origin),
             create_time=now,
         )
@@ -128,14 +129,16 @@ async def add_version(
         session,
         meeting.uid,
         transcript_version=version,
-        speakers=[[one.id, one.display_name, one.speaking_ms] for one in summaries],
+        speakers=[
+            [one.id, one.display_name, one.speaking_ms, one.suggested_name] for one in summaries
+        ],
         duration_ms=duration_ms,
         **values,
     )
 
 
 async def summarize(
-    session: AsyncSession, meeting_uid: str, names: Mapping[str, str]
+    session: AsyncSession, meeting_uid: str, speakers: Iterable[Speaker]
 ) -> tuple[list[SpeakerSummary], int]:
     """Return the speakers of the newest version in order of their first words, and its length."""
     columns = _UTTERANCES.c
@@ -150,9 +153,14 @@ async def summarize(
         .order_by(sa.func.min(columns.start_ms), sa.func.min(columns.number))
     )
     rows = (await session.execute(query)).all()
+    known = {one.id: one for one in speakers}
+    names = still_suggested([known.get(row[0], Speaker(row[0])) for row in rows])
     return (
-        [SpeakerSummary(one[0], names.get(one[0], ""), int(one[1])) for one in rows],
-        max((one[2] for one in rows), default=0),
+        [
+            SpeakerSummary(one.id, one.display_name, int(row[1]), one.suggested_name)
+            for one, row in zip(names, rows, strict=True)
+        ],
+        max((row[2] for row in rows), default=0),
     )
 
 
@@ -202,7 +210,7 @@ def utterance_number(utterance: str) -> int | None:
 
 def to_speakers(data: Sequence[Sequence[str]]) -> tuple[Speaker, ...]:
     """Return the speakers of a version."""
-    return tuple(Speaker(id_, name) for id_, name in data)
+    return tuple(Speaker(*one) for one in data)
 
 
 async def insert_purge(session: AsyncSession, folder: str) -> Purge:

@@ -59,7 +59,7 @@ class SqlLive:
                     transaction,
                     meeting,
                     1,
-                    {},
+                    (),
                     origin=origin,
                     author=author,
                     change="transcribed live",

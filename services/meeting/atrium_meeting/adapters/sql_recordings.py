@@ -214,7 +214,7 @@ class SqlRecordings:
                 session,
                 meeting,
                 1,
-                {one.id: one.display_name for one in transcript.speakers},
+                transcript.speakers,
                 origin=origin,
                 author=recording.author,
                 change="transcribed",

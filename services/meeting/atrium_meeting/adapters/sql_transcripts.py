@@ -17,7 +17,8 @@ from atrium_meeting.app.stores import UtteranceCursor, VersionInfo
 from atrium_meeting.domain.errors import TranscriptChanged
 from atrium_meeting.domain.meetings import Meeting, MeetingState
 from atrium_meeting.domain.recordings import Origin
-from atrium_meeting.domain.transcript import Transcript, Utterance
+from atrium_meeting.domain.speaker_names import joined
+from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance
 from atrium_shared.clock import Clock
 from atrium_shared.database import Database
 
@@ -55,7 +56,7 @@ class SqlTranscripts:
                 session,
                 meeting,
                 1,
-                {one.id: one.display_name for one in transcript.speakers},
+                transcript.speakers,
                 origin=origin,
                 author=author,
                 change=change,
@@ -147,7 +148,7 @@ class SqlTranscripts:
     ) -> Meeting:
         """Make the next version, in which an utterance is another, or gone."""
 
-        async def apply(session: AsyncSession, names: dict[str, str]) -> None:
+        async def apply(session: AsyncSession, speakers: dict[str, Speaker]) -> None:
             await _end_rows(
                 session,
                 meeting.uid,
@@ -171,8 +172,8 @@ class SqlTranscripts:
     ) -> Meeting:
         """Make the next version, in which a speaker has another name."""
 
-        async def apply(session: AsyncSession, names: dict[str, str]) -> None:
-            names[speaker] = display_name
+        async def apply(session: AsyncSession, speakers: dict[str, Speaker]) -> None:
+            speakers[speaker] = Speaker(speaker, display_name)
 
         return await self._edit(meeting, version, apply, author=author, change=change)
 
@@ -188,7 +189,7 @@ class SqlTranscripts:
     ) -> Meeting:
         """Make the next version, in which one speaker says what two said."""
 
-        async def apply(session: AsyncSession, names: dict[str, str]) -> None:
+        async def apply(session: AsyncSession, speakers: dict[str, Speaker]) -> None:
             columns = _UTTERANCES.c
             await _end_rows(session, meeting.uid, version + 1, columns.speaker == speaker)
             taken: dict[str, Any] = {
@@ -206,7 +207,7 @@ class SqlTranscripts:
                     ),
                 )
             )
-            names[same_as] = names.get(same_as, "") or names.get(speaker, "")
+            speakers[same_as] = joined(speakers[same_as], speakers[speaker])
 
         return await self._edit(meeting, version, apply, author=author, change=change)
 
@@ -214,7 +215,7 @@ class SqlTranscripts:
         self,
         meeting: Meeting,
         version: int,
-        apply: Callable[[AsyncSession, dict[str, str]], Any],
+        apply: Callable[[AsyncSession, dict[str, Speaker]], Any],
         *,
         author: str,
         change: str,
@@ -225,13 +226,13 @@ class SqlTranscripts:
                 raise TranscriptChanged(meeting.name, now.transcript_version)
             info = await _version(session, meeting.uid, version)
             assert info is not None, "a version is only removed with its meeting"
-            names = {one.id: one.display_name for one in info.speakers}
-            await apply(session, names)
+            speakers = {one.id: one for one in info.speakers}
+            await apply(session, speakers)
             await rows.add_version(
                 session,
                 now,
                 version + 1,
-                names,
+                speakers.values(),
                 origin=info.origin,
                 author=author,
                 change=change,

@@ -14,6 +14,7 @@ from atrium_meeting.app.stores import TranscriptStore
 from atrium_meeting.app.workers import Workers
 from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.recordings import Origin
+from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import Transcript
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
@@ -73,6 +74,7 @@ class ImportTranscript:
             meeting = await self._find.changeable(principal, name)
             read = await self._workers.run(self._files.read, content, kind)
             marked, origin = await self._marked(read)
+            marked = await self._workers.run(suggest_names, marked)
             return await self._transcripts.publish(
                 meeting.uid, marked, origin, author=principal.subject, change="imported"
             )

@@ -59,6 +59,7 @@ from atrium_meeting.domain.recordings import (
     RecordingState,
     Stage,
 )
+from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import SpeakerTurn
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock
@@ -368,6 +369,7 @@ class TranscribeRecording:
             except Exception:  # whatever it is, raw words are better than none
                 _log.exception("disfluencies not marked", recording=recording.uid)
                 lacking.append("disfluencies could not be marked")
+        transcript = await asyncio.to_thread(suggest_names, transcript)
         origin = Origin(
             recognition_model=self._engines.transcriber.model,
             diarization_model=diarizer.model if turns and diarizer is not None else "",

@@ -39,11 +39,13 @@ class SpeakerSummary:
         id: Identifier within the meeting, "S1".
         display_name: Name for people; empty where it is not known.
         speaking_ms: How long they spoke, in milliseconds.
+        suggested_name: What they are probably called; see `Speaker`.
     """
 
     id: str
     display_name: str = ""
     speaking_ms: int = 0
+    suggested_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

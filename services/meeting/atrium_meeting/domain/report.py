@@ -238,7 +238,10 @@ def _section_title(section: Section) -> str:
 def _action_row(
     action: ActionItem, names: Mapping[str, str], words: Mapping[str, str]
 ) -> tuple[str, ...]:
-    owner = names.get(action.owner_speaker, "") or action.owner_name or words["nobody"]
+    speaker = names.get(action.owner_speaker, "")
+    owner = speaker or action.owner_name or words["nobody"]
+    if speaker == action.owner_speaker and speaker and action.owner_name:
+        owner = f"{action.owner_name} ({speaker})"  # the name is suggested only
     due = action.due_text or words["nobody"]
     if action.due_date is not None:
         due = f"{action.due_date:%Y-%m-%d}" + (f" ({action.due_text})" if action.due_text else "")

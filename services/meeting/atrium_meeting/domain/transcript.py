@@ -101,10 +101,13 @@ class Speaker:
     Args:
         id: Identifier within the meeting, "S1"; numbered in order of their first words.
         display_name: Name for people; empty where it is not known.
+        suggested_name: What they are probably called, from what is said; nobody has confirmed it.
+            Empty: there is no clear sign, or the name is known.
     """
 
     id: str
     display_name: str = ""
+    suggested_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

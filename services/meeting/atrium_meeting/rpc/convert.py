@@ -164,6 +164,7 @@ def transcript_to_proto(
                         one.id,
                         one.display_name,
                         times[one.id].speaking_ms if one.id in times else 0,
+                        one.suggested_name,
                     )
                 )
                 for one in page.version.speakers
@@ -261,6 +262,7 @@ def _speaker_to_proto(speaker: SpeakerSummary) -> meeting_pb2.Speaker:
         id=speaker.id,
         display_name=speaker.display_name,
         speaking_time=duration(speaker.speaking_ms),
+        suggested_name=speaker.suggested_name,
     )
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from atrium_meeting.domain.analysis.meeting import analyse
+from atrium_meeting.domain.analysis.people import Person
 from atrium_meeting.domain.minutes import MinutesType
+from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import Speaker, Transcript
 
 Talk = Callable[..., Transcript]
@@ -83,6 +85,18 @@ def test_a_later_word_changes_the_owner_or_the_day(talk: Talk) -> None:
     assert action.owner is not None
     assert action.due is not None
     assert (action.owner.name, str(action.due.day)) == ("Ben", "2026-03-12")
+
+
+def test_who_introduced_themselves_owns_what_they_take_on(talk: Talk) -> None:
+    spoken = talk(
+        "S1: Good morning, I'm Anna.",
+        "S2: Hello, I'm Ben. I'll send the budget to the bank by Friday.",
+        "S1: Ben, could you order the flyers too?",
+        "S2: Sure.",
+    )
+    unnamed = Transcript(1, (Speaker("S1"), Speaker("S2")), spoken.utterances)
+    found = analyse(suggest_names(unnamed), day=MONDAY).actions
+    assert [action.owner for action in found] == [Person("Ben", "S2")] * 2
 
 
 def test_what_is_called_off_is_no_action(talk: Talk) -> None:

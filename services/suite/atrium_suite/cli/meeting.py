@@ -34,6 +34,7 @@ from atrium_suite.cli.calls import (
 from atrium_suite.terminal.meetings import (
     STAGES,
     SpeakerNames,
+    called,
     clock,
     milliseconds,
     print_catch_up,
@@ -777,7 +778,7 @@ async def _show(
 
 
 def _facts(meeting: meeting_pb2.Meeting) -> str:
-    people = ", ".join(speaker.display_name or speaker.id for speaker in meeting.speakers)
+    people = ", ".join(map(called, meeting.speakers))
     return f"{clock(meeting.duration.ToMilliseconds())}, {people}"
 
 

@@ -74,11 +74,18 @@ def milliseconds(text: str) -> int:
     return seconds * 1000
 
 
+def called(speaker: meeting_pb2.Speaker) -> str:
+    """Return a speaker's name, or their identifier with what they are probably called."""
+    if speaker.suggested_name and not speaker.display_name:
+        return f"{speaker.id} ({speaker.suggested_name}?)"
+    return speaker.display_name or speaker.id
+
+
 class SpeakerNames:
     """Names and colours of who speaks."""
 
     def __init__(self, speakers: Iterable[meeting_pb2.Speaker]) -> None:
-        self._names = {speaker.id: speaker.display_name or speaker.id for speaker in speakers}
+        self._names = {speaker.id: called(speaker) for speaker in speakers}
 
     def of(self, speaker: str) -> str:
         """Return somebody's name, or their identifier."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
@@ -115,7 +115,11 @@ def analyse(
 
 def people_of(transcript: Transcript, sentences: Sequence[Sentence]) -> People:
     """Return who may be meant by a name in a meeting."""
-    return People(transcript.speakers, usual_words(sentence.text for sentence in sentences))
+    speakers = (
+        replace(one, display_name=one.display_name or one.suggested_name)
+        for one in transcript.speakers
+    )
+    return People(speakers, usual_words(sentence.text for sentence in sentences))
 
 
 def language_of(sentences: Sequence[Sentence]) -> str:
