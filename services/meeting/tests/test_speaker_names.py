@@ -41,6 +41,7 @@ def suggested(*lines: str, names: dict[str, str] | None = None) -> dict[str, str
         ("Hello everyone, I'm Maria, I look after the park.", "Maria"),
         ("Good morning. My name is Maria Lopez.", "Maria Lopez"),
         ("Hi, this is Maria speaking.", "Maria"),
+        ("Hello, this is Maria from personnel.", "Maria"),
         ("Hello, Maria here, can you hear me?", "Maria"),
         ("大家好，我是王芳，今天我来主持。", "王芳"),
         ("我叫李雷。", "李雷"),
@@ -55,6 +56,7 @@ def test_who_introduces_themselves_is_suggested_by_that_name(line, name):
     "line",
     [
         "And this is Maria, she is from personnel.",
+        "Welcome back. You've met Ben, and this is Maria from the platform team.",
         "He said I'm Maria.",
         "I'm Maria's assistant.",
         "I'm Canadian and he is not.",

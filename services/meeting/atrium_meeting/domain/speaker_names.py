@@ -35,12 +35,12 @@ _CLAUSE: Final = (
 _I_AM: Final = re.compile(
     rf"{_CLAUSE}(?:I'm|I’m|I am|my name is|my name's|my name’s)\s+$", re.IGNORECASE
 )
-_THIS_IS: Final = re.compile(rf"{_CLAUSE}(?:this is|it's|it’s)\s+$", re.IGNORECASE)
-_GREETING: Final = re.compile(
+_GREETED: Final = (
     r"^(?:(?:hi|hello|hey|good (?:morning|afternoon|evening))(?: (?:everyone|everybody|all))?"
-    r"[,.!]?\s+)?$",
-    re.IGNORECASE,
+    r"[,.!]?\s+)"
 )
+_GREETING: Final = re.compile(rf"{_GREETED}?(?:(?:this is|it's|it’s)\s+)?$", re.IGNORECASE)
+_GREETING_THIS_IS: Final = re.compile(rf"{_GREETED}(?:this is|it's|it’s)\s+$", re.IGNORECASE)
 _QUOTED: Final = re.compile(r"\b(?:said|says|say|told|asked|wrote|if|because)\b[^.!?]*$", re.I)
 _AFTER_ME: Final = re.compile(r"\s*(?:$|[.,!?;]|(?:and I|from|here|speaking|your|the new)\b)")
 _SPEAKING: Final = re.compile(r"\s+(?:speaking|here)\s*(?:$|[.,!?])")
@@ -237,10 +237,10 @@ def _introduced(people: People, sentence: Sentence, called: AbstractSet[str]) ->
         if _I_AM.search(named.before):
             if _AFTER_ME.match(named.after):
                 yield named.name
-        elif (
-            _THIS_IS.search(named.before)
-            and (_SPEAKING.match(named.after) or _FROM.match(named.after))
-        ) or (_GREETING.match(named.before) and _SPEAKING.match(named.after)):
+        # "This is" may introduce somebody else: not where it follows a greeting.
+        elif (_GREETING.match(named.before) and _SPEAKING.match(named.after)) or (
+            _GREETING_THIS_IS.match(named.before) and _FROM.match(named.after)
+        ):
             yield named.name
 
 
