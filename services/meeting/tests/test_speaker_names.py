@@ -105,6 +105,18 @@ def test_who_is_thanked_has_just_spoken():
     ) == {"S2": "Tom"}
 
 
+def test_an_office_is_no_name():
+    assert (
+        suggested(
+            "1 Good morning. Thank you, Chair. Can we begin, Chair?",
+            "2 Yes.",
+            "1 Is this the last item, Chair?",
+            "2 It is.",
+        )
+        == {}
+    )
+
+
 def test_one_address_is_not_enough():
     assert suggested("1 And Tom, can you tell us?", "2 Yes.", "1 Good.") == {}
 

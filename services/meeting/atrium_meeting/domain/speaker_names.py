@@ -51,7 +51,7 @@ _WO_SHI: Final = re.compile(
     r"([\u4e00-\u9fff]{2,4}?)(?=$|[，。！？；、,.!?]|来自|负责|今天|这边|我)"
 )
 _TITLED: Final = re.compile(
-    r"^(?:Mr|Mrs|Ms|Dr|Prof)\b|^[小老阿]|(?:[总哥姐工]|老师|经理|主任|博士|教授|律师|院长|校长)$"
+    r"^(?:Mr|Mrs|Ms|Mister|Madam|Sir|Dr|Doctor|Prof|Professor|Chair\w*|Minister|President|Speaker)\b|^[小老阿]|(?:[总哥姐工]|老师|经理|主任|博士|教授|律师|院长|校长)$"
 )
 _NO_CHINESE_NAME: Final = re.compile(r"谢谢|[人员者们客]$")
 # The segmenter takes these words for names.
