@@ -34,7 +34,8 @@ class JobGate:
     async def run(self, step: Callable[[], Awaitable[JSON]]) -> JSON:
         """Run a step to its end, again when a stop interrupted it."""
         while True:
-            await self._ready.wait()
+            while not self._ready.is_set():  # it may have been closed since it woke us
+                await self._ready.wait()
             task = asyncio.ensure_future(_call(step))
             self._steps.add(task)
             try:
