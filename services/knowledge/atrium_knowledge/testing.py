@@ -161,8 +161,11 @@ class NoGenerator:
 class ScriptedGenerator:
     """Writes what it was told to, a few characters at a time, and remembers what it was asked."""
 
-    def __init__(self, text: str, *, fail_after: int | None = None) -> None:
+    def __init__(
+        self, text: str, *, fail_after: int | None = None, finish: Finish = Finish.STOP
+    ) -> None:
         self.text = text
+        self.finish = finish
         self.fail_after = fail_after
         self.asked: list[Sequence[ChatMessage]] = []
 
@@ -184,7 +187,7 @@ class ScriptedGenerator:
                 raise NoModel
             yield self.text[start : start + 5]
         engine = Engine(EngineKind.GENERATIVE, "scripted", "scripted")
-        yield Generated(self.text, engine, Usage(100, 20), Finish.STOP)
+        yield Generated(self.text, engine, Usage(100, 20), self.finish)
 
 
 class FakeParser:

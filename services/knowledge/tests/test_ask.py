@@ -14,6 +14,7 @@ from atrium_knowledge.testing import (
     open_house,
 )
 from atrium_shared.audit import Decision
+from atrium_shared.models import Finish
 from atrium_shared.testing import error_of
 
 LEAVE = """# Leave rules
@@ -187,6 +188,55 @@ async def test_a_fact_that_the_model_left_out_is_added_as_a_quote(tmp_path):
         answer, _ = await ask(house, LEAVE_QUESTION, mode=AUTO)
         assert answer.text.startswith("Every employee has paid annual leave. [1]")
         assert "The source says: “Every employee has 30 working days" in answer.text
+
+
+async def test_a_model_that_writes_of_something_else_leaves_a_quoted_answer(tmp_path):
+    generator = ScriptedGenerator("A certificate is due from the fourth day of illness [2].")
+    async with open_house(tmp_path, embedder=no_encoder(), generator=generator) as house:
+        await fill(house)
+        answer, _ = await ask(house, LEAVE_QUESTION, mode=AUTO)
+        assert "illness" not in answer.text
+        assert "30 working days" in answer.text
+        assert answer.engine.kind == engine_pb2.Engine.EXTRACTIVE
+        assert answer.engine.degraded_reason.endswith("nothing that the model wrote answers.")
+        assert answer.dropped_sentences == 1
+
+
+async def test_what_else_a_model_writes_waits_for_what_answers(tmp_path):
+    generator = ScriptedGenerator(
+        "A certificate is due from the fourth day of illness [2]. "
+        "Every employee has 30 working days of annual leave [1]."
+    )
+    async with open_house(tmp_path, embedder=no_encoder(), generator=generator) as house:
+        await fill(house)
+        answer, _ = await ask(house, LEAVE_QUESTION, mode=AUTO)
+        assert answer.text.index("illness") < answer.text.index("30 working days")
+        assert answer.engine.model == "scripted"
+        assert answer.dropped_sentences == 0
+
+
+async def test_half_a_sentence_at_the_end_of_a_long_text_is_left_out(tmp_path):
+    generator = ScriptedGenerator(
+        "Every employee has 30 working days of annual leave [1]. Up to 5 days may be carried",
+        finish=Finish.LENGTH,
+    )
+    async with open_house(tmp_path, embedder=no_encoder(), generator=generator) as house:
+        await fill(house)
+        answer, _ = await ask(house, LEAVE_QUESTION, mode=AUTO)
+        assert "30 working days" in answer.text
+        assert "carried" not in answer.text
+
+
+async def test_headings_that_a_model_copies_are_left_out(tmp_path):
+    generator = ScriptedGenerator(
+        "Leave rules › Annual leave\n"
+        "Leave rules › Annual leave: Every employee has 30 working days of annual leave [1]."
+    )
+    async with open_house(tmp_path, embedder=no_encoder(), generator=generator) as house:
+        await fill(house)
+        answer, _ = await ask(house, LEAVE_QUESTION, mode=AUTO)
+        assert answer.text == "Every employee has 30 working days of annual leave. [1]"
+        assert answer.dropped_sentences == 0
 
 
 async def test_a_model_never_sees_what_the_asker_may_not_read(tmp_path):

@@ -34,6 +34,7 @@ from atrium_knowledge.domain.answering.prompting import (
     MAX_ANSWER_TOKENS,
     SentenceStream,
     cited_numbers,
+    heading_of,
     prompt,
 )
 from atrium_knowledge.domain.answering.questions import AnswerType, Question, understand
@@ -46,7 +47,7 @@ from atrium_shared.audit import Decision as AuditDecision
 from atrium_shared.clock import Clock, Ids
 from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import AtriumError
-from atrium_shared.models import ChatMessage, Embedder, Generated, Generator, Role
+from atrium_shared.models import ChatMessage, Embedder, Finish, Generated, Generator, Role
 from atrium_shared.principal import Principal
 
 TASK: Final = "knowledge.answer"
@@ -153,6 +154,84 @@ class _Draft:
         gap = " " if spaced else ""
         self.text += gap + text
         return Delta(gap + text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sentence:
+    """A written sentence that a passage supports."""
+
+    words: str
+    number: int
+    """Of its source."""
+    start: int
+    """Where in the document its support begins and ends."""
+    end: int
+
+
+class _Writing:
+    """Takes what a model writes into an answer, as far as it is supported and to the point.
+
+    A small model may write down what a source says of something else. So its sentences wait until
+    one of them rests on what most likely answers; if none ever does, none is shown.
+
+    Args:
+        verifier: Knows the passages.
+        draft: Takes the sentences.
+        anchors: What most likely answers: (number of the source, start and end in the document).
+        language: Of the answer.
+    """
+
+    def __init__(
+        self,
+        verifier: SentenceVerifier,
+        draft: _Draft,
+        anchors: Sequence[tuple[int, int, int]],
+        language: Language,
+    ) -> None:
+        self._verifier = verifier
+        self._draft = draft
+        self._anchors = anchors
+        self._language: Language = language
+        self._waiting: list[_Sentence] = []
+        self._to_the_point = False
+
+    def take(self, sentence: str) -> list[Delta]:
+        """Take the next sentence; return what a reader has to be sent now."""
+        words = plain(sentence)
+        cited = [number - 1 for number in cited_numbers(sentence)]
+        for hit in self._draft.hits:
+            words = words.removeprefix(heading_of(hit.passage)).lstrip(" :：")
+        if not words or words in self._draft.text:
+            return []
+        support = self._verifier.support(sentence, cited)
+        if support is None:
+            self._draft.dropped += 1
+            return []
+        start = self._draft.hits[support.source].passage.start
+        kept = _Sentence(
+            words, support.source + 1, start + support.unit.start, start + support.unit.end
+        )
+        if any(kept.words == other.words for other in self._waiting):
+            return []
+        self._waiting.append(kept)
+        self._to_the_point |= any(
+            number == kept.number and first < kept.end and kept.start < last
+            for number, first, last in self._anchors
+        )
+        return self._show() if self._to_the_point else []
+
+    def end(self) -> None:
+        """Drop what still waits."""
+        self._draft.dropped += len(self._waiting)
+        self._waiting.clear()
+
+    def _show(self) -> list[Delta]:
+        shown = []
+        for one in self._waiting:
+            self._draft.cite(one.number, one.start, one.end)
+            shown.append(self._draft.add(f"{one.words} [{one.number}]", self._language))
+        self._waiting.clear()
+        return shown
 
 
 class AskQuestion:
@@ -345,6 +424,7 @@ class AskQuestion:
         asked = prompt(question.text, passages, _focus(extraction, draft.hits), language)
         messages = [ChatMessage(Role.SYSTEM, asked.system), ChatMessage(Role.USER, asked.user)]
         sentences = SentenceStream()
+        writing = _Writing(verifier, draft, _anchors(question, extraction), language)
         failure: AtriumError | None = None
         generated: Generated | None = None
         stream = self._generator.stream(principal, TASK, messages, MAX_ANSWER_TOKENS)
@@ -354,7 +434,7 @@ class AskQuestion:
                     generated = part
                     continue
                 for sentence in sentences.feed(part):
-                    if delta := await self._keep(sentence, verifier, draft, language):
+                    for delta in await asyncio.to_thread(writing.take, sentence):
                         yield delta
         except AtriumError as error:
             if mode is AskMode.GENERATIVE and not draft.text:
@@ -363,9 +443,11 @@ class AskQuestion:
         finally:
             if isinstance(stream, AsyncGenerator):
                 await stream.aclose()
-        for sentence in sentences.end() if failure is None else ():
-            if delta := await self._keep(sentence, verifier, draft, language):
+        cut = generated is not None and generated.finish is Finish.LENGTH
+        for sentence in sentences.end(cut=cut) if failure is None else ():
+            for delta in await asyncio.to_thread(writing.take, sentence):
                 yield delta
+        writing.end()
         if generated is not None:
             draft.usage += generated.usage
         wrote = bool(draft.text)
@@ -378,23 +460,6 @@ class AskQuestion:
                 yield draft.add(_QUOTED[language].format(quote.text.strip(), number), language)
         draft.engine = self._engine(generated, failure, wrote, found)
 
-    async def _keep(
-        self, sentence: str, verifier: SentenceVerifier, draft: _Draft, language: Language
-    ) -> Delta | None:
-        """Take a sentence into the answer if a passage supports it; count it if none does."""
-        words = plain(sentence)
-        if not words or words in draft.text:
-            return None
-        cited = [number - 1 for number in cited_numbers(sentence)]
-        support = await asyncio.to_thread(verifier.support, sentence, cited)
-        if support is None:
-            draft.dropped += 1
-            return None
-        number = support.source + 1
-        start = draft.hits[support.source].passage.start
-        draft.cite(number, start + support.unit.start, start + support.unit.end)
-        return draft.add(f"{words} [{number}]", language)
-
     def _engine(
         self,
         generated: Generated | None,
@@ -406,7 +471,7 @@ class AskQuestion:
             reason = f"Quoted from the sources: {failure.message}"
             return replace(_EXTRACTIVE, degraded=True, degraded_reason=reason)
         if not wrote:
-            reason = "Quoted from the sources: they support nothing that the model wrote."
+            reason = "Quoted from the sources: nothing that the model wrote answers."
             return replace(_EXTRACTIVE, degraded=True, degraded_reason=reason)
         engine = generated.engine if generated is not None else Engine(EngineKind.GENERATIVE, "")
         return self._degraded(engine, found)
@@ -496,19 +561,32 @@ def _focus(extraction: Extraction, hits: Sequence[Hit]) -> list[int]:
     return found
 
 
+def _likely(question: Question, extraction: Extraction) -> Sequence[Quote]:
+    """Return the quotes of which one most likely answers, the likeliest first."""
+    # A how-to is answered by all of its steps, in their order.
+    if question.expectation.type is AnswerType.STEPS:
+        return extraction.quotes
+    best, *others = sorted(extraction.quotes, key=lambda quote: -quote.score)
+    enough = max(_LIKELY_QUOTE, best.score * _LIKELY_QUOTE)
+    return [best, *(quote for quote in others if quote.score >= enough)]
+
+
+def _anchors(question: Question, extraction: Extraction) -> list[tuple[int, int, int]]:
+    """Return source, start and end of what a written answer has to rest on."""
+    return [
+        (extraction.cited.index(quote.hit) + 1, quote.start, quote.end)
+        for quote in _likely(question, extraction)
+    ]
+
+
 def _uncovered(question: Question, extraction: Extraction, text: str) -> list[Quote]:
     """Return the likely quotes that state what the written text lacks, the likeliest first."""
-    ranked = sorted(extraction.quotes, key=lambda quote: -quote.score)
-    enough = max(_LIKELY_QUOTE, ranked[0].score * _LIKELY_QUOTE)
-    expectation = question.expectation
-    kinds = expectation.kinds
-    # A how-to is answered by all of its steps, in their order.
-    steps = expectation.type is AnswerType.STEPS
+    likely = _likely(question, extraction)
+    kinds = question.expectation.kinds
+    steps = question.expectation.type is AnswerType.STEPS
     written, folded = find_quantities(text), Folded(text)
     missing: list[Quote] = []
-    for quote in extraction.quotes if steps else ranked[:_ADDED_QUOTES]:
-        if not steps and quote is not ranked[0] and quote.score < enough:
-            continue
+    for quote in likely if steps else likely[:_ADDED_QUOTES]:
         stated = find_quantities(quote.text)
         asked_for = [one for one in stated if one.kind in kinds] or stated
         if asked_for:

@@ -62,10 +62,16 @@ def prompt(
     """
     parts = [f"{_SOURCES[language]}:"]
     for number, (passage, at) in enumerate(zip(passages, focus, strict=True), 1):
-        heading = " › ".join((passage.document_title, *passage.section_path))
-        parts.append(f"[{number}] {heading}\n{_window(passage, at)}")
+        parts.append(f"[{number}] {heading_of(passage)}\n{_window(passage, at)}")
     parts.append(f"{_QUESTION[language]}: {question}")
     return Prompt(_INSTRUCTIONS[language], "\n\n".join(parts))
+
+
+def heading_of(passage: Passage) -> str:
+    """Return the line that stands above a passage; models copy it, though it tells nothing."""
+    path = passage.section_path
+    named = path[:1] == (passage.document_title,)  # many a document's first heading is its title
+    return " › ".join(path if named else (passage.document_title, *path))
 
 
 def _window(passage: Passage, at: int) -> str:
@@ -105,14 +111,18 @@ class SentenceStream:
             done.append(match.group().strip())
             self._rest = rest
 
-    def end(self) -> list[str]:
-        """Return what is left, complete or not."""
+    def end(self, *, cut: bool = False) -> list[str]:
+        """Return what is left, complete or not.
+
+        Args:
+            cut: The text was broken off: half a sentence at its end is left out.
+        """
         rest, self._rest = self._rest, ""
         done = []
         while match := _SENTENCE.match(rest):
             done.append(match.group().strip())
             rest = rest[match.end() :]
-        return [sentence for sentence in (*done, rest.strip()) if sentence]
+        return [sentence for sentence in (*done, "" if cut else rest.strip()) if sentence]
 
 
 def cited_numbers(sentence: str) -> list[int]:
