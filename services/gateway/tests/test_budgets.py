@@ -399,8 +399,18 @@ async def test_a_burst_after_a_pause_does_not_wait_for_the_database_call_by_call
     assert exchanges < 10
 
 
-async def test_no_more_is_reserved_ahead_than_steady_calls_use(world: World) -> None:
-    budgets = await world.process()
+async def test_no_more_is_reserved_ahead_than_steady_calls_use(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = SqlLedgers.exchange
+
+    async def slow(self: SqlLedgers, process: str, asks: Sequence[LeaseAsk]) -> object:
+        await asyncio.sleep(0.005)  # several calls go on meanwhile
+        return await exchange(self, process, asks)
+
+    monkeypatch.setattr(SqlLedgers, "exchange", slow)
+    # Without beats, each of which takes a short pause of this machine for the end of the calls.
+    budgets = await world.process(beat_seconds=60)
     who = caller(requests(10**12))
     for _ in range(300):
         await budgets.reserve(who, 0)

@@ -169,6 +169,14 @@ class _Count:
         """How much may be reserved without the database."""
         return self.ceiling - self.spent
 
+    @property
+    def short(self) -> bool:
+        """Whether half is used of what there was, or those who wait need more than there is.
+
+        Calls that go on while it is raised may have it looked after once more, in vain.
+        """
+        return self.slack < max(self.low, sum(self.needs))
+
 
 class _Plan:
     """The counts that one kind of call goes to, until the first of their windows ends."""
@@ -603,6 +611,7 @@ class LeasedBudgets:
             self._process = process
         if self._process is None:
             return
+        short = {count.ledger for count in counts if count.short}
         asks = [count.ask() for count in counts]
         try:
             answers = await self._ledgers.exchange(self._process, asks)
@@ -616,7 +625,7 @@ class LeasedBudgets:
                 self._closed(count)
                 continue
             count.got(answer, now)
-            if ask.margin and count.ceiling > ask.floor:
+            if ask.margin and count.ceiling > ask.floor and count.ledger in short:
                 count.adapt(now)
             if answer.remaining is None and count.slack < ask.margin // 2:
                 self.look_after(count)  # others took what was unused of the lease
