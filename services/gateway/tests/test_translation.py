@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,26 @@ def ask(*texts: str, target: str = "en", **more: Any) -> gateway_pb2.TranslateRe
     return gateway_pb2.TranslateRequest(
         task="translate.zh-en", texts=texts, target_language=target, **more
     )
+
+
+def reply_by_text(
+    served: ServedGateway, monkeypatch: pytest.MonkeyPatch, reply: Callable[[str], str | None]
+) -> None:
+    """Let the model reply to each text by itself: texts of one call may reach it in any order.
+
+    Where ``reply`` gives None, the model says what it says to everybody.
+    """
+    stream = served.scripted.stream
+
+    async def stream_reply(prompt: Prompt) -> AsyncGenerator[Any, None]:
+        said = reply(prompt.messages[-1].content)
+        if said is not None:
+            served.scripted.enqueue(said)
+        async with aclosing(stream(prompt)) as parts:
+            async for part in parts:
+                yield part
+
+    monkeypatch.setattr(served.scripted, "stream", stream_reply)
 
 
 # Bad input
@@ -59,10 +81,13 @@ async def test_a_failing_server_fails_the_call(served: ServedGateway) -> None:
     assert error.reason == "UPSTREAM_FAILED"
 
 
-async def test_a_text_that_the_model_cannot_take_fails_alone(served: ServedGateway) -> None:
-    served.scripted.enqueue("The meeting is this afternoon.")
-    long = "会" * 20_000
-    reply = await served.models.Translate(ask("今天下午开会。", long))
+async def test_a_text_that_the_model_cannot_take_fails_alone(
+    served: ServedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = "今天下午开会。", "会" * 20_000
+    known = {short: "The meeting is this afternoon."}
+    reply_by_text(served, monkeypatch, known.get)
+    reply = await served.models.Translate(ask(short, long))
     assert reply.translations[0].text == "The meeting is this afternoon."
     assert reply.translations[1].failure
     assert not reply.translations[1].text
@@ -195,14 +220,11 @@ def test_what_must_be_kept_is_looked_for_in_either_form(
 async def test_many_texts_come_in_their_order(
     served: ServedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = served.scripted.stream
+    def say(text: str) -> str:
+        number = re.findall(r"\d+", text)[0]
+        return f"我们在第 {number} 会议室开会。"
 
-    def answer(prompt: Prompt) -> Any:
-        number = re.findall(r"\d+", prompt.messages[-1].content)[0]
-        served.scripted.enqueue(f"我们在第 {number} 会议室开会。")
-        return stream(prompt)
-
-    monkeypatch.setattr(served.scripted, "stream", answer)
+    reply_by_text(served, monkeypatch, say)
     texts = [f"We meet in room {number}." for number in range(12)]
     reply = await served.models.Translate(ask(*texts, target="zh"))
     assert [each.text for each in reply.translations] == [
