@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import grpc
 import pytest
@@ -15,6 +16,7 @@ from atrium.admin.v1 import admin_pb2
 from atrium.admin.v1 import admin_service_pb2 as pb
 from atrium.admin.v1 import identity_service_pb2 as ids
 from atrium_admin.adapters.tables import policy_replicas
+from atrium_admin.app.ports import ReplicaLease
 from atrium_admin.bootstrap import build
 from atrium_admin.domain.errors import PolicyVersionAhead
 from atrium_shared.errors import Unauthenticated
@@ -57,8 +59,18 @@ async def replica(house: House, name: str) -> AsyncIterator[int]:
 
 
 async def committed(house: House, version: int) -> None:
-    """Wait until a change is on its way to the replicas."""
-    await house.until(lambda: house.app.feed._version >= version)
+    """Wait until a change is on its way to the replicas, and whoever made it waits for them."""
+    book = house.app.feed._leases
+    look, looked = book._look, asyncio.Event()
+
+    async def look_and_tell() -> list[ReplicaLease]:
+        leases = await look()
+        looked.set()
+        return leases
+
+    with patch.object(book, "_look", look_and_tell):
+        await house.until(lambda: house.app.feed._version >= version)
+        await asyncio.wait_for(looked.wait(), 5)
 
 
 async def acknowledge(house: House, name: str, version: int, **fields: Any) -> float:
