@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
 
 async def cancel_and_wait(task: asyncio.Task[None]) -> None:
@@ -11,7 +10,10 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
 
     Raises:
         Exception: What the task had failed with.
+        asyncio.CancelledError: The caller was cancelled meanwhile; the task may still be ending.
     """
     task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    # Awaiting the task itself could not tell its cancellation from the caller's.
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.result()

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from atrium_shared.tasks import cancel_and_wait
+
+
+async def begun(work) -> asyncio.Task[None]:
+    task = asyncio.create_task(work)
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_the_task_has_ended_when_it_returns():
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append(True)
+
+    task = await begun(work())
+    await cancel_and_wait(task)
+    assert task.cancelled()
+    assert ended
+
+
+async def test_a_task_that_ends_in_peace_when_cancelled_is_no_failure():
+    async def work() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+    task = await begun(work())
+    await cancel_and_wait(task)
+    assert task.done()
+    assert not task.cancelled()
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_what_the_task_failed_with_is_raised(before):
+    async def work() -> None:
+        if not before:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+        raise ValueError("wrong")
+
+    task = await begun(work())
+    assert task.done() == before
+    with pytest.raises(ValueError, match="wrong"):
+        await cancel_and_wait(task)
+
+
+async def test_whoever_is_cancelled_while_waiting_hears_of_it():
+    go_on = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await go_on.wait()
+
+    task = await begun(work())
+    waiting = await begun(cancel_and_wait(task))
+    waiting.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    with pytest.raises(asyncio.CancelledError):
+        await task
