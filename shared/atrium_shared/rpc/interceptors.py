@@ -245,9 +245,12 @@ class Interceptors:
         self._rechecks: set[asyncio.Task[None]] = set()
         self._changes = 0
         self._running = 0
+        self._feeds = 0
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
+        self._ended.set()
         on_change = getattr(authenticator, "on_change", None)
         if on_change is not None:
             on_change(self._recheck_streams)
@@ -414,7 +417,9 @@ class Interceptors:
             _start_span(tracer, call, metadata)
         CURRENT_CALL.set(call)
         method.in_flight.inc()
-        if not method.feed:
+        if method.feed:
+            self._feeds += 1
+        else:
             self._running += 1
         return call
 
@@ -423,10 +428,14 @@ class Interceptors:
         method.finished(code, time.perf_counter() - call.started)
         if call.task is not None:
             self._streams.discard(call)
-        if not method.feed:
+        if method.feed:
+            self._feeds -= 1
+        else:
             self._running -= 1
-            if self._draining and not self._running:
-                self._idle.set()
+        if self._draining and not self._running:
+            self._idle.set()
+            if not self._feeds:
+                self._ended.set()
         if call.span is not None:
             call.span.set_attribute("rpc.response.status_code", code)
             call.span.end()
@@ -626,6 +635,19 @@ class Interceptors:
         """Return whether all calls but feeds ended within ``seconds``."""
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def wait_until_ended(self, seconds: float) -> bool:
+        """Return whether all calls, feeds and those that were cancelled too, ended in time.
+
+        A call that is cancelled ends when it has cleaned up after itself.
+        """
+        if self._running or self._feeds:
+            self._ended.clear()
+        try:
+            await asyncio.wait_for(self._ended.wait(), seconds)
         except TimeoutError:
             return False
         return True

@@ -31,6 +31,7 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 _OPERATIONS = "google.longrunning.Operations"
 _HEALTH = "grpc.health.v1.Health"
 _SECONDS_TO_SEND_STATUS = 1.0
+_SECONDS_TO_CLEAN_UP = 10.0
 
 Adder = Callable[[grpc.aio.Server], None]
 
@@ -268,7 +269,8 @@ class RpcServer:
 
         Health turns NOT_SERVING and new calls from outside are refused at once; calls under way,
         and the calls that these make on other services of this process, have ``grace_seconds``.
-        Feeds and streams that are still open then are ended.
+        Feeds and streams that are still open then are ended, the other calls cancelled; the apps
+        stop when all have cleaned up after themselves, or ten seconds later.
 
         Raises:
             ExceptionGroup: What the ``stop`` of apps raised, after all were stopped.
@@ -282,6 +284,9 @@ class RpcServer:
             _log.warning("calls cut short", after_seconds=grace_seconds)
         self._interceptors.end_streams()
         await server.stop(_SECONDS_TO_SEND_STATUS)
+        # gRPC cancels calls and goes on at once, while they may still need what the apps hold.
+        if not await self._interceptors.wait_until_ended(_SECONDS_TO_CLEAN_UP):
+            _log.warning("calls did not end", after_seconds=_SECONDS_TO_CLEAN_UP)
         await self._stop_apps()
 
     async def _stop_apps(self) -> None:

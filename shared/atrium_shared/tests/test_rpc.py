@@ -59,6 +59,7 @@ from atrium_shared.testing import (
     make_principal,
     running_server,
 )
+from atrium_shared.unbroken import unbroken
 
 LIN = make_principal("testing.echo:use", actor="users/lin", token="token-of-lin")
 PORTAL = make_principal("testing.echo:use", "users/*:impersonate", actor="users/portal")
@@ -866,6 +867,76 @@ async def test_open_streams_do_not_hold_up_the_end_of_the_server_for_ever(echo: 
             assert error.reason == "SHUTTING_DOWN"
 
 
+@pytest.mark.parametrize("method", [*ARITIES, "Feed"])
+async def test_apps_stop_after_the_calls_that_were_cut_short_have_cleaned_up(
+    echo: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atrium_shared.rpc.server._SECONDS_TO_SEND_STATUS", 0.05)
+    started, order = asyncio.Event(), []
+
+    async def clean_up() -> None:
+        await asyncio.sleep(0.3)
+        order.append("call ended")
+
+    async def work() -> None:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await unbroken(clean_up())
+
+    async def one(request: Any, context: Any) -> Any:
+        await work()
+
+    async def many(request: Any, context: Any) -> AsyncIterator[Any]:
+        yield echo.words(text="first")
+        await work()
+
+    async def stop() -> None:
+        order.append("app stopped")
+
+    streaming = method in ("Repeat", "Chat", "Feed")
+    app = echo.app(stop=stop, **{method: many if streaming else one})
+    async with running_server([app], PRINCIPALS) as server:
+        channel = (
+            server.open_service_channel("gateway")
+            if method == "Feed"
+            else server.open_channel("lin")
+        )
+        call = asyncio.create_task(failure(invoke(echo, channel, method)))
+        await started.wait()
+        await server.server.stop(0.1)
+        assert order == ["call ended", "app stopped"]
+        await call
+
+
+async def test_a_call_that_never_ends_keeps_no_app_from_stopping(
+    echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atrium_shared.rpc.server._SECONDS_TO_CLEAN_UP", 0.1)
+    started, release, order = asyncio.Event(), asyncio.Event(), []
+
+    async def say(request: Any, context: Any) -> Any:
+        started.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await release.wait()
+            order.append("call ended")
+
+    async def stop() -> None:
+        order.append("app stopped")
+
+    async with running_server([echo.app(Say=say, stop=stop)], PRINCIPALS) as server:
+        call = asyncio.create_task(failure(invoke(echo, server.open_channel("lin"), "Say")))
+        await started.wait()
+        async with asyncio.timeout(5):
+            await server.server.stop(0.1)
+        assert order == ["app stopped"]
+        release.set()
+        await call
+
+
 async def test_a_feed_alone_does_not_make_the_server_wait(echo: Any) -> None:
     async def endless(request: Any, context: Any) -> AsyncIterator[Any]:
         yield request
@@ -1091,6 +1162,26 @@ def _self_signed() -> tuple[bytes, bytes]:
     return certificate.public_bytes(pem), key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+async def test_a_server_that_is_slow_to_greet_is_waited_for(echo: Any) -> None:
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def greet_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        target_reader, target_writer = await asyncio.open_connection(*server.target.split(":"))
+        await asyncio.gather(copy(reader, target_writer), copy(target_reader, writer))
+
+    async with (
+        running_server([echo.app()], PRINCIPALS) as server,
+        await asyncio.start_server(greet_late, "127.0.0.1", 0) as busy,
+    ):
+        port = busy.sockets[0].getsockname()[1]
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            assert (await invoke(echo, channel, "Ping"))[0].text == "hello"
 
 
 async def test_a_server_that_is_not_there_is_unavailable(echo: Any) -> None:
