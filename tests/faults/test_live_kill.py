@@ -79,6 +79,7 @@ async def test_a_live_meeting_survives_kills_word_by_word(tmp_path: Path):
                 await asyncio.sleep(random.uniform(0.2, 1.5))
                 await service.kill()
                 token = await playing or token
+                await service.channel.close()
         for event in client.events:
             if event.HasField("final"):
                 # What was told is stored: nobody tells it again as something else.

@@ -72,10 +72,9 @@ class Service:
         self.operations = operations_pb2_grpc.OperationsStub(self.channel)
 
     async def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut would. The channel stays: its calls are to hear of it."""
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
-        await self.channel.close()
 
     async def stop(self) -> None:
         """End it in order."""
@@ -213,6 +212,7 @@ async def test_a_transcription_that_is_killed_at_any_point_goes_on(tmp_path: Pat
         await asyncio.sleep(random.uniform(0.0, LONGEST_PAUSE_SECONDS))
         await service.kill()
         await asyncio.gather(*uploads)
+        await service.channel.close()
     async with running(tmp_path) as service:
         await upload(service, ledger)
         transcribed = await check_served(service, ledger)
