@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 from atrium_gateway.app.adapter_fleet import AdapterBase, AdapterFleet
 from atrium_gateway.app.adapter_ports import (
@@ -46,8 +46,6 @@ from atrium_shared.unbroken import Unbroken
 _MOST_CONFIG_BYTES = 1 << 20
 _STORING = timedelta(hours=1)
 _READ_BYTES = 1 << 20
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from atrium_meeting.adapters.onnx_sessions import open_session
 from atrium_meeting.domain.audio import Samples
 from atrium_meeting.domain.diarization import (
     FRAME_SAMPLES,
@@ -83,9 +84,4 @@ class OnnxSpeakerEncoder:
 @cache
 def _session(name: str, threads: int) -> ort.InferenceSession:
     """Return the one session of a model; any number of threads may run it at once."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Sounds differ in length, and a plan of memory would be kept for each that ever came.
-    options.enable_mem_pattern = False
-    return ort.InferenceSession(MODELS / name, options, providers=["CPUExecutionProvider"])
+    return open_session(MODELS / name, threads=threads)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
 
+from atrium_meeting.adapters.onnx_sessions import open_session
 from atrium_meeting.domain.cleanup.features import Ints
 from atrium_meeting.domain.cleanup.network import Floats
 from atrium_meeting.domain.cleanup.tokens import stretches, tokens
@@ -32,11 +32,8 @@ class OnnxTagger:
     """
 
     def __init__(self, model: bytes) -> None:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(model)
         except Exception as exc:  # ONNX Runtime's errors have no class of their own
             raise ValueError(f"ONNX Runtime cannot read it ({exc})") from exc
         settings = json.loads(self._session.get_modelmeta().custom_metadata_map.get(SETTINGS, "{}"))

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import onnxruntime as ort
 
+from atrium_meeting.adapters.onnx_sessions import open_session
 from atrium_meeting.domain.activity import (
     ActivityLimits,
     ActivityTracker,
@@ -36,13 +37,8 @@ class SileroActivity:
 
     def __init__(self, limits: ActivityLimits | None = None) -> None:
         self._limits = limits or ActivityLimits()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Sounds differ in length, and a plan of memory would be kept for each that ever came.
-        options.enable_mem_pattern = False
         model = resources.files("faster_whisper").joinpath("assets/silero_vad_v6.onnx").read_bytes()
-        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(model)
 
     def find_speech(self, samples: Samples) -> list[Region]:
         """Return where somebody speaks. See `VoiceActivityDetector`."""

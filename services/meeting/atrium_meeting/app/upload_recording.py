@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from atrium_meeting.app.clean_up import remove_folder
 from atrium_meeting.app.find_meeting import FindMeeting
@@ -28,7 +28,6 @@ from atrium_shared.principal import Principal
 from atrium_shared.unbroken import Unbroken
 
 TRANSCRIBE_JOB: Final = "meeting.transcribe"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
