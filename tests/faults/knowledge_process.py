@@ -23,7 +23,6 @@ from atrium_knowledge.testing import (
     FakeReaders,
     FakeRoleHolders,
     HashEmbedder,
-    NoGenerator,
     settings_in,
 )
 from atrium_shared.audit import MemoryAuditSink
@@ -32,6 +31,7 @@ from atrium_shared.models import Embedding
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import RpcServer
 from atrium_shared.testing import FakeAuthenticator
+from atrium_shared.testing_models import NoGenerator
 
 
 class SlowEmbedder(HashEmbedder):

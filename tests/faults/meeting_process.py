@@ -36,14 +36,13 @@ from atrium_meeting.testing_service import (
     FakeDecoder,
     FakeDelegation,
     Fakes,
-    NoEmbedder,
-    NoGenerator,
     settings_in,
 )
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.server import RpcServer
 from atrium_shared.testing import FakeAuthenticator
+from atrium_shared.testing_models import NoEmbedder, NoGenerator
 
 PIECE_SECONDS = 4.0
 

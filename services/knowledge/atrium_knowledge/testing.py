@@ -37,13 +37,14 @@ from atrium_knowledge.settings import KnowledgeSettings
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
 from atrium_shared.engines import Engine, EngineKind, Usage
-from atrium_shared.errors import AtriumError, NotFound, Unavailable
+from atrium_shared.errors import AtriumError, NotFound
 from atrium_shared.jobs import MemoryJobs
 from atrium_shared.models import ChatMessage, Embedding, Finish, Generated, Generator
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
 from atrium_shared.testing_databases import ServiceDatabases
+from atrium_shared.testing_models import NoGenerator, NoModel
 
 POSTGRES: Final = os.environ.get("KNOWLEDGE_TEST_DATABASE_URL", "")
 """A server, ``postgresql+asyncpg://user@host/name``, on which tests keep records; "": SQLite."""
@@ -53,15 +54,6 @@ IMPATIENT = Patience(encoder_seconds=0.0, others_seconds=0.0, poll_seconds=0.01)
 
 
 _WORDS = re.compile(r"[a-z0-9]+|[\u4e00-\u9fff]")
-
-
-class NoModel(Unavailable):
-    """What the gateway answers when a task has no model."""
-
-    reason = "TASK_HAS_NO_MODEL"
-
-    def __init__(self) -> None:
-        super().__init__("The task has no model.")
 
 
 class HashEmbedder:
@@ -135,27 +127,6 @@ class WordReader:
             shares = [len(wanted & set(_WORDS.findall(part))) / len(wanted) for part in parts]
             log_odds.append(tuple(9 * share - 3 for share in shares))
         return Readings(tuple(log_odds), 1, Engine(EngineKind.ENCODER, "fake", "models/words"))
-
-
-class NoGenerator:
-    """A generator that is not there."""
-
-    async def stream(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[str | Generated]:
-        """Raise `NoModel`."""
-        parts: tuple[str, ...] = ()
-        for part in parts:
-            yield part
-        raise NoModel
 
 
 class ScriptedGenerator:

@@ -5,17 +5,11 @@ import pytest
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_knowledge.domain.errors import QuestionTooLong
-from atrium_knowledge.testing import (
-    HashEmbedder,
-    House,
-    NoModel,
-    ScriptedGenerator,
-    WordReader,
-    open_house,
-)
+from atrium_knowledge.testing import HashEmbedder, House, ScriptedGenerator, WordReader, open_house
 from atrium_shared.audit import Decision
 from atrium_shared.models import Finish
 from atrium_shared.testing import error_of
+from atrium_shared.testing_models import NoModel
 
 LEAVE = """# Leave rules
 

@@ -13,8 +13,9 @@ from atrium_knowledge.app.interpret_question import InterpretQuestion
 from atrium_knowledge.domain.answers import Decision
 from atrium_knowledge.domain.conversations import Turn
 from atrium_knowledge.domain.follow_ups import depends, stand_alone
-from atrium_knowledge.testing import EMPLOYEE, NoGenerator, ScriptedGenerator
+from atrium_knowledge.testing import EMPLOYEE, ScriptedGenerator
 from atrium_shared.models import ChatMessage, Generated
+from atrium_shared.testing_models import NoGenerator
 
 DATA = Path(__file__).parent / "data" / "follow_ups.tsv"
 RIGHT_AT_LEAST = 0.93

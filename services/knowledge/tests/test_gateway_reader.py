@@ -12,12 +12,12 @@ from atrium_knowledge.adapters.gateway_reader import GatewayReader
 from atrium_knowledge.app.encode import is_absence
 from atrium_knowledge.app.ports import Readings
 from atrium_knowledge.domain.answering.extraction import PassageToRead
-from atrium_knowledge.testing import NoModel
 from atrium_shared.engines import Engine, EngineKind
 from atrium_shared.errors import Unavailable
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.status import error_to_status
 from atrium_shared.testing import make_principal
+from atrium_shared.testing_models import NoModel
 
 PRINCIPAL = make_principal(token="a-token")
 

@@ -6,8 +6,9 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, NoModel
+from atrium_knowledge.testing import House
 from atrium_shared.testing import error_of, make_principal
+from atrium_shared.testing_models import NoModel
 
 TEXT = "# Leave\n\nEveryone has 25 days."
 

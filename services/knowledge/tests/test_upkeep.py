@@ -8,7 +8,8 @@ from pathlib import Path
 
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_knowledge.app.ports import IndexPoint
-from atrium_knowledge.testing import HashEmbedder, House, NoModel
+from atrium_knowledge.testing import HashEmbedder, House
+from atrium_shared.testing_models import NoModel
 
 TEXT = "# Leave\n\nEveryone has 25 days of leave."
 OTHER = "# Trips\n\nFlights are booked by the office."

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from google.longrunning import operations_pb2, operations_pb2_grpc
@@ -50,13 +50,14 @@ from atrium_meeting.testing import (
 )
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.clock import Clock
-from atrium_shared.errors import AtriumError, NotFound, Unavailable
+from atrium_shared.errors import AtriumError, NotFound
 from atrium_shared.jobs import JobCancelled, MemoryJobs
-from atrium_shared.models import ChatMessage, Embedder, Embedding, Generated, WholeTextGenerator
+from atrium_shared.models import Embedder, WholeTextGenerator
 from atrium_shared.principal import Principal
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.testing import RunningServer, make_principal, running_server
 from atrium_shared.testing_databases import ServiceDatabases
+from atrium_shared.testing_models import NoEmbedder, NoGenerator
 
 POSTGRES: Final = os.environ.get("MEETING_TEST_DATABASE_URL", "")
 """A server, ``postgresql+asyncpg://user@host/name``, on which tests keep records; "": SQLite."""
@@ -166,60 +167,6 @@ class NoSuchUser(NotFound):
 
     def __init__(self, user: str) -> None:
         super().__init__(f"User {user!r} does not exist.", user=user)
-
-
-class NoModel(Unavailable):
-    """What the gateway answers when a task has no model."""
-
-    reason = "TASK_HAS_NO_MODEL"
-
-    def __init__(self) -> None:
-        super().__init__("The task has no model.")
-
-
-class NoGenerator:
-    """A generator that is not there."""
-
-    async def generate(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> Generated:
-        """Raise `NoModel`."""
-        raise NoModel
-
-    async def stream(
-        self,
-        principal: Principal,
-        task: str,
-        messages: Sequence[ChatMessage],
-        max_tokens: int,
-        *,
-        temperature: float = 0.0,
-        stop: Sequence[str] = (),
-        response_schema: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[str | Generated]:
-        """Raise `NoModel`."""
-        parts: tuple[str, ...] = ()
-        for part in parts:
-            yield part
-        raise NoModel
-
-
-class NoEmbedder:
-    """An encoder that is not there."""
-
-    async def embed(
-        self, principal: Principal, texts: Sequence[str], kind: Literal["query", "passage"]
-    ) -> Embedding:
-        """Raise `NoModel`."""
-        raise NoModel
 
 
 _DATABASES: Final = ServiceDatabases("meeting", POSTGRES)

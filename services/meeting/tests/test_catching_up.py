@@ -12,11 +12,11 @@ from atrium_meeting.app.write_sentences import WriteSentences
 from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed, QuestionTooLong
 from atrium_meeting.domain.minutes import Stretch
 from atrium_meeting.testing_minutes import OneMeeting, ScriptedWriter, talk
-from atrium_meeting.testing_service import NoEmbedder, NoGenerator, NoModel
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.engines import EngineKind
 from atrium_shared.testing import make_principal
+from atrium_shared.testing_models import NoEmbedder, NoGenerator, NoModel
 
 LIN = make_principal()
 MEETING = talk(

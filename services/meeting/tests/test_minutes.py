@@ -12,10 +12,11 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, minutes_pb2
-from atrium_meeting.testing_service import PEOPLE, FakeDelegation, House, NoEmbedder, speech
+from atrium_meeting.testing_service import PEOPLE, FakeDelegation, House, speech
 from atrium_shared.models import Embedding
 from atrium_shared.principal import Principal
 from atrium_shared.testing import error_of, make_principal
+from atrium_shared.testing_models import NoEmbedder
 
 Opened = Callable[..., AbstractAsyncContextManager[House]]
 Write = meeting_service_pb2.WriteMinutesRequest

@@ -13,10 +13,10 @@ from atrium_meeting.app.write_sentences import WriteSentences, Written
 from atrium_meeting.domain.errors import LanguageNeedsGenerator
 from atrium_meeting.domain.minutes import Grouping, MinutesType
 from atrium_meeting.testing_minutes import MemoryMinutes, OneMeeting, ScriptedWriter, talk
-from atrium_meeting.testing_service import NoEmbedder, NoModel
 from atrium_shared.clock import FixedClock
 from atrium_shared.engines import EngineKind
 from atrium_shared.testing import make_principal
+from atrium_shared.testing_models import NoEmbedder, NoModel
 
 LIN = make_principal()
 MEETING = talk(

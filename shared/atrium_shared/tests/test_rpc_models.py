@@ -23,6 +23,7 @@ from atrium_shared.rpc.engines import (
 from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.status import error_to_status
 from atrium_shared.testing import make_principal
+from atrium_shared.testing_models import NoModel
 
 PRINCIPAL = make_principal(token="a-token")
 ASKED = [ChatMessage(Role.SYSTEM, "Be brief."), ChatMessage(Role.USER, "What was said?")]
@@ -33,10 +34,6 @@ WRITTEN = Generated(
     Usage(prompt_tokens=9, completion_tokens=3),
     Finish.LENGTH,
 )
-
-
-class NoModel(Unavailable):
-    reason = "TASK_HAS_NO_MODEL"
 
 
 class FakeGateway(gateway_service_pb2_grpc.ModelGatewayServicer):
@@ -75,7 +72,7 @@ class FakeGateway(gateway_service_pb2_grpc.ModelGatewayServicer):
         self.requests.append(request)
         self.metadata = dict(context.invocation_metadata())
         if self.fails:
-            status = error_to_status(NoModel("None."))
+            status = error_to_status(NoModel())
             context.set_trailing_metadata([("grpc-status-details-bin", status.SerializeToString())])
             await context.abort(grpc.StatusCode.UNAVAILABLE, "none")
 

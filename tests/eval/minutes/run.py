@@ -40,7 +40,6 @@ from atrium_meeting.domain.minutes import CitedSentence, Grouping
 from atrium_meeting.domain.minutes_records import MinutesRecord
 from atrium_meeting.domain.writing.meeting_text import MeetingText
 from atrium_meeting.testing_minutes import MemoryMinutes, OneMeeting, ScriptedWriter
-from atrium_meeting.testing_service import NoEmbedder, NoGenerator
 from atrium_shared.audit import MemoryAuditSink
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import SystemClock
@@ -49,6 +48,7 @@ from atrium_shared.principal import Principal
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.testing import make_principal
+from atrium_shared.testing_models import NoEmbedder, NoGenerator
 from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
 from tests.eval.meeting_scripts import Meeting, chain, load, read, transcript

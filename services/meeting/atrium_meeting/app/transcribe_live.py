@@ -146,7 +146,7 @@ class TranscribeLive:
         lacking = [] if tools.voices is not None else ["speakers are not told apart"]
         if tools.cleaner is None:
             lacking.append("disfluencies are not marked")
-        opening = asyncio.create_task(
+        opening = self._unbroken.start(
             tools.store.open(
                 meeting.uid,
                 secrets.token_urlsafe(_TOKEN_BYTES),
