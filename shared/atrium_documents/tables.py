@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
+from unicodedata import east_asian_width
 
-from atrium_documents.cleaning import HAN, one_line
+from atrium_documents.cleaning import one_line
 
 Cell = str | None
 Row = Sequence[Cell]
@@ -22,7 +23,8 @@ _NUMBERLIKE: Final = re.compile(
     rf"(?:[%‰）)元万亿年月日天个次人美°]|[kKmMBgGtTC](?![a-z])|{_CURRENCY})*\s*"
 )
 _YEAR: Final = re.compile(r"(?:19|20)\d\d年?")
-_LONGEST_NAME: Final = 60
+_WIDEST_NAME: Final = 60
+"""In columns of a terminal: a Chinese character takes two."""
 _SENTENCE_END: Final = "。.;；！!"
 
 
@@ -134,8 +136,8 @@ def is_name(cell: str) -> bool:
     """Tell whether a cell may name a column: short, no number, no sentence."""
     if is_numberlike(cell) and not _YEAR.fullmatch(cell):
         return False
-    longest = _LONGEST_NAME // 2 if HAN.search(cell) else _LONGEST_NAME
-    return len(cell) <= longest and cell[-1] not in _SENTENCE_END
+    width = sum(2 if east_asian_width(character) in "FW" else 1 for character in cell)
+    return width <= _WIDEST_NAME and cell[-1] not in _SENTENCE_END
 
 
 def is_numberlike(cell: str) -> bool:

@@ -60,6 +60,21 @@ def test_bold_first_row_is_a_header() -> None:
     assert guess_header_rows([["Name", "City"], ["Ann", "Berlin"]], bold_first_row=True) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("Shanghai max, yuan a month 上海上限（元/月）", True),
+        ("x" * 60, True),
+        ("x" * 61, False),
+        ("限" * 30, True),
+        ("限" * 31, False),
+        ("x" * 40 + "限" * 11, False),
+    ],
+)
+def test_name_of_a_column_may_be_as_wide_in_two_languages_as_in_one(name: str, named: bool) -> None:
+    assert guess_header_rows([["Grade 职级", name], ["P5", "44,800"]]) == int(named)
+
+
 def test_labels_and_values_are_no_header_where_a_table_is_only_guessed() -> None:
     rows = [["Policy", "IM-7", "Model"], ["Phone", "none", "Trim"]]
     assert guess_header_rows(rows, is_certain=False) == 0

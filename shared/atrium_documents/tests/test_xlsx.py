@@ -53,6 +53,13 @@ def test_rows_carry_names_and_values_as_shown(read: Read) -> None:
     assert {block.sheet for block in parsed.blocks} == {"Pay bands"}
 
 
+def test_rows_carry_names_in_two_languages(read: Read) -> None:
+    book = workbook(["Grade 职级", "Shanghai max, yuan a month 上海上限（元/月）"], ["P5", 44800])
+    assert texts(read(saved(book), "bands.xlsx"))[-1] == (
+        "Grade 职级: P5 | Shanghai max, yuan a month 上海上限（元/月）: 44800"
+    )
+
+
 def test_each_table_of_a_sheet_has_its_own_header(read: Read) -> None:
     book = workbook(["A", "B"], [1, 2], [], ["C", "D"], [3, 4])
     assert texts(read(saved(book), "a.xlsx"), BlockKind.TABLE_ROW) == [
