@@ -28,7 +28,14 @@ from atrium_documents.headings import (
     without_bullet,
 )
 from atrium_documents.model import BlockKind
-from atrium_documents.page_tables import Line, Table, aligned_tables, median_size, visual_rows
+from atrium_documents.page_tables import (
+    Line,
+    Table,
+    aligned_tables,
+    continued,
+    median_size,
+    visual_rows,
+)
 
 __all__ = ["Line", "OutlineEntry", "Page", "add_pages"]
 
@@ -108,6 +115,7 @@ def add_pages(
     """Add everything on ``pages`` to the document."""
     _forget_typewriter(pages)
     _drop_running_heads(pages)
+    _name_continued_rows(pages)
     body = _body_size(pages)
     paragraphs: list[_Paragraph] = []
     for page in pages:
@@ -118,6 +126,19 @@ def add_pages(
     whole_words = _hyphenated_words(pages)
     for paragraph in paragraphs:
         _emit(builder, paragraph, whole_words)
+
+
+def _name_continued_rows(pages: Sequence[Page]) -> None:
+    """Give the columns of a table their names on the next page, too."""
+    for before, page in itertools.pairwise(pages):
+        if not before.tables or not page.tables:
+            continue
+        last = max(before.tables, key=lambda table: table.bottom)
+        first = min(page.tables, key=lambda table: table.top)
+        is_last = all(line.middle < last.bottom for line in before.lines)
+        if is_last and all(line.middle > first.top for line in page.lines):
+            place = page.tables.index(first)
+            page.tables[place] = continued(last, first)
 
 
 def _forget_typewriter(pages: Sequence[Page]) -> None:

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final
 
 from atrium_documents.cleaning import HAN, join_lines
 from atrium_documents.headings import is_list_marker, without_bullet
-from atrium_documents.tables import Cell, guess_header_rows, table_lines
+from atrium_documents.tables import (
+    Cell,
+    column_names,
+    guess_header_rows,
+    row_text,
+    table_lines,
+)
 
 _TOLERANCE: Final = 3.0
 _MOST_CELLS: Final = 20_000
@@ -76,6 +82,28 @@ class Table:
     top: float
     x1: float
     bottom: float
+    ruling: Ruling | None = None
+    """Of a table that strokes draw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What tells whether a table goes on over a page break."""
+
+    columns: tuple[float, ...]
+    """x of the stroke at the left of each column that holds text."""
+    names: tuple[str, ...]
+    """Of these columns; empty where none are known."""
+    cells: tuple[tuple[Cell, ...], ...]
+    """Rows of these columns."""
+    is_headed: bool
+    """Whether numbers under words tell that the first row names the columns."""
+    may_be_headed: bool
+    """Whether the first row may name the columns."""
+    is_bold: bool
+    """Whether the first row is set in bold."""
+    follows_bold: bool
+    """Whether the row that names the columns is set in bold, on this page or before."""
 
 
 # -- ruled tables -----------------------------------------------------------------------------
@@ -184,13 +212,49 @@ def _ruled_table(
         return None
     if _holds_columns(inside, xs, ys, roots):
         return None
-    grid = _grid(roots, texts)
+    grid, places = _grid(roots, texts)
     if len(grid) == 0 or max(map(len, grid)) < 2 or not _is_mostly_filled(grid):
         return None
     bold = all(line.bold for line in inside if line.middle < ys[1])
-    rows = tuple(table_lines(grid, guess_header_rows(_nonempty(grid), bold_first_row=bold)))
-    table = Table(rows, xs[0], ys[0], xs[-1], ys[-1])
+    filled = _nonempty(grid)
+    header = guess_header_rows(filled, bold_first_row=bold)
+    ruling = Ruling(
+        columns=tuple(xs[place] for place in places),
+        names=tuple(column_names(filled[:header])),
+        cells=tuple(map(tuple, filled)),
+        is_headed=guess_header_rows(filled, is_certain=False) > 0,
+        may_be_headed=header > 0,
+        is_bold=bold,
+        follows_bold=bold,
+    )
+    rows = tuple(table_lines(grid, header))
+    table = Table(rows, xs[0], ys[0], xs[-1], ys[-1], ruling)
     return table, {id(line) for line in inside}
+
+
+def continued(before: Table, table: Table) -> Table:
+    """Return the first table of a page as it reads after the last one of the page before it.
+
+    Where it has columns of that table and no header of its own, its rows carry that table's names.
+    Words over words are no header if they are not set in bold like the one before.
+    """
+    above, below = before.ruling, table.ruling
+    if above is None or below is None or not any(above.names):
+        return table
+    own = below.is_bold or not above.follows_bold
+    if below.is_headed or (below.may_be_headed and own):
+        return table
+    if abs(before.x0 - table.x0) > _TOLERANCE or abs(before.x1 - table.x1) > _TOLERANCE:
+        return table
+    names: list[str] = []
+    for column in below.columns:
+        nearest = min(range(len(above.columns)), key=lambda i: abs(above.columns[i] - column))
+        if abs(above.columns[nearest] - column) > _TOLERANCE:
+            return table
+        names.append(above.names[nearest])
+    rows = (row_text(row, names) for row in below.cells)
+    ruling = replace(above, cells=below.cells)
+    return replace(table, rows=tuple(filter(None, rows)), ruling=ruling)
 
 
 def _places(places: Sequence[float], low: float, high: float) -> list[float]:
@@ -270,7 +334,8 @@ def _holds_columns(
     )
 
 
-def _grid(roots: list[list[int]], texts: dict[int, str]) -> list[list[Cell]]:
+def _grid(roots: list[list[int]], texts: dict[int, str]) -> tuple[list[list[Cell]], list[int]]:
+    """Return the rows, and which columns of ``roots`` they keep."""
     grid: list[list[Cell]] = []
     previous: list[int] = []
     for row in roots:
@@ -289,7 +354,7 @@ def _grid(roots: list[list[int]], texts: dict[int, str]) -> list[list[Cell]]:
         previous = row
     # A column without any text is the space between double strokes.
     keep = [i for i in range(len(roots[0])) if any(row[i] for row in grid)]
-    return [[row[i] for i in keep] for row in grid]
+    return [[row[i] for i in keep] for row in grid], keep
 
 
 def _nonempty(grid: Sequence[Sequence[Cell]]) -> list[Sequence[Cell]]:

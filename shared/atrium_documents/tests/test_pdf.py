@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import pytest
 
@@ -110,6 +111,70 @@ def test_ruled_table_becomes_rows_that_carry_names(read: Read) -> None:
         "Grade: P6 | Min: 50,000 | Max: 70,000",
     ]
     assert texts(document)[0] == "Pay bands are reviewed in March."
+
+
+def page_with_table(
+    top: float, rows: list[list[str]], *, bold: bool = False, xs: Sequence[float] = (72, 200, 330)
+) -> PdfPage:
+    """Draw a ruled table; ``bold`` sets its first row."""
+    page = PdfPage().grid([*xs, 460], [top + 20 * n for n in range(len(rows) + 1)])
+    for number, row in enumerate(rows):
+        for x, cell in zip(xs, row, strict=True):
+            page.text(x + 4, top + 14 + 20 * number, cell, bold=bold and number == 0)
+    return page
+
+
+def test_rows_after_a_page_break_carry_the_names_before_it(read: Read) -> None:
+    bands = [["Grade", "Role", "Share"], ["P5", "Engineer", "yes"]]
+    pages = [
+        page_with_table(700, bands, bold=True),
+        page_with_table(80, [["P6", "Lead", "yes"], ["P7", "Head", "car"]]),
+        page_with_table(80, [["P8", "Director", ""]]).lines(72, 200, ["All yearly."]),
+    ]
+    assert texts(read(pdf(pages), "a.pdf"), BlockKind.TABLE_ROW) == [
+        "Grade | Role | Share",
+        "Grade: P5 | Role: Engineer | Share: yes",
+        "Grade: P6 | Role: Lead | Share: yes",
+        "Grade: P7 | Role: Head | Share: car",
+        "Grade: P8 | Role: Director",
+    ]
+
+
+def test_header_that_a_page_repeats_names_its_rows_too(read: Read) -> None:
+    pages = [
+        page_with_table(top, [["City", "Class", "Days"], *rows])
+        for top, rows in [(700, [["Kiel", "A", "2"]]), (80, [["Ulm", "B", "3"]])]
+    ]
+    assert texts(read(pdf(pages), "a.pdf"), BlockKind.TABLE_ROW) == [
+        "City | Class | Days",
+        "City: Kiel | Class: A | Days: 2",
+        "City | Class | Days",
+        "City: Ulm | Class: B | Days: 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        page_with_table(80, [["Site", "City", "Rank"], ["North", "Kiel", "low"]], bold=True),
+        page_with_table(80, [["Site", "City", "Rank"], ["North", "Kiel", "35"]]),
+        page_with_table(80, [["x", "y", "z"], ["o", "p", "q"]], xs=(72, 180, 330)),
+        page_with_table(180, [["x", "y", "z"], ["o", "p", "q"]]).lines(72, 120, ["Between."]),
+    ],
+    ids=["bold header of its own", "header over numbers", "other columns", "text between"],
+)
+def test_another_table_after_a_page_break_takes_no_names(read: Read, following: PdfPage) -> None:
+    first = page_with_table(700, [["Grade", "Role", "Share"], ["P5", "Engineer", "yes"]], bold=True)
+    rows = texts(read(pdf([first, following]), "a.pdf"), BlockKind.TABLE_ROW)
+    assert rows[:2] == ["Grade | Role | Share", "Grade: P5 | Role: Engineer | Share: yes"]
+    assert not [row for row in rows[2:] if "Grade" in row]
+
+
+def test_a_text_below_a_table_ends_it(read: Read) -> None:
+    first = page_with_table(600, [["Grade", "Role", "Share"], ["P5", "Engineer", "yes"]], bold=True)
+    pages = [first.lines(72, 700, ["It ends here."]), page_with_table(80, [["x", "y", "z"]])]
+    rows = texts(read(pdf(pages), "a.pdf"), BlockKind.TABLE_ROW)
+    assert rows[-1] == "x | y | z"
 
 
 def test_cell_over_several_rows_is_repeated_in_each(read: Read) -> None:
