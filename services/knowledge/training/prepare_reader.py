@@ -3,7 +3,8 @@
     python -m services.knowledge.training.prepare_reader --squad FILE ... --out DIR
 
 Sources: the sections and questions in ``reading/`` (written for the project), the topics in
-``topics/``, and the training half of SQuAD-style files (articles are halved by the SHA-1 of their
+``topics/``, sentences of minutes in ``claims/`` and in the talks by which minutes were trained, and
+the training half of SQuAD-style files (articles are halved by the SHA-1 of their
 title, so that the other half can be reported on). Each line of the output is one reading: a
 question, a passage under its headings, the units of the passage, and which of them answer. A
 question that nothing answers has none. Questions are also read against the passages of the same
@@ -22,6 +23,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,28 @@ from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
 from atrium_knowledge.domain.terms import index_terms, query_terms
 from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
+from tests.eval.meeting_scripts import read
+from tests.eval.meeting_scripts.build import build
 
 HERE = Path(__file__).parent
+TALKS = HERE.parents[1] / "meeting" / "training" / "minutes" / "talks"
 TOPIC_VARIANTS = 2
 """How often each question is read against its topic, with other examples."""
 FOREIGN_PASSAGES = 2
 """How many passages of other documents a question with an answer is read against."""
+TALK_HEADING = "talk"
+"""Tells the reader that a sentence of minutes and talk follow."""
+SLIPS = 0.12
+"""How often a question about a topic gets a slip of typing."""
+CLAIM_VARIANTS = 3
+"""How often each sentence of minutes is read, with more or less talk around what it cites."""
+FOREIGN_TALK = 0.3
+"""How often a right sentence is read against talk of something else too."""
+AROUND = 4
+"""Most lines before and after those that a sentence cites."""
+LINES_AT_ONCE = 16
+NAMELESS = 0.2
+"""How often speakers have numbers instead of names."""
 CHUNK_CHARS = 420
 """Longest passage of a SQuAD-style paragraph, in code points."""
 
@@ -52,6 +70,8 @@ class Reading:
     answers: list[int]
     """1 for each unit that answers."""
     origin: str
+    group: str = ""
+    """Readings of one group are learned from or held out together; empty: those of one text."""
 
 
 class Shelf:
@@ -217,25 +237,140 @@ def _reading(section: dict[str, Any], question: dict[str, Any], origin: str) -> 
 
 
 def topics(file: Path) -> Iterator[Reading]:
-    """Yield questions against restricted topics: the topic is the passage, a single unit."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        topic = json.loads(line)
+    """Yield questions against restricted topics: the topic is the passage, a single unit.
+
+    Questions about a topic are read against another one of the same organisation too, where the
+    file tells which topics those are.
+    """
+    all_topics = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    siblings: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for topic in all_topics:
+        if "organisation" in topic:
+            siblings[topic["organisation"]].append(topic)
+    for topic in all_topics:
         chance = random.Random(topic["id"])
+        others = [one for one in siblings[topic.get("organisation", "")] if one is not topic]
         for kind, mark in (("inside", 1), ("outside", 0)):
             for question in topic[kind]:
-                others = [one["question"] for one in topic["outside"] if one is not question]
                 for _ in range(TOPIC_VARIANTS):
-                    # Administrators write in one language or the other, and give few or more
-                    # examples and counter-examples, or none of the latter.
-                    text = topic_text(
-                        topic["description"][chance.choice(("en", "zh"))],
-                        chance.sample(topic["examples"], chance.randint(2, 4)),
-                        chance.sample(others, chance.choice((0, 0, 1, 2, 3, 4))),
-                    )
-                    yield Reading(
-                        question["question"], TOPIC_HEADING, text, [(0, len(text))], [mark],
-                        file.name,
-                    )  # fmt: skip
+                    yield _of_topic(question, topic, mark, chance, file.name)
+                if others:
+                    yield _of_topic(question, chance.choice(others), 0, chance, file.name)
+
+
+def _of_topic(
+    question: dict[str, Any], topic: dict[str, Any], mark: int, chance: random.Random, origin: str
+) -> Reading:
+    # Administrators write in one language or the other, and give few or more examples and
+    # counter-examples, or none of the latter.
+    counters = [one["question"] for one in topic["outside"] if one is not question]
+    counters += topic.get("counter_examples", [])
+    text = topic_text(
+        topic["description"][chance.choice(("en", "zh"))],
+        chance.sample(topic["examples"], min(chance.randint(2, 4), len(topic["examples"]))),
+        chance.sample(counters, chance.choice((0, 0, 1, 2, 3, 4))),
+    )
+    asked = question["question"]
+    if question["language"] == "en" and chance.random() < SLIPS:
+        asked = with_slip(asked, chance)
+    group = topic.get("organisation", "")
+    return Reading(asked, TOPIC_HEADING, text, [(0, len(text))], [mark], origin, group)
+
+
+def with_slip(text: str, chance: random.Random) -> str:
+    """Return an English text with one slip of typing: two letters swapped, or one left out."""
+    words = list(re.finditer(r"[A-Za-z]{4,}", text))
+    if not words:
+        return text
+    at = chance.choice(words)
+    middle = chance.randrange(at.start() + 1, at.end() - 1)
+    if chance.random() < 0.5:
+        return text[:middle] + text[middle + 1] + text[middle] + text[middle + 2 :]
+    return text[:middle] + text[middle + 1 :]
+
+
+def claims(file: Path) -> Iterator[Reading]:
+    """Yield sentences of minutes against the talk that they cite: right ones, and wrong ones."""
+    pieces = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for number, piece in enumerate(pieces):
+        chance = random.Random(piece["id"])
+        foreign = pieces[number - 1]["lines"]
+        for kind, mark in (("right", 1), ("wrong", 0)):
+            for claim in piece[kind]:
+                for _ in range(CLAIM_VARIANTS):
+                    yield _claim(claim["text"], piece["lines"], claim["lines"], mark, chance, file)
+                swapped = _of_another(claim["text"], piece["lines"], chance) if mark else None
+                if swapped is not None:
+                    yield _claim(swapped, piece["lines"], claim["lines"], 0, chance, file)
+                if mark and chance.random() < FOREIGN_TALK:
+                    yield _claim(claim["text"], foreign, claim["lines"], 0, chance, file)
+
+
+def _of_another(text: str, lines: Sequence[Sequence[str]], chance: random.Random) -> str | None:
+    """Return a sentence with another speaker in the place of the only one that it names."""
+    speakers = list(dict.fromkeys(speaker for speaker, _ in lines))
+    named = [one for one in speakers if one in text]
+    others = [one for one in speakers if one not in named]
+    if len(named) != 1 or not others:
+        return None
+    return text.replace(named[0], chance.choice(others))
+
+
+def talks(file: Path) -> Iterator[Reading]:
+    """Yield the same of scripted meetings."""
+    for meeting in read(build([file])):
+        at = {one.id: number for number, one in enumerate(meeting.utterances)}
+        names = {one.id: one.display_name for one in meeting.speakers}
+        lines = [(names[one.speaker], one.text) for one in meeting.utterances]
+        chance = random.Random(meeting.title)
+        for sentence in meeting.sentences:
+            cited = [at[one] for one in sentence.utterances]
+            mark = int(not sentence.kind)
+            for _ in range(CLAIM_VARIANTS):
+                yield _claim(sentence.text, lines, cited, mark, chance, file)
+
+
+def _claim(
+    text: str,
+    lines: Sequence[Sequence[str]],
+    cited: Sequence[int],
+    mark: int,
+    chance: random.Random,
+    file: Path,
+) -> Reading:
+    cited = [min(one, len(lines) - 1) for one in cited]
+    first = max(min(cited) - chance.randint(0, AROUND), 0)
+    last = min(max(max(cited) + chance.randint(0, AROUND), first), first + LINES_AT_ONCE - 1)
+    shown = [(speaker, said) for speaker, said in lines[first : last + 1]]
+    if chance.random() < NAMELESS:
+        text, shown = _nameless(text, shown, [speaker for speaker, _ in lines])
+    passage, segments = _talk(shown)
+    marks = [int(mark and first + i in cited) for i in range(len(shown))]
+    return Reading(
+        text, TALK_HEADING, passage, segments, marks, file.name, f"{file.name} {lines[0]}"
+    )
+
+
+def _talk(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[int, int]]]:
+    """Lay out lines as one passage, each a unit."""
+    texts = [f"{speaker}: {said}" for speaker, said in lines]
+    ends = list(accumulate(len(text) + 1 for text in texts))
+    return "\n".join(texts), [
+        (end - 1 - len(text), end - 1) for text, end in zip(texts, ends, strict=True)
+    ]
+
+
+def _nameless(
+    text: str, lines: Sequence[tuple[str, str]], speakers: Sequence[str]
+) -> tuple[str, list[tuple[str, str]]]:
+    """Return a sentence and its talk as they are where nobody knows who speaks."""
+    known = {name: f"S{number}" for number, name in enumerate(dict.fromkeys(speakers), 1)}
+    shown = [(known[speaker], said) for speaker, said in lines]
+    for name in sorted(known, key=len, reverse=True):
+        text = re.sub(
+            rf"\b{re.escape(name)}\b" if name.isascii() else re.escape(name), known[name], text
+        )
+    return text, shown
 
 
 def main() -> None:
@@ -250,6 +385,10 @@ def main() -> None:
         sources[file.stem] = written(file, 1)
     for file in sorted((HERE / "topics").glob("*.jsonl")):
         sources[file.stem] = topics(file)
+    for file in sorted((HERE / "claims").glob("*.jsonl")):
+        sources[file.stem] = claims(file)
+    for file in sorted(TALKS.glob("*_fit*.txt")):
+        sources[f"talks_{file.stem}"] = talks(file)
     for name, readings in sources.items():
         count = answered = 0
         with (chosen.out / f"{name}.jsonl").open("w", encoding="utf-8") as out:

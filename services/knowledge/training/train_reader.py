@@ -17,6 +17,7 @@ import json
 import math
 import random
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,7 @@ def read_lines(file: Path, tokenizer: Tokenizer) -> tuple[list[Reading], list[Re
                     answers.append(len(units))
                 units.append((int(inside[0]), int(inside[-1]) + 1))
         if units and bool(answers) == any(one["answers"]):
-            parts[held_out(one["text"])].append(Reading(ids, units, answers))
+            parts[held_out(one["group"] or one["text"])].append(Reading(ids, units, answers))
     return parts
 
 
@@ -272,11 +273,21 @@ def adapter(model: Reader) -> dict[str, np.ndarray]:
     return arrays
 
 
-def resume(model: Reader, file: Path) -> None:
-    """Put what was trained before, an adapter or a checkpoint, into the model."""
+def resume(model: Reader, files: Sequence[Path]) -> None:
+    """Put what was trained before, adapters or checkpoints, into the model.
+
+    Of several the mean is taken (a model soup, Wortsman et al. 2022): trainings that went out from
+    the same weights.
+    """
+    states = [_state_of(model, file) for file in files]
+    own = model.state_dict()
+    for name in states[0]:
+        own[name].copy_(sum(state[name] for state in states) / len(states))
+
+
+def _state_of(model: Reader, file: Path) -> dict[str, torch.Tensor]:
     if file.suffix == ".pt":
-        model.load_state_dict(torch.load(file), strict=False)
-        return
+        return torch.load(file)
     arrays = np.load(file)
     state = {"head.weight": arrays["head.w"], "head.bias": arrays["head.b"]}
     for number in range(FROZEN_LAYERS, len(model.encoder.encoder.layer)):
@@ -288,9 +299,14 @@ def resume(model: Reader, file: Path) -> None:
         for short, name in _NORMS.items():
             state[f"{stem}.{name}.weight"] = arrays[f"l{number}.{short}.w"]
             state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
-    own = model.state_dict()
-    for name, values in state.items():
-        own[name].copy_(torch.from_numpy(values))
+    return {name: torch.from_numpy(np.asarray(values)) for name, values in state.items()}
+
+
+def kind_of(file: Path) -> str:
+    """Return what the readings of a file are of: sections, topics, claims, or SQuAD-style ones."""
+    kinds = {"cmrc": "others", "drcd": "others", "topics": "topics", "claims": "claims",
+             "talks": "claims"}  # fmt: skip
+    return next((kind for start, kind in kinds.items() if file.stem.startswith(start)), "sections")
 
 
 def main() -> None:
@@ -299,8 +315,15 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True, help="folder of e5-small-q4.bin")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--resume", type=Path, help="reader.npz or checkpoint to go on from")
+    parser.add_argument(
+        "--resume", type=Path, nargs="*", default=[],
+        help="reader.npz or checkpoint to go on from; of several the mean",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--sections-share", type=float, default=1.0,
+        help="how much of the sections an epoch sees, drawn anew",
+    )  # fmt: skip
     parser.add_argument("--rate", type=float, default=1.2e-4)
     chosen = parser.parse_args()
     torch.manual_seed(0)
@@ -310,20 +333,24 @@ def main() -> None:
     model = Reader(load_encoder(weights))
     if chosen.resume:
         resume(model, chosen.resume)
-    others: list[Reading] = []
-    own: list[Reading] = []
-    kept: dict[str, list[Reading]] = {}
+    known: dict[str, list[Reading]] = defaultdict(list)
+    kept: dict[str, list[Reading]] = defaultdict(list)
     for file in chosen.data:
         learned, held = read_lines(file, tokenizer)
-        foreign = file.stem.startswith(("cmrc", "drcd"))
-        (others if foreign else own).extend(learned)
-        if not foreign:
-            kept.setdefault("topics" if "topics" in file.stem else "sections", []).extend(held)
+        known[kind_of(file)].extend(learned)
+        kept[kind_of(file)].extend(held)
+    kept.pop("others", None)
+    shares = {"others": 0.5, "sections": chosen.sections_share}
     plan: list[list[Reading]] = []
     for _ in range(chosen.epochs):
-        seen = [*own, *chance.sample(others, len(others) // 2)]
+        seen = [
+            one
+            for kind, readings in known.items()
+            for one in chance.sample(readings, int(len(readings) * shares.get(kind, 1)))
+        ]
         plan += [[seen[i] for i in batch] for batch in batches(seen, chance)]
-    print(f"{len(own)} own readings, {len(others)} others, {len(plan)} steps", flush=True)
+    counts = ", ".join(f"{len(readings)} {kind}" for kind, readings in known.items())
+    print(f"{counts}, {len(plan)} steps", flush=True)
     parameters = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(parameters, chosen.rate, weight_decay=0.01)
     begun, mean = time.time(), 0.0
