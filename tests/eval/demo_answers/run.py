@@ -31,6 +31,7 @@ from atrium_suite.demo.steps import COLLECTION, add_documents, make_collection, 
 from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
+from tests.suite_models import wait_for_models
 
 from .matching import holds_facts, shown_forbidden
 
@@ -103,6 +104,8 @@ async def run(engine: str, split: str, limit: int | None) -> list[dict[str, Any]
         try:
             handbook = load_handbook()
             key = await suite.bootstrap_tenant("lumen-harbor")
+            if engine != "none":
+                await wait_for_models(suite)
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await make_people(admin, handbook)
                 await make_collection(admin, handbook)

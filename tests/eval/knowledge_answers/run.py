@@ -46,6 +46,7 @@ from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
 from atrium_suite.terminal.uploads import FileToAdd, add_files
 from tests.figures import ROOT, Figures
+from tests.suite_models import wait_for_models
 
 from .judging import holds_fact, is_right_passage
 from .sets import Library, Question, load_handbook, load_rgb, load_squad
@@ -54,7 +55,6 @@ DATA = Path(__file__).parent / "data"
 SETS = ("cmrc", "drcd", "rgb", "handbook", "cross")
 CROSSED = ("cmrc", "drcd", "handbook")
 DEPTHS = (1, 5, 10)
-_READY_SECONDS = 600
 _FOUND_AT_MOST = 100
 """Both legs of a search together, so that a keyword rank is seen wherever its passage ends up."""
 _PROGRESS_EVERY = 25
@@ -331,7 +331,8 @@ async def run(
         )
         await suite.start()
         try:
-            await suite.wait_until_ready(_READY_SECONDS)
+            if plan.engine != "keywords":
+                await wait_for_models(suite)
             key = await suite.bootstrap_tenant("knowledge-answers")
             async with AtriumClient(key, target=suite.address) as client:
                 measurement = Measurement(client, plan, figures, Path(folder))

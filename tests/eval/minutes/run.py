@@ -55,6 +55,7 @@ from tests.eval.meeting_scripts import Meeting, chain, load, read, transcript
 from tests.eval.meeting_scripts.build import build as build_scripts
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
+from tests.suite_models import wait_for_models
 
 from .matching import Score, same_owner, score
 from .scripting import Script, sabotage
@@ -310,7 +311,7 @@ async def run_small(meetings: Sequence[Meeting], figures: Figures) -> list[dict[
         await suite.start()
         try:
             key = await suite.bootstrap_tenant("lumen-harbor")
-            await suite.wait_until_ready(600)
+            await wait_for_models(suite)
             principal = make_principal(token=key)
             async with open_channel(suite.address) as channel:
                 generator = GatewayGenerator(channel, longest_seconds=600)

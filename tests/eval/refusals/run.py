@@ -43,6 +43,7 @@ from atrium_suite.bootstrap import build
 from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
+from tests.suite_models import wait_for_models
 
 from .questions import (
     KINDS_OPEN,
@@ -188,6 +189,8 @@ async def filled_suite(
         await suite.start()
         try:
             key = await suite.bootstrap_tenant("refusals")
+            if engine != "none":
+                await wait_for_models(suite)
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await _make_users(admin, organisations)
                 await _make_collections(admin, organisations)
