@@ -115,7 +115,7 @@ release-protos: gen ## Remember the API as released; `make lint` then refuses br
 	@cp protos/gen/image.binpb protos/released.binpb
 
 .PHONY: train-reader
-train-reader: $(DEV) $(TRAIN) ## Train the reader anew, an hour on two cores (SOURCE=folder with e5-small-q4.bin, ATRIUM_DATA_DIR)
+train-reader: $(DEV) $(TRAIN) ## Train the reader anew, two hours on two cores (SOURCE=folder with e5-small-q4.bin, ATRIUM_DATA_DIR)
 	@test -n "$(SOURCE)" -a -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the weights and the data are: make train-reader SOURCE=FOLDER ATRIUM_DATA_DIR=FOLDER"; exit 2; }
 	@$(BIN)/python -m services.knowledge.training.prepare_reader --out var/training/reader --squad $(ATRIUM_DATA_DIR)/knowledge/cmrc2018_trial.json.gz $(ATRIUM_DATA_DIR)/knowledge/drcd_dev.json.gz
 	@$(TRAIN_VENV)/bin/python services/knowledge/training/train_reader.py --encoder $(SOURCE) --data var/training/reader/*.jsonl --out shared/atrium_models/conversions/reader.npz

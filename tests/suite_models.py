@@ -21,7 +21,7 @@ class ModelsMissing(Exception):
 
 
 async def wait_for_models(suite: Suite) -> None:
-    """Return when every model of the suite has been loaded.
+    """Return when every model of the suite has been loaded; at once where it has none.
 
     Raises:
         ModelsMissing: One is not there, or did not load in ten minutes.

@@ -75,6 +75,13 @@ def plain_forms(text: str) -> str:
     return _PRESENTATION.sub(lambda m: unicodedata.normalize("NFKC", m.group()), text)
 
 
+def display_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes: a Chinese character takes two."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
 def join_lines(lines: Sequence[str], divided: Container[str] | None = None) -> str:
     """Join the lines of one paragraph: no space inside Chinese, one elsewhere.
 

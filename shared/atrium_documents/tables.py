@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final
-from unicodedata import east_asian_width
 
-from atrium_documents.cleaning import one_line
+from atrium_documents.cleaning import display_width, one_line
 
 Cell = str | None
 Row = Sequence[Cell]
@@ -24,7 +23,7 @@ _NUMBERLIKE: Final = re.compile(
 )
 _YEAR: Final = re.compile(r"(?:19|20)\d\d年?")
 _WIDEST_NAME: Final = 60
-"""In columns of a terminal: a Chinese character takes two."""
+"""In columns of a terminal."""
 _SENTENCE_END: Final = "。.;；！!"
 
 
@@ -136,8 +135,7 @@ def is_name(cell: str) -> bool:
     """Tell whether a cell may name a column: short, no number, no sentence."""
     if is_numberlike(cell) and not _YEAR.fullmatch(cell):
         return False
-    width = sum(2 if east_asian_width(character) in "FW" else 1 for character in cell)
-    return width <= _WIDEST_NAME and cell[-1] not in _SENTENCE_END
+    return display_width(cell) <= _WIDEST_NAME and cell[-1] not in _SENTENCE_END
 
 
 def is_numberlike(cell: str) -> bool:

@@ -299,7 +299,7 @@ def _state_of(model: Reader, file: Path) -> dict[str, torch.Tensor]:
         for short, name in _NORMS.items():
             state[f"{stem}.{name}.weight"] = arrays[f"l{number}.{short}.w"]
             state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
-    return {name: torch.from_numpy(np.asarray(values)) for name, values in state.items()}
+    return {name: torch.from_numpy(values) for name, values in state.items()}
 
 
 def kind_of(file: Path) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
 from atrium_documents.builder import DocumentBuilder
-from atrium_documents.cleaning import HAN, join_lines, visible
+from atrium_documents.cleaning import HAN, display_width, join_lines, visible
 from atrium_documents.decoding import decode
 from atrium_documents.headings import (
     STRONG,
@@ -139,7 +138,7 @@ class _Wrap:
 
 def _wrap_width(lines: list[str]) -> _Wrap | None:
     """Find the width at which lines were broken, or ``None`` if each line is a paragraph."""
-    widths = sorted(_width(line) for line in lines if line.strip())
+    widths = sorted(display_width(line) for line in lines if line.strip())
     if len(widths) < 2:
         return None
     widest = widths[math.ceil(0.99 * (len(widths) - 1))]
@@ -161,10 +160,4 @@ def _continues(line: str, following: str, wrap: _Wrap | None) -> bool:
     word = following.split(maxsplit=1)[0]
     if HAN.match(word):
         word = word[:2]
-    return _width(line) + 1 + _width(word) > wrap.width
-
-
-def _width(text: str) -> int:
-    if text.isascii():
-        return len(text)
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return display_width(line) + 1 + display_width(word) > wrap.width

@@ -104,8 +104,7 @@ async def run(engine: str, split: str, limit: int | None) -> list[dict[str, Any]
         try:
             handbook = load_handbook()
             key = await suite.bootstrap_tenant("lumen-harbor")
-            if engine != "none":
-                await wait_for_models(suite)
+            await wait_for_models(suite)
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await make_people(admin, handbook)
                 await make_collection(admin, handbook)

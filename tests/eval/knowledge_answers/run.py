@@ -331,8 +331,7 @@ async def run(
         )
         await suite.start()
         try:
-            if plan.engine != "keywords":
-                await wait_for_models(suite)
+            await wait_for_models(suite)
             key = await suite.bootstrap_tenant("knowledge-answers")
             async with AtriumClient(key, target=suite.address) as client:
                 measurement = Measurement(client, plan, figures, Path(folder))

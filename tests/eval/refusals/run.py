@@ -189,8 +189,7 @@ async def filled_suite(
         await suite.start()
         try:
             key = await suite.bootstrap_tenant("refusals")
-            if engine != "none":
-                await wait_for_models(suite)
+            await wait_for_models(suite)
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await _make_users(admin, organisations)
                 await _make_collections(admin, organisations)
