@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from atrium_meeting.app.compose_minutes import ComposeMinutes
 from atrium_meeting.app.create_meeting import CreateMeeting
 from atrium_meeting.app.delete_meeting import DeleteMeeting
 from atrium_meeting.app.edit_utterance import EditUtterance
+from atrium_meeting.app.end_abandoned import EndAbandoned
 from atrium_meeting.app.export_meeting import ExportMeeting
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.get_meeting import GetMeeting
@@ -79,6 +81,7 @@ from atrium_shared.models import Embedder, WholeTextGenerator
 from atrium_shared.operations import OperationStore
 from atrium_shared.rpc.server import ServiceApp
 from atrium_shared.settings import SettingsInvalid
+from atrium_shared.tasks import cancel_and_wait
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -184,6 +187,8 @@ def build(
     )
     live_recognition = Workers(settings.live_threads, "live recognition")
     live_hearing = Workers(1, "live hearing")
+    live_store = SqlLive(database, clock)
+    end_abandoned = EndAbandoned(live_store, clock, timedelta(hours=settings.live_abandoned_hours))
     transcribe_live = TranscribeLive(
         find,
         hotwords,
@@ -192,7 +197,7 @@ def build(
             transcriber=engines.transcriber,
             cleaner=engines.cleaner,
             voices=engines.live.voices,
-            store=SqlLive(database, clock),
+            store=live_store,
             turns=Turns(settings.live_threads),
             recognition=live_recognition,
             hearing=live_hearing,
@@ -263,6 +268,8 @@ def build(
             stack.push_async_callback(transcribe.gate.close)
             request_minutes.gate.open()
             stack.push_async_callback(request_minutes.gate.close)
+            ending = asyncio.create_task(end_abandoned.run(), name="meeting end abandoned")
+            stack.push_async_callback(cancel_and_wait, ending)
             running.push_async_exit(stack.pop_all())
 
     return ServiceApp(

@@ -77,6 +77,10 @@ class MeetingSettings(Settings):
     """How often it is stored how far a live stream is, in seconds. Unless it ended in order, it
     counts as open for three times as long, at least for 30 s."""
 
+    live_abandoned_hours: Annotated[float, Field(gt=0, le=720)] = 2.0
+    """A live meeting to which nobody streams for so many hours is ended with what was said; until
+    then its stream can be gone on with."""
+
     max_live_hours: Annotated[float, Field(gt=0, le=24)] = 6.0
     """Longest live meeting, in hours."""
 

@@ -4,12 +4,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2
+from atrium_meeting.adapters.sql_live import SqlLive
+from atrium_meeting.bootstrap import MIGRATIONS
+from atrium_meeting.domain.errors import LiveTakenOver
+from atrium_meeting.domain.recordings import Origin
 from atrium_meeting.testing import silence
 from atrium_meeting.testing_live import (
     LiveClient,
@@ -20,7 +26,9 @@ from atrium_meeting.testing_live import (
     say,
     spoken,
 )
-from atrium_meeting.testing_service import Fakes, House, open_house
+from atrium_meeting.testing_service import Fakes, House, open_house, run_sql
+from atrium_shared.clock import FixedClock
+from atrium_shared.database import Database
 from atrium_shared.testing import error_of
 
 FAST = {"live_partial_seconds": 0.4, "live_keep_seconds": 0.1}
@@ -39,6 +47,12 @@ def joined(*parts: np.ndarray) -> np.ndarray:
 def live_tasks() -> list[str]:
     names = [task.get_name() for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith("live ")]
+
+
+def stored(house: House, column: str, table: str) -> Any:
+    """Return what a column holds in the first row of a table."""
+    query = f"SELECT {column} FROM {table}"
+    return run_sql(house.settings.database_url, query)[0][0]
 
 
 async def stored_words(house: House, meeting: str) -> list[str]:
@@ -498,9 +512,87 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(house: House):
             await client.play(say(range(10)))
         await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
-        while live_tasks() or house.stored_rows("live_streams")[0][-1] is not None:  # noqa: ASYNC110
+        while live_tasks() or stored(house, "lease_time", "live_streams") is not None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert threading.active_count() <= threads + 2  # one that hears, one that recognises
+
+
+async def state_of(house: House, meeting: str) -> int:
+    return (await house.as_().GetMeeting(meeting_service_pb2.GetMeetingRequest(name=meeting))).state
+
+
+async def ready(house: House, meeting: str) -> None:
+    async with asyncio.timeout(10):
+        while await state_of(house, meeting) != meeting_pb2.Meeting.READY:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_a_meeting_to_which_nobody_returns_is_ended_with_what_was_said(state: Path):
+    fakes, sound = Fakes(transcriber=ToneTranscriber()), joined(say(range(5)), silence(1))
+    async with open_house(state, fakes=fakes, live_abandoned_hours=0.0002, **FAST) as house:
+        left, held = (await house.meeting()).name, (await house.meeting()).name
+        async with live(house.as_(), held) as staying:
+            await staying.next("started")
+            async with live(house.as_(), left) as client:
+                await client.play(sound)
+                token = (await client.next("final")).resume_token
+            await ready(house, left)
+            assert await stored_words(house, left) == spoken(range(5))
+            async with live(house.as_(), left, resume_token=token) as client:
+                assert (await error_of(client.rest())).reason == "LIVE_RESUME_INVALID"
+            async with live(house.as_(), left) as client:
+                assert (await error_of(client.rest())).reason == "MEETING_HAS_TRANSCRIPT"
+            assert await state_of(house, held) == meeting_pb2.Meeting.LIVE
+            await staying.play(sound)
+            await staying.end()
+            await staying.rest()
+        assert await stored_words(house, held) == spoken(range(5))
+
+
+async def test_a_meeting_that_was_left_before_a_restart_is_ended_after_it(
+    house_at: Callable[..., AbstractAsyncContextManager[House]],
+):
+    fakes = Fakes(transcriber=ToneTranscriber())
+    async with house_at(fakes=fakes, live_abandoned_hours=24, **FAST) as house:
+        meeting = (await house.meeting()).name
+        async with live(house.as_(), meeting) as client:
+            await client.play(joined(say(range(5)), silence(1)))
+            await client.next("final")
+    async with house_at(fakes=fakes, live_abandoned_hours=0.0002, **FAST) as house:
+        assert await state_of(house, meeting) == meeting_pb2.Meeting.LIVE
+        await ready(house, meeting)
+        assert await stored_words(house, meeting) == spoken(range(5))
+
+
+async def test_a_live_meeting_is_abandoned_once_its_last_stream_is_long_gone(house: House):
+    meeting = await house.meeting()
+    uid = stored(house, "uid", "meetings")
+    database = Database(house.settings.database_url, migrations=MIGRATIONS, name="meeting")
+    await database.start()
+    clock, lease = FixedClock(), timedelta(seconds=30)
+    stores = [SqlLive(database, clock) for _ in range(4)]
+
+    async def ended(after: timedelta) -> int:
+        counts = [one.end_abandoned(clock.now() - after) for one in stores]
+        return sum(await asyncio.gather(*counts))
+
+    opened = await stores[0].open(uid, "s", "", lease, origin=Origin(), author="users/lin")
+    clock.advance(20)
+    assert await ended(timedelta(seconds=10)) == 0  # its stream counts as open
+    clock.advance(3600)
+    await stores[0].append(opened, None, 1000, b"", lease)
+    clock.advance(3600)
+    assert await ended(timedelta(hours=1, seconds=1)) == 0  # it was there an hour ago
+    later = await stores[0].open(uid, "s", "s", lease, origin=Origin(), author="users/lin")
+    clock.advance(3600)
+    assert await ended(timedelta(hours=1, seconds=1)) == 0  # and it came back
+    await stores[0].release(later)
+    clock.advance(3600)
+    assert await ended(timedelta(hours=1)) == 1  # by one alone, however many look
+    assert await state_of(house, meeting.name) == meeting_pb2.Meeting.READY
+    with pytest.raises(LiveTakenOver):
+        await stores[0].append(later, None, 2000, b"", lease)
+    await database.close()
 
 
 async def test_recognition_that_fails_ends_the_stream_and_it_can_be_gone_on_with(state: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,7 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_meeting.adapters import rows, tables
 from atrium_meeting.app.stores import LiveState
-from atrium_meeting.domain.errors import LiveBusy, LiveResumeInvalid, LiveTakenOver
+from atrium_meeting.domain.errors import (
+    LiveBusy,
+    LiveResumeInvalid,
+    LiveTakenOver,
+    MeetingNotFound,
+)
 from atrium_meeting.domain.meetings import Meeting, MeetingState, SpeakerSummary
 from atrium_meeting.domain.recordings import Origin
 from atrium_meeting.domain.transcript import Utterance
@@ -77,6 +82,7 @@ class SqlLive:
                         utterance_count=0,
                         voices=b"",
                         lease_time=now + lease,
+                        seen_time=now,
                     )
                 )
                 live = replace(meeting, state=MeetingState.LIVE, transcript_version=1)
@@ -85,7 +91,13 @@ class SqlLive:
                 raise LiveResumeInvalid(meeting.name)
             if not token and row.lease_time is not None and row.lease_time > now:
                 raise LiveBusy(meeting.name)
-            await _set(transaction, meeting_uid, epoch=row.epoch + 1, lease_time=now + lease)
+            await _set(
+                transaction,
+                meeting_uid,
+                epoch=row.epoch + 1,
+                lease_time=now + lease,
+                seen_time=now,
+            )
             return LiveState(
                 meeting,
                 row.session,
@@ -104,11 +116,12 @@ class SqlLive:
         lease: timedelta,
     ) -> None:
         """Store how far a stream is."""
-        uid = state.meeting.uid
+        uid, now = state.meeting.uid, self._clock.now()
         values: dict[str, Any] = {
             "kept_until_ms": kept_until_ms,
             "voices": voices,
-            "lease_time": self._clock.now() + lease,
+            "lease_time": now + lease,
+            "seen_time": now,
         }
         if utterance is not None:
             values["utterance_count"] = rows.utterance_number(utterance.id)
@@ -135,7 +148,7 @@ class SqlLive:
             await transaction.execute(
                 sa.update(_STREAMS)
                 .where(_STREAMS.c.meeting_uid == state.meeting.uid, _STREAMS.c.epoch == state.epoch)
-                .values(lease_time=None)
+                .values(lease_time=None, seen_time=self._clock.now())
             )
 
     async def end(self, state: LiveState) -> Meeting:
@@ -146,6 +159,43 @@ class SqlLive:
             await rows.set_meeting(transaction, uid, state=MeetingState.READY)
             await transaction.execute(sa.delete(_STREAMS).where(_STREAMS.c.meeting_uid == uid))
             return replace(meeting, state=MeetingState.READY)
+
+    async def end_abandoned(self, before: datetime) -> int:
+        """Make live meetings ready to which nobody returned."""
+        abandoned = _abandoned(before, self._clock.now())
+        async with self._database.read() as session:
+            found = (
+                await session.execute(sa.select(_STREAMS.c.meeting_uid).where(abandoned))
+            ).all()
+        ended = 0
+        for row in found:
+            try:
+                async with self._database.write() as transaction:
+                    ended += await _end_abandoned(transaction, row.meeting_uid, abandoned)
+            except MeetingNotFound:
+                continue  # it was deleted meanwhile, and its stream with it
+        return ended
+
+
+def _abandoned(before: datetime, now: datetime) -> sa.ColumnElement[bool]:
+    open_until = _STREAMS.c.lease_time
+    return sa.and_(_STREAMS.c.seen_time <= before, sa.or_(open_until.is_(None), open_until <= now))
+
+
+async def _end_abandoned(
+    transaction: AsyncSession, meeting_uid: str, abandoned: sa.ColumnElement[bool]
+) -> bool:
+    # As for a stream that opens: who holds the meeting first is the one who decides.
+    await rows.locked_meeting(transaction, meeting_uid)
+    gone = await transaction.execute(
+        sa.delete(_STREAMS)
+        .where(_STREAMS.c.meeting_uid == meeting_uid, abandoned)
+        .returning(_STREAMS.c.meeting_uid)
+    )
+    if gone.first() is None:
+        return False
+    await rows.set_meeting(transaction, meeting_uid, state=MeetingState.READY)
+    return True
 
 
 async def _row(transaction: AsyncSession, meeting_uid: str) -> sa.Row[Any] | None:

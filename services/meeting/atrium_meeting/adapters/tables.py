@@ -117,6 +117,8 @@ live_streams = sa.Table(
     sa.Column("voices", sa.LargeBinary, nullable=False),
     # Until when its stream counts as open; null: it is closed.
     sa.Column("lease_time", UtcDateTime),
+    # When a stream was last there.
+    sa.Column("seen_time", UtcDateTime, nullable=False),
 )
 
 minutes = sa.Table(

@@ -402,6 +402,16 @@ class LiveStore(Protocol):
             LiveTakenOver: Another stream goes on in its place.
         """
 
+    async def end_abandoned(self, before: datetime) -> int:
+        """End all live meetings that have no open stream, as `end` does; return how many.
+
+        Several processes may do it at once: each meeting is ended by one of them, unless a stream
+        is opened first.
+
+        Args:
+            before: Those whose last stream was there at this time at the latest.
+        """
+
 
 class HotwordStore(Protocol):
     """Names and terms of a tenant."""
