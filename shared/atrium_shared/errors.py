@@ -20,10 +20,13 @@ class AtriumError(Exception):
         **metadata: Every dynamic value of the message, for programs that read the error.
 
     Attributes:
+        lasting: Calls fail of it until an operator changes the installation. The log tells it
+            once, not with each of them.
         retry_seconds: After how long the same call may work, where that is known.
     """
 
     reason: ClassVar[str] = "UNSPECIFIED"
+    lasting: ClassVar[bool] = False
     retry_seconds: float | None = None
 
     def __init__(self, message: str, *, field: str | None = None, **metadata: object) -> None:

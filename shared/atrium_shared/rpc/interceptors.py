@@ -51,6 +51,7 @@ from atrium_shared.rpc.status import (
 )
 
 _SECONDS_TO_END_A_STREAM = 1.0
+_MOST_LASTING = 100
 
 HttpCall = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Principal]]
 """Surrounds one HTTP request; takes its headers by lower-case name, gives who calls."""
@@ -218,6 +219,11 @@ def _read_stream(
     return _Requests(method, context)
 
 
+def _kind(call: _Call) -> tuple[str, str]:
+    """Return what calls have in common that fail, and work again, together."""
+    return call.method.path, call.principal.tenant if call.principal is not None else ""
+
+
 class Interceptors:
     """Wraps handlers, and knows the calls that are under way.
 
@@ -242,6 +248,8 @@ class Interceptors:
         self._service = service
         self._service_principals: dict[str, Principal] = {}
         self._streams: set[_Call] = set()
+        # Lasting errors that the log has told, by kind of call.
+        self._lasting: dict[tuple[str, str], set[str]] = {}
         self._rechecks: set[asyncio.Task[None]] = set()
         self._changes = 0
         self._running = 0
@@ -426,6 +434,8 @@ class Interceptors:
     def _end(self, call: _Call, code: str) -> None:
         method = call.method
         method.finished(code, time.perf_counter() - call.started)
+        if self._lasting and code == "OK":
+            self._lasting.pop(_kind(call), None)
         if call.task is not None:
             self._streams.discard(call)
         if method.feed:
@@ -490,10 +500,22 @@ class Interceptors:
         if not isinstance(error, AtriumError):
             # The one place where the stack is kept; the caller sees the trace id alone.
             _log.error("call failed", **fields, exc_info=error)
+        elif error.lasting and self._told_before(call, error):
+            _log.debug("call failed", reason=error.reason, **fields)
         elif isinstance(error, Unavailable | Exhausted):
             _log.warning("call failed", reason=error.reason, **fields)
         else:
             _log.info("call failed", reason=error.reason, **fields)
+
+    def _told_before(self, call: _Call, error: AtriumError) -> bool:
+        """Note a lasting error; say whether it was told since such a call last worked."""
+        told = self._lasting.setdefault(_kind(call), set())
+        if error.message in told:
+            return True
+        if len(told) == _MOST_LASTING:  # callers choose what is in messages
+            told.clear()
+        told.add(error.message)
+        return False
 
     # Authenticate and authorise
 

@@ -421,6 +421,34 @@ async def test_a_failed_call_is_one_line_without_content(echo: Any, server: Runn
     assert "private" not in str(line)
 
 
+class NoModel(Unavailable):
+    reason = "NO_MODEL"
+    lasting = True
+
+
+async def test_an_error_that_lasts_is_told_once_until_such_a_call_works(echo: Any) -> None:
+    async def say(request: Any, context: Any) -> Any:
+        if request.text == "works":
+            return request
+        raise NoModel(request.text)
+
+    async def told(server: RunningServer, *texts: str) -> list[str]:
+        with structlog.testing.capture_logs() as lines:
+            for text in texts:
+                call = invoke(echo, server.open_channel("lin"), "Say", echo.words(text=text))
+                await (call if text == "works" else failure(call))
+        return [line["log_level"] for line in lines if line["event"] == "call failed"]
+
+    async with running_server([echo.app(Say=say)], PRINCIPALS) as server:
+        assert await told(server, "a", "a", "a") == ["warning", "debug", "debug"]
+        assert await told(server, "b", "a", "b") == ["warning", "debug", "debug"]
+        assert await told(server, "works", "a", "a") == ["warning", "debug"]
+        # However many ways of failing there are, what is remembered of them stays small.
+        many = [f"m{number}" for number in range(100)]
+        assert set(await told(server, *many)) == {"warning"}
+        assert await told(server, "a", "a") == ["warning", "debug"]
+
+
 async def test_a_long_chinese_message_fits_into_the_metadata(echo: Any) -> None:
     async def say(request: Any, context: Any) -> Any:
         raise TitleInvalid("标题太长。" * 2000, field="标题" * 500, value="值" * 5000)

@@ -66,6 +66,7 @@ class TaskHasNoModel(Unavailable):
     """No candidate of the task's route can be used now."""
 
     reason = "TASK_HAS_NO_MODEL"
+    lasting = True
 
     def __init__(self, task: str, capability: str, attempts: Sequence[str] = ()) -> None:
         why = (
