@@ -1,4 +1,4 @@
-"""The models of a suite that an evaluation measures: all of them, or none of its figures."""
+"""The models of a suite that is measured: all of them, or none of its figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ModelsMissing(Exception):
 
     def __init__(self, missing: list[str]) -> None:
         super().__init__(
-            f"{'; '.join(missing)}. An evaluation with models needs all of them: pull them with"
+            f"{'; '.join(missing)}. What is measured with models needs all of them: pull them with"
             " `atrium models pull small`, or choose the engine that needs none."
         )
 
