@@ -68,6 +68,8 @@ def test_who_introduces_themselves_is_suggested_by_that_name(line, name):
         "Check here.",
         "Technically speaking, it does the job.",
         "我是顾问，不是会计。",
+        "我是张部长。",
+        "我是王师傅。",
         "我是党员。",
         "我是王芳的同事。",
         "我是同意的。",

@@ -18,6 +18,7 @@ from typing import Final
 from atrium_grounding.names import tagger
 from atrium_meeting.domain.analysis.people import People, usual_words
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
+from atrium_meeting.domain.titles import TITLE_ZH
 from atrium_meeting.domain.transcript import Speaker, Transcript, is_unspaced
 
 _INTRODUCED: Final = 2
@@ -51,7 +52,8 @@ _WO_SHI: Final = re.compile(
     r"([\u4e00-\u9fff]{2,4}?)(?=$|[，。！？；、,.!?]|来自|负责|今天|这边|我)"
 )
 _TITLED: Final = re.compile(
-    r"^(?:Mr|Mrs|Ms|Mister|Madam|Sir|Dr|Doctor|Prof|Professor|Chair\w*|Minister|President|Speaker)\b|^[小老阿]|(?:[总哥姐工]|老师|经理|主任|博士|教授|律师|院长|校长)$"
+    r"^(?:Mr|Mrs|Ms|Mister|Madam|Sir|Dr|Doctor|Prof|Professor|Chair\w*|Minister|President|Speaker)\b"
+    rf"|^[小老阿]|{TITLE_ZH}$"
 )
 _NO_CHINESE_NAME: Final = re.compile(r"谢谢|[人员者们客]$")
 # The segmenter takes these words for names.

@@ -1,6 +1,9 @@
 import pytest
 
 from atrium_meeting.domain.analysis.people import People
+from atrium_meeting.domain.faithfulness import people as people_of_minutes
+from atrium_meeting.domain.titles import TITLES_ZH
+from atrium_meeting.domain.transcript import Speaker
 
 
 @pytest.mark.parametrize(
@@ -10,6 +13,8 @@ from atrium_meeting.domain.analysis.people import People
         ("让李工下周给方案", ["李工"]),
         ("请张老师看一下", ["张老师"]),
         ("小王来做", ["小王"]),
+        ("对于女士们要礼貌", []),
+        ("由于主管部门反对", []),
         ("工会总部开会", []),
         ("高工作效率", []),
         ("方总体来说还可以", []),
@@ -19,3 +24,12 @@ from atrium_meeting.domain.analysis.people import People
 def test_a_surname_before_a_title_names_somebody(text: str, names: list[str]):
     found = People([]).mentions(text)
     assert [text[mention.start : mention.end] for mention in found] == names
+
+
+@pytest.mark.parametrize("title", TITLES_ZH)
+def test_a_speaker_is_meant_by_surname_and_title_wherever_minutes_ask_for_people(title: str):
+    text = f"请王{title}来做"
+    [mention] = People([Speaker("S1", "王建国"), Speaker("S2", "李娜")]).mentions(text)
+    assert (text[mention.start : mention.end], mention.person.speaker) == (f"王{title}", "S1")
+    [named] = people_of_minutes.People({"S1": "王建国", "S2": "李娜"}).find(text)
+    assert (text[named.start : named.end], named.key) == (f"王{title}", "S1")

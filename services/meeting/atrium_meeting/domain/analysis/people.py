@@ -10,6 +10,7 @@ from typing import Final
 
 from atrium_grounding import tokens
 from atrium_grounding.names import tagger
+from atrium_meeting.domain.titles import TITLES_ZH
 from atrium_meeting.domain.transcript import Speaker, is_unspaced
 
 _SURNAMES: Final = (
@@ -19,9 +20,12 @@ _SURNAMES: Final = (
     "裴陆荣翁甄曲段侯全班秋仲宁仇甘武符刘景叶白蒲从赖卓屠池乔闻党翟谭申牛边温庄柴瞿阎连习艾容"
     "向古易廖耿寇广欧聂关"
 )
+_VAGUE: Final = frozenset("董 先生 女士 小姐 同学 工程师 总监 主管 主席 书记".split())
+"""Titles that follow the end of another word, too, which looks like a surname: 对于女士."""
+_OTHER_WORDS: Final = {"总": "(?![体结共之算数额量])", "工": "(?!作|程|人|地|资|具)"}
 _TITLED: Final = re.compile(
-    rf"[{_SURNAMES}](?:总(?![体结共之算数额量])|哥|姐|工(?!作|程|人|地|资|具)|老师|经理|主任|博士|教授|律师|院长|校长|"
-    rf"部长|科长|处长|师傅|阿姨|大夫|医生|秘书|会计|局长|所长)"
+    rf"[{_SURNAMES}]"
+    f"(?:{'|'.join(one + _OTHER_WORDS.get(one, '') for one in TITLES_ZH if one not in _VAGUE)})"
     rf"|(?<![大中微])[小老阿][{_SURNAMES}](?![时组区学板师家年])"
 )
 _NO_NAMES: Final = frozenset(
@@ -35,7 +39,6 @@ _LOWER_WORD: Final = re.compile(r"\b[a-z]{2,}\b")
 _LATIN_NAME: Final = re.compile(r"[^\W\d_]{2,}(?:[-'’][^\W\d_]{2,})*")
 _ALIKE: Final = 0.75
 """Share of letters by which a misheard name is still one of the speakers' (Ratcliff, Metzener)."""
-_CHINESE_TITLES: Final = "总|工|哥|姐|老师|经理|主任|博士|教授|律师|院长|校长|部长|科长|处长"
 # Capitalised words that name nobody.
 _NO_PEOPLE: Final = frozenset(
     "i i'm i'll i'd i've ok okay yes no so and but well sure great thanks thank right now then "
@@ -146,7 +149,7 @@ def _aliases(name: str) -> list[str]:
         if 2 <= len(folded) <= 3:
             surname = folded[0]
             aliases += [f"小{surname}", f"老{surname}", f"阿{folded[-1]}", f"小{folded[-1]}"]
-            aliases += [f"{surname}{title}" for title in _CHINESE_TITLES.split("|")]
+            aliases += [f"{surname}{title}" for title in TITLES_ZH]
         return aliases
     parts = folded.split()
     return [folded, *(part for part in parts if len(part) > 2 and part not in _NO_PEOPLE)]

@@ -19,6 +19,7 @@ from typing import Final
 
 from atrium_meeting.domain.cleanup import lexicon
 from atrium_meeting.domain.cleanup.units import Case, Mark, Unit
+from atrium_meeting.domain.titles import TITLES_ZH
 
 KEEP: Final = 0
 FILLER: Final = 1
@@ -429,7 +430,7 @@ def _chinese_name(units: Sequence[Unit], place: int) -> bool:
             continue
         rest = text[begin + 1 : begin + 3]
         if begin == at and (
-            (at and text[at - 1] in "小老阿") or text[at + 1 :].startswith(lexicon.TITLES_ZH)
+            (at and text[at - 1] in "小老阿") or text[at + 1 :].startswith(TITLES_ZH)
         ):
             return True
         if rest and rest[0] in lexicon.GIVEN_ZH and at - begin <= 1:

@@ -9,14 +9,9 @@ from enum import StrEnum
 from typing import Final
 
 from atrium_grounding.languages import detect_language
+from atrium_meeting.domain.titles import TITLE_ZH
 
 _HAN: Final = re.compile("[\u3400-\u9fff]")
-_TITLES: Final = "(?:{})".format(
-    "|".join(
-        "总监 总 经理 工程师 工 老师 博士 主任 部长 处长 科长 教授 主管 医生 律师 先生 女士 小姐 "
-        "哥 姐".split()
-    )
-)
 _SURNAME_SHORT: Final = "(?:老|小|阿)"
 
 _SAYS: Final = {
@@ -157,7 +152,7 @@ class People:
         if self._surnames:
             any_surname = "".join(map(re.escape, self._surnames))
             patterns.append(
-                f"{_SURNAME_SHORT}[{any_surname}](?!{_TITLES})|[{any_surname}]{_TITLES}"
+                f"{_SURNAME_SHORT}[{any_surname}](?!{TITLE_ZH})|[{any_surname}]{TITLE_ZH}"
             )
         self._pattern = re.compile("|".join(patterns)) if patterns else None
 
