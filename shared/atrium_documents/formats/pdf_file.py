@@ -275,7 +275,11 @@ class _Probe:
         self._fonts: dict[tuple[bytes, int], tuple[bool, bool]] = {}
 
     def lines(self, start: int, end: int) -> Iterator[Line]:
-        """The pieces of one line of the page that hold visible text: wide gaps divide it."""
+        """The pieces of one line of the page that hold visible text.
+
+        Wide gaps divide it; so does another height, since pdfium leaves out the line break before
+        a line of one letter.
+        """
         return (line for line in self._pieces(start, end) if line.text)
 
     def _pieces(self, start: int, end: int) -> Iterator[Line]:
@@ -286,7 +290,10 @@ class _Probe:
         for place, (word_start, word_end) in enumerate(words):
             x0, top, x1, bottom = self._place(word_start, word_end)
             text = self._chars[word_start:word_end]
-            if piece and x0 - piece[-1][3] > _WIDE_GAP * size and not _is_marker(piece):
+            if piece and (
+                _is_elsewhere(piece[-1], top, bottom)
+                or (x0 - piece[-1][3] > _WIDE_GAP * size and not _is_marker(piece))
+            ):
                 yield self._line(piece, size, words[first][0], words[place - 1][0])
                 piece = []
                 first = place
@@ -366,6 +373,13 @@ class _Probe:
             )
         is_heavy = bool(pdfium_c.FPDFText_GetFontWeight(self._raw, index) >= 600)
         return known[0] or is_heavy, known[1]
+
+
+def _is_elsewhere(word: tuple[str, float, float, float, float], top: float, bottom: float) -> bool:
+    """The next word stands at another height; a raised letter shares half of its own, or more."""
+    _, _, before_top, _, before_bottom = word
+    shared = min(bottom, before_bottom) - max(top, before_top)
+    return shared < 0.5 * min(bottom - top, before_bottom - before_top)
 
 
 def _is_marker(piece: list[tuple[str, float, float, float, float]]) -> bool:

@@ -124,6 +124,23 @@ def page_with_table(
     return page
 
 
+@pytest.mark.parametrize("first", ["8", "A", "-"])
+def test_a_row_that_begins_with_one_letter_does_not_join_the_one_above(
+    read: Read, first: str
+) -> None:
+    rows = [["City", "Class", "Name"], ["Kiel", "new", "Ulm"], [first, "old", "Bonn"]]
+    assert texts(read(pdf([page_with_table(150, rows)]), "a.pdf"), BlockKind.TABLE_ROW) == [
+        "City | Class | Name",
+        "City: Kiel | Class: new | Name: Ulm",
+        f"City: {first} | Class: old | Name: Bonn",
+    ]
+
+
+def test_a_raised_letter_stays_in_its_line(read: Read) -> None:
+    page = PdfPage().text(72, 100, "The area is 30 m").text(160, 96, "2", 7)
+    assert texts(read(pdf([page]), "a.pdf")) == ["The area is 30 m 2"]
+
+
 def test_rows_after_a_page_break_carry_the_names_before_it(read: Read) -> None:
     bands = [["Grade", "Role", "Share"], ["P5", "Engineer", "yes"]]
     pages = [
