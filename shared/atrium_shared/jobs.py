@@ -32,6 +32,7 @@ Handler: TypeAlias = Callable[["JobContext", JSON], Coroutine[Any, Any, JSON]]
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 5.0
 _DEAD_AFTER_SECONDS = 30.0
+_LATER_SECONDS = 0.5
 # Jobs are found again only under the version that made them. It changes when a handler could not
 # finish jobs that the previous version began.
 _JOBS_VERSION = "1"
@@ -63,8 +64,17 @@ class JobContext(Protocol):
 class JobRunner(Protocol):
     """Runs durable jobs. :class:`Jobs` in production, :class:`MemoryJobs` in unit tests."""
 
-    def register(self, name: str, handler: Handler, *, concurrency: int = 2) -> None:
-        """Declare a kind of job, before :meth:`start`."""
+    def register(
+        self, name: str, handler: Handler, *, concurrency: int = 2, soon: bool = True
+    ) -> None:
+        """Declare a kind of job, before :meth:`start`.
+
+        Args:
+            name: Of the kind.
+            handler: Does the job.
+            concurrency: How many of them may run at once in this process.
+            soon: Whether somebody waits for it to begin; else it may begin half a second later.
+        """
 
     async def start(self) -> None:
         """Begin to run jobs, first those that a crash interrupted."""
@@ -86,8 +96,8 @@ class Jobs:
         database_url: ``sqlite:///path`` or ``postgresql+psycopg://...`` (synchronous drivers).
         executor_id: Stable and unique name of this process, such as ``suite`` or the pod's name.
         name: Name of the application, the same for all replicas.
-        poll_seconds: How often each kind of job looks for work. Each look takes some 2 ms in which
-            Python does nothing else.
+        poll_seconds: How often each kind of job looks for work that shall begin soon. Each look
+            takes some 2 ms in which Python does nothing else.
     """
 
     def __init__(
@@ -97,17 +107,20 @@ class Jobs:
         self._executor_id = executor_id
         self._name = name
         self._poll_seconds = poll_seconds
-        self._handlers: dict[str, tuple[Handler, int]] = {}
+        self._handlers: dict[str, tuple[Handler, int, float]] = {}
         self._workflows: dict[str, Callable[..., Coroutine[Any, Any, JSON]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
         self._engine: sa.Engine | None = None
 
-    def register(self, name: str, handler: Handler, *, concurrency: int = 2) -> None:
-        """Declare a kind of job; at most ``concurrency`` of them run at once in this process."""
+    def register(
+        self, name: str, handler: Handler, *, concurrency: int = 2, soon: bool = True
+    ) -> None:
+        """Declare a kind of job."""
         if self._loop is not None:
             raise RuntimeError("Jobs are registered before start()")
-        self._handlers[name] = (handler, concurrency)
+        seconds = self._poll_seconds if soon else max(self._poll_seconds, _LATER_SECONDS)
+        self._handlers[name] = (handler, concurrency, seconds)
 
     async def start(self) -> None:
         """Open the system database and run what a crash interrupted."""
@@ -126,14 +139,14 @@ class Jobs:
             use_listen_notify=not self._url.startswith("sqlite"),
         )
         await asyncio.to_thread(lambda: DBOS(config=config))
-        for name, (handler, _) in self._handlers.items():
+        for name, (handler, _, _) in self._handlers.items():
             self._workflows[name] = self._as_workflow(name, handler)
         await asyncio.to_thread(DBOS.launch)
-        for name, (_, concurrency) in self._handlers.items():
+        for name, (_, concurrency, seconds) in self._handlers.items():
             await DBOS.register_queue_async(
                 _queue(name),
                 worker_concurrency=concurrency,
-                polling_interval_sec=self._poll_seconds,
+                polling_interval_sec=seconds,
             )
         if make_url(self._url).get_backend_name() != "sqlite":
             self._engine = await asyncio.to_thread(_open_heartbeats, self._url)
@@ -256,7 +269,9 @@ class MemoryJobs:
         self._tasks: dict[str, asyncio.Task[JSON]] = {}
         self._cancelled: set[str] = set()
 
-    def register(self, name: str, handler: Handler, *, concurrency: int = 2) -> None:
+    def register(
+        self, name: str, handler: Handler, *, concurrency: int = 2, soon: bool = True
+    ) -> None:
         """Declare a kind of job."""
         self._handlers[name] = handler
 

@@ -294,7 +294,7 @@ def build(
         await roll_out.cancel(id_)
 
     operations.on_cancel(cancel)
-    jobs.register(ROLL_OUT_JOB, roll_out.handle, concurrency=4)
+    jobs.register(ROLL_OUT_JOB, roll_out.handle, concurrency=4, soon=False)
     running = AsyncExitStack()
 
     async def start() -> None:

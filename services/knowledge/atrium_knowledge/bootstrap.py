@@ -317,8 +317,10 @@ def build(
 
     operations.on_cancel(cancel)
     jobs.register(INGEST_JOB, ingest.handle, concurrency=settings.ingest_concurrency)
-    jobs.register(EVALUATE_JOB, runs.handle, concurrency=settings.evaluation_concurrency)
-    jobs.register(SYNC_JOB, finish_sync.handle, concurrency=8)
+    jobs.register(
+        EVALUATE_JOB, runs.handle, concurrency=settings.evaluation_concurrency, soon=False
+    )
+    jobs.register(SYNC_JOB, finish_sync.handle, concurrency=8, soon=False)
     running = AsyncExitStack()
 
     async def start() -> None:

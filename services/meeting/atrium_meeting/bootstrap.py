@@ -246,7 +246,12 @@ def build(
         await request_minutes.cancel(operation_id)
 
     operations.on_cancel(cancel)
-    jobs.register(TRANSCRIBE_JOB, transcribe.handle, concurrency=settings.recordings_concurrency)
+    jobs.register(
+        TRANSCRIBE_JOB,
+        transcribe.handle,
+        concurrency=settings.recordings_concurrency,
+        soon=False,
+    )
     jobs.register(MINUTES_JOB, request_minutes.handle, concurrency=settings.minutes_concurrency)
     running = AsyncExitStack()
 

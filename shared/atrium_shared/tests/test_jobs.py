@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from dbos import DBOS
 
 from atrium_shared.jobs import JobCancelled, Jobs, MemoryJobs
 from atrium_shared.telemetry import configure_logging
@@ -124,6 +125,30 @@ async def test_no_more_jobs_run_at_once_than_declared(tmp_path: Path):
             for _ in range(6):
                 await ended.acquire()
         assert peak == 2
+    finally:
+        await jobs.close()
+
+
+async def test_jobs_whose_beginning_nobody_waits_for_are_looked_for_less_often(tmp_path: Path):
+    jobs = Jobs(f"sqlite:///{tmp_path}/jobs.db", executor_id="test", name="test-jobs")
+    began = asyncio.Event()
+
+    async def handler(context, payload):
+        async def begin():
+            began.set()
+
+        await context.step("begin", begin)
+        return {}
+
+    jobs.register("soon", handler)
+    jobs.register("later", handler, soon=False)
+    await jobs.start()
+    try:
+        kinds = [await DBOS.retrieve_queue_async(f"jobs.{kind}") for kind in ("soon", "later")]
+        soon, later = [kind.polling_interval_sec for kind in kinds if kind is not None]
+        assert later >= 5 * soon
+        await jobs.submit("later", "job-1", {})
+        await asyncio.wait_for(began.wait(), 10)
     finally:
         await jobs.close()
 
