@@ -104,6 +104,27 @@ async def test_vectors_of_other_classes_change_nothing_however_small_a_part_is_l
     assert await index.find_vectors("c", query, SPACE, seen, DEPTH) == before
 
 
+async def test_scores_of_words_do_not_tell_what_else_the_index_holds(tmp_path: Path):
+    chance = random.Random(6)
+
+    def words(count: int) -> dict[int, float]:
+        return {chance.randrange(200): chance.uniform(0.3, 2.0) for _ in range(count)}
+
+    mine = [point(n, words(40)) for n in range(1000, 1400)]
+    # They come first, so that the shard meets the words in another order, and are many.
+    foreign = [point(n, words(40), access_class=2) for n in range(1, 1000)]
+    alone, beside = QdrantEdgeIndex(tmp_path / "alone"), QdrantEdgeIndex(tmp_path / "beside")
+    await beside.upsert("c", foreign, None)
+    for index in (alone, beside):
+        await index.upsert("c", mine, None)
+    for _ in range(20):
+        query = {term: float(chance.randrange(1, 4)) for term in words(12)}
+        expected = await alone.find_keywords("c", query, view(1), DEPTH)
+        assert await beside.find_keywords("c", query, view(1), DEPTH) == expected
+    await alone.close()
+    await beside.close()
+
+
 async def test_hidden_revisions_are_as_if_absent(index: PassageIndex):
     await index.upsert("c", [point(1, {7: 1.0}), point(2, {8: 1.0})], None)
     before = await index.find_keywords("c", {7: 1.0, 8: 1.0}, view(1), DEPTH)

@@ -13,14 +13,37 @@ def test_equal_scores_stand_by_point_after_rounding():
 
 
 def test_a_point_of_both_legs_comes_before_points_of_one():
-    fused = fuse([Scored(1, 9.0), Scored(2, 8.0)], [Scored(3, 0.9), Scored(2, 0.8)])
+    fused = fuse([Scored(1, 9.0), Scored(2, 8.1)], [Scored(3, 0.9), Scored(2, 0.8), Scored(4, 0.4)])
     assert [(one.point, one.keyword_rank, one.vector_rank) for one in fused] == [
         (2, 2, 2),
-        (1, 1, 0),
         (3, 0, 1),
+        (1, 1, 0),
+        (4, 0, 3),
     ]
-    assert fused[0].score == round(2 / 22, 6)
-    assert [one.similarity for one in fused] == [0.8, None, 0.9]
+    assert fused[2].score == pytest.approx(0.45 * (0.5 + 1 / 6), abs=1e-6)
+    assert [one.similarity for one in fused] == [0.8, 0.9, None, 0.4]
+
+
+def test_it_counts_by_how_much_a_point_leads():
+    vector = [Scored(2, 0.62), Scored(1, 0.6), Scored(3, 0.2)]
+    clear = [Scored(1, 9.0), Scored(2, 2.0), Scored(4, 1.9)]
+    close = [Scored(1, 9.0), Scored(2, 8.9), Scored(4, 1.0)]
+    assert [one.point for one in fuse(clear, vector)][:2] == [1, 2]
+    assert [one.point for one in fuse(close, vector)][:2] == [2, 1]
+
+
+def test_the_scales_of_the_legs_do_not_matter():
+    keyword, vector = [Scored(1, 9.0), Scored(2, 3.0)], [Scored(2, 0.7), Scored(3, 0.5)]
+    louder = [Scored(one.point, one.score * 40) for one in keyword]
+    closer = [Scored(one.point, one.score / 10 + 0.9) for one in vector]
+    assert [(one.point, one.score) for one in fuse(louder, closer)] == [
+        (one.point, one.score) for one in fuse(keyword, vector)
+    ]
+
+
+def test_a_single_hit_of_a_leg_counts_half():
+    assert [(one.point, one.score) for one in fuse([], [Scored(7, 0.3)])] == [(7, 0.275)]
+    assert [(one.point, one.score) for one in fuse([Scored(7, 0.3)], [])] == [(7, 0.225)]
 
 
 def test_one_leg_alone_keeps_its_order():

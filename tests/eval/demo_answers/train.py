@@ -39,6 +39,7 @@ from atrium_gateway.domain.reading import ReadPassage, Segment
 from atrium_grounding.lexicon import lexicon
 from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
+from atrium_knowledge.app.search_passages import LEG_DEPTH
 from atrium_knowledge.domain.answering import extraction
 from atrium_knowledge.domain.answering.evidence import (
     UNIT_FEATURES,
@@ -58,6 +59,7 @@ from atrium_knowledge.domain.answering.extraction import (
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.centring import LanguageCentre
 from atrium_knowledge.domain.chunking import chunk_document
+from atrium_knowledge.domain.fusion import Scored, fuse, ranked
 from atrium_knowledge.domain.parallel_sentences import PARALLEL_SENTENCES
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.terms import index_terms, query_terms
@@ -218,25 +220,20 @@ class Corpus:
             for i, n in seen:
                 norm = 1.2 * (0.25 + 0.75 * self._lengths[i] / typical)
                 scores[i] += weight * rarity * n * 2.2 / (n + norm)
-        keyword = [int(i) for i in np.argsort(-scores, kind="stable")[:50] if scores[i] > 0]
         vector = self._encode([question], "query")[0]
         cosines = np.where(mask, self._vectors @ vector, -9)
-        nearest = [int(i) for i in np.argsort(-cosines, kind="stable")[:50] if cosines[i] > -9]
-        fused: dict[int, float] = defaultdict(float)
-        for leg in (keyword, nearest):
-            for rank, i in enumerate(leg, 1):
-                fused[i] += 1 / (20 + rank)
-        best = sorted(fused, key=lambda i: -fused[i])[:limit]
-        places = [{i: rank for rank, i in enumerate(leg, 1)} for leg in (keyword, nearest)]
+        keyword = [Scored(i, float(score)) for i, score in enumerate(scores) if score > 0]
+        nearest = [Scored(i, float(cosines[i])) for i in np.flatnonzero(mask).tolist()]
+        best = fuse(ranked(keyword, LEG_DEPTH), ranked(nearest, LEG_DEPTH))[:limit]
         return [
             Hit(
-                self.passages[i],
-                fused[i],
-                places[0].get(i, 0),
-                places[1].get(i, 0),
-                float(cosines[i]) if i in places[1] else None,
+                self.passages[one.point],
+                one.score,
+                one.keyword_rank,
+                one.vector_rank,
+                float(cosines[one.point]) if one.vector_rank else None,
             )
-            for i in best
+            for one in best
         ], vector
 
     def evidence(self, question: str, mask: np.ndarray, limit: int) -> Evidence:

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from collections.abc import Collection as AnyCollection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from math import fsum, inf
 from pathlib import Path
 from typing import Final, TypeVar
 from uuid import UUID
@@ -36,6 +37,7 @@ from qdrant_edge import (
     FacetRequest,
     FieldCondition,
     Filter,
+    HasIdCondition,
     IdfParams,
     IntegerIndexParams,
     MatchAny,
@@ -43,6 +45,7 @@ from qdrant_edge import (
     Point,
     PointVectors,
     Query,
+    QueryBatchRequest,
     QueryRequest,
     SearchParams,
     SparseVector,
@@ -65,6 +68,9 @@ _WIDE_VIEW: Final = 1 / 8
 gathers the permitted ones class by class: few, but from all over the memory. Measured with
 `make bench BENCH=retrieval`: they cost the same at about a fifth, and at a twelfth while revisions
 are hidden."""
+_KEYWORD_TIE: Final = 2e-5
+"""Keyword scores nearer than this may come in either order: sums of 32 bits end in noise."""
+_VECTOR_TIE: Final = 10**-SCORE_DIGITS
 _KEYWORD_TIES: Final = 4
 """How many times as deep the keyword leg asks. Passages that share one word with the query, once in
 a text of the same length, tie: most searches would have to be repeated for the last place."""
@@ -319,18 +325,28 @@ class _Shard:
         permitted = self._permitted(view)
         params = SearchParams(exact=True, idf=IdfParams(permitted))
         nearest = Query.Nearest(vector, using=_KEYWORDS)
-        return self._find(nearest, permitted, params, depth, _KEYWORD_TIES * depth + 1)
+        limit = _KEYWORD_TIES * depth + 1
+        found = self._find(nearest, permitted, params, depth, limit, _KEYWORD_TIE)
+        return ranked(self._summed(query, found, params), depth)
 
     def find_vectors(
         self, query: NDArray[np.float32], space: VectorSpace, view: View, depth: int
     ) -> list[Scored]:
         nearest = Query.Nearest(query.tolist(), using=self._space(space))
         params = SearchParams(exact=True)
-        return self._find(nearest, self._permitted(view), params, depth, depth + 1)
+        permitted = self._permitted(view)
+        return ranked(self._find(nearest, permitted, params, depth, depth + 1, _VECTOR_TIE), depth)
 
     def _find(
-        self, query: Query, permitted: Filter, params: SearchParams, depth: int, limit: int
+        self,
+        query: Query,
+        permitted: Filter,
+        params: SearchParams,
+        depth: int,
+        limit: int,
+        tie: float,
     ) -> list[Scored]:
+        """Return the best points, and all that come close to the last one of ``depth``."""
         while True:
             found = [
                 Scored(int(point.id), point.score)
@@ -340,10 +356,37 @@ class _Shard:
             ]
             # Which of several equal points the library returns first is not told, so ask for all
             # that tie with the last place and let `ranked` choose.
-            complete = len(found) < limit or _rounded(found[-1]) < _rounded(found[depth - 1])
-            if complete:
-                return ranked(found, depth)
+            lowest = found[depth - 1].score - tie if len(found) > depth else -inf
+            if len(found) < limit or found[-1].score < lowest:
+                return [one for one in found if one.score >= lowest]
             limit *= 4
+
+    def _summed(
+        self, query: Mapping[int, float], found: Sequence[Scored], params: SearchParams
+    ) -> list[Scored]:
+        """Return keyword scores whose last bits do not tell what else the index holds.
+
+        The library adds up the terms of a passage in the order in which the shard saw them first.
+        So it is asked for each term's part alone, and these are added up here, exactly.
+        """
+        if len(query) == 1 or not found:
+            return list(found)
+        among = Filter(must=[HasIdCondition({one.point for one in found})])
+        parts: defaultdict[int, list[float]] = defaultdict(list)
+        for points in self.edge.query_batch(
+            QueryBatchRequest([
+                QueryRequest(
+                    limit=len(found),
+                    query=Query.Nearest(SparseVector([term], [weight]), using=_KEYWORDS),
+                    filter=among,
+                    params=params,
+                )
+                for term, weight in query.items()
+            ])
+        ):  # fmt: skip
+            for point in points:
+                parts[int(point.id)].append(point.score)
+        return [Scored(point, fsum(scores)) for point, scores in parts.items()]
 
     def _permitted(self, view: View) -> Filter:
         permitted = FieldCondition(_CLASS, match=MatchAny(any=sorted(view.classes)))
@@ -388,10 +431,6 @@ class _Shard:
             self._update(create)
             self._spaces.add(space)
         return name
-
-
-def _rounded(one: Scored) -> float:
-    return round(one.score, SCORE_DIGITS)
 
 
 def _config() -> EdgeConfig:

@@ -34,7 +34,7 @@ LEG_DEPTH: Final = 50
 
 
 class SearchPassages:
-    """Hybrid search: keywords and vectors, fused by rank. Implements ``ports.PassageSearch``.
+    """Hybrid search: keywords and vectors, fused by score. Implements ``ports.PassageSearch``.
 
     The index sees the asker's access classes inside each leg, so nothing depends on other
     passages; then the records are asked again, so that nothing is shown that was deleted,

@@ -1,15 +1,20 @@
-"""Put the legs of a search together by rank."""
+"""Put the legs of a search together by their scores.
+
+Each leg's standard scores are weighed and added. Bruch, Gai & Ingber ("An Analysis of Fusion
+Functions for Hybrid Retrieval", ACM TOIS 2024) find such sums better than reciprocal ranks, which
+forget by how much a passage leads. Nothing but the two legs is looked at, and these hold permitted
+passages alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Final
 
-RANK_CONSTANT: Final = 20
-"""Of reciprocal rank fusion (Cormack, Clarke & Buettcher, SIGIR 2009, where it is 60). Over 2,700
-Chinese and English passages 20 finds more at rank 5: .960 against .939 of English questions, 1.00
-against .997 of Chinese ones."""
+KEYWORD_WEIGHT: Final = 0.45
+"""Share of the keyword leg; the rest is the vector leg's."""
 SCORE_DIGITS: Final = 6
 """Scores are rounded: the last bits of a sum may differ with what else the index holds."""
 
@@ -43,17 +48,24 @@ def ranked(leg: Sequence[Scored], depth: int) -> list[Scored]:
 
 
 def fuse(keyword: Sequence[Scored], vector: Sequence[Scored]) -> list[Fused]:
-    """Fuse two ranked legs: each place counts ``1 / (RANK_CONSTANT + rank)``. Best first.
+    """Fuse two ranked legs into one list, best first.
+
+    A score counts by its standard score in its leg: three deviations below the mean as 0, three
+    above it as 1, and one that stands out further as more. Where all are equal, a single hit among
+    them, each counts half. What a leg did not find gets nothing of it.
 
     Equal sums stand by the better place in any leg, then by point.
     """
     keyword_ranks = {one.point: rank for rank, one in enumerate(keyword, 1)}
     vector_ranks = {one.point: rank for rank, one in enumerate(vector, 1)}
+    by_keyword, by_vector = _scaled(keyword), _scaled(vector)
     similarities = {one.point: one.score for one in vector}
     fused: list[tuple[tuple[float, int, int], Fused]] = []
     for point in keyword_ranks.keys() | vector_ranks.keys():
         ranks = [r for r in (keyword_ranks.get(point), vector_ranks.get(point)) if r is not None]
-        score = round(sum(1 / (RANK_CONSTANT + rank) for rank in ranks), SCORE_DIGITS)
+        total = KEYWORD_WEIGHT * by_keyword.get(point, 0.0)
+        total += (1 - KEYWORD_WEIGHT) * by_vector.get(point, 0.0)
+        score = round(total, SCORE_DIGITS)
         fused.append(
             (
                 (-score, min(ranks), point),
@@ -67,3 +79,14 @@ def fuse(keyword: Sequence[Scored], vector: Sequence[Scored]) -> list[Fused]:
             )
         )
     return [one for _, one in sorted(fused, key=lambda pair: pair[0])]
+
+
+def _scaled(leg: Sequence[Scored]) -> dict[int, float]:
+    """Return the standard scores of a leg, six deviations wide from 0 to 1, none below 0."""
+    if not leg:
+        return {}
+    scores = [one.score for one in leg]
+    mean, deviation = fmean(scores), pstdev(scores)
+    if deviation == 0:
+        return {one.point: 0.5 for one in leg}
+    return {one.point: max(0.5 + (one.score - mean) / deviation / 6, 0.0) for one in leg}
