@@ -6,15 +6,20 @@ Data: the tuning split of ``tests/eval/refusals`` and the development questions 
 handbook (``tests/eval/demo_answers``), each question against every topic of its collection. Never a
 test split. Needs encoder and reader (``ATRIUM_MODELS_DIR``). How the questions of one collection
 fare with weights fitted on the others is printed for several thresholds; the weights, fitted on
-all, belong into ``domain/topics.py``.
+all, belong into ``domain/topics.py``. How these fare on the organisations of ``topics/`` that
+nothing was trained on is printed too: harder, nearly all of what is open there is a near miss.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +35,8 @@ from atrium_suite.demo.handbook import load_handbook
 from tests.eval.demo_answers.train import Encoder, Reader, development_questions, logistic
 from tests.eval.refusals.questions import read_organisations, read_questions
 
+from .holding_out import held_out
+
 NAMES = ("bias", "reading", "near", "near_three", "words", "side")
 USED = {
     "_READER_WEIGHTS": ("bias", "reading", "near", "near_three", "words", "side"),
@@ -39,6 +46,9 @@ USED = {
 }
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 PENALTY = 0.5
+WRITTEN = Path(__file__).parent / "topics"
+QUESTIONS_A_SIDE = 5
+"""Questions of each kept topic, inside and outside."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,37 @@ def case(
     )
 
 
+def kept_cases(encode: Encoder, reader: Reader) -> Iterator[Case]:
+    """Yield questions about organisations that the reader's training leaves out."""
+    organisations: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for file in sorted(WRITTEN.glob("topics_*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            if held_out(one["organisation"]):
+                organisations[one["organisation"]].append(one)
+    for organisation, written in sorted(organisations.items()):
+        topics = [compiled(_as_declared(one), encode) for one in written]
+        for one in written:
+            chance = random.Random(one["id"])
+            for side, topic in (("inside", one["id"]), ("outside", None)):
+                for asked in chance.sample(one[side], QUESTIONS_A_SIDE):
+                    yield case(organisation, asked["question"], topic, topics, encode, reader)
+
+
+def _as_declared(written: dict[str, Any]) -> dict[str, Any]:
+    """Return a written topic as an administrator has it: in one language, with some examples."""
+    chance = random.Random(written["id"])
+    counters = written.get("counter_examples", [])
+    return {
+        "id": written["id"],
+        "description": written["description"][chance.choice(("en", "zh"))],
+        "examples": chance.sample(written["examples"], 4),
+        "counter_examples": chance.sample(counters, min(chance.randint(0, 3), len(counters))),
+        "labels": [],
+        "refusals": {},
+    }
+
+
 def fit(cases: Sequence[Case], names: Sequence[str]) -> NDArray[np.float64]:
     """Return weights of a logistic regression over (question, topic) pairs."""
     columns = [NAMES.index(name) for name in names]
@@ -145,6 +186,7 @@ def main() -> None:
                 reader,
             )
         )
+    kept = list(kept_cases(encode, reader))
     encode.close()
     reader.close()
     collections = sorted({one.collection for one in cases})
@@ -158,10 +200,16 @@ def main() -> None:
                 if one.collection == collection:
                     tested.append(one)
                     scored.append(1 / (1 + np.exp(-(one.views[:, columns] @ weights))))
-        print(name, [round(float(weight), 2) for weight in fit(cases, names)])
+        shipped = fit(cases, names)
+        print(name, [round(float(weight), 2) for weight in shipped])
+        unseen = [1 / (1 + np.exp(-(one.views[:, columns] @ shipped))) for one in kept]
         for threshold in THRESHOLDS:
             refused, wrongly = judge(tested, scored, threshold)
-            print(f"  {threshold:.1f}: restricted refused {refused:.3f}, others {wrongly:.3f}")
+            harder, no_less = judge(kept, unseen, threshold)
+            print(
+                f"  {threshold:.1f}: restricted refused {refused:.3f}, others {wrongly:.3f}; "
+                f"kept organisations {harder:.3f}, {no_less:.3f} of {len(kept)}"
+            )
 
 
 if __name__ == "__main__":
