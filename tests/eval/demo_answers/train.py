@@ -221,7 +221,7 @@ class Corpus:
                 norm = 1.2 * (0.25 + 0.75 * self._lengths[i] / typical)
                 scores[i] += weight * rarity * n * 2.2 / (n + norm)
         vector = self._encode([question], "query")[0]
-        cosines = np.where(mask, self._vectors @ vector, -9)
+        cosines = self._vectors @ vector
         keyword = [Scored(i, float(score)) for i, score in enumerate(scores) if score > 0]
         nearest = [Scored(i, float(cosines[i])) for i in np.flatnonzero(mask).tolist()]
         best = fuse(ranked(keyword, LEG_DEPTH), ranked(nearest, LEG_DEPTH))[:limit]
@@ -231,7 +231,7 @@ class Corpus:
                 one.score,
                 one.keyword_rank,
                 one.vector_rank,
-                float(cosines[one.point]) if one.vector_rank else None,
+                one.similarity,
             )
             for one in best
         ], vector
