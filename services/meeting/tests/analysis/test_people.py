@@ -33,3 +33,22 @@ def test_a_speaker_is_meant_by_surname_and_title_wherever_minutes_ask_for_people
     assert (text[mention.start : mention.end], mention.person.speaker) == (f"王{title}", "S1")
     [named] = people_of_minutes.People({"S1": "王建国", "S2": "李娜"}).find(text)
     assert (text[named.start : named.end], named.key) == (f"王{title}", "S1")
+
+
+@pytest.mark.parametrize(
+    ("speakers", "text", "name", "speaker"),
+    [
+        (("王建国", "王丽"), "王经理下周给方案", "王经理", ""),
+        (("王建国", "王丽"), "建国下周给方案", "王建国", "S1"),
+        (("王建国", "王丽"), "王丽下周给方案", "王丽", "S2"),
+        (("Anna Weber", "Anna Koch"), "and Anna will ring them", "Anna", ""),
+        (("Anna Weber", "Anna Koch"), "and Anna Koch will ring them", "Anna Koch", "S2"),
+        (("Anna", "Anna Koch"), "and Anna will ring them", "Anna", "S1"),
+    ],
+)
+def test_what_two_speakers_may_be_called_names_neither(
+    speakers: tuple[str, str], text: str, name: str, speaker: str
+):
+    people = People([Speaker(f"S{i}", name) for i, name in enumerate(speakers, 1)])
+    [mention] = people.mentions(text)
+    assert (mention.person.name, mention.person.speaker) == (name, speaker)

@@ -97,11 +97,18 @@ class People:
         self._usual = usual_words
         self._names: dict[str, str] = {}
         self._aliases: dict[str, Person] = {}
+        shared: set[str] = set()
         for speaker in speakers:
             name = speaker.display_name.strip()
             self._names[speaker.id] = name
-            for alias in _aliases(name):
-                self._aliases.setdefault(alias, Person(name, speaker.id))
+            whole = tokens.fold(name)
+            for alias in dict.fromkeys(_aliases(name)):
+                first = self._aliases.setdefault(alias, Person(name, speaker.id))
+                if first.speaker != speaker.id and whole != alias != tokens.fold(first.name):
+                    shared.add(alias)
+        # What two people may be called names neither: 王经理 where both are called Wang.
+        for alias in shared:
+            del self._aliases[alias]
         ranked = sorted(self._aliases, key=len, reverse=True)
         self._known = re.compile("|".join(_bounded(alias) for alias in ranked)) if ranked else None
         self._latin = [alias for alias in self._aliases if alias.isascii() and len(alias) > 2]
