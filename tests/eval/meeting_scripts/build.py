@@ -10,7 +10,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -111,7 +111,7 @@ def _sentences(number: int, script: Script, chance: random.Random) -> list[dict[
     told = [(s.text, s.labels, s.kind) for s in script.sentences]
     told += [(item.text, [item.label], "") for item in script.planted if item.label[0] == "d"]
     told += [(_says(script, item, item.owner, item.due_text), [item.label], "") for item in actions]
-    told.append(_invented(number, script, actions))
+    told += _invented(number, script, actions)
     chance.shuffle(told)
     return [
         {
@@ -154,23 +154,32 @@ def _content(script: Script, *texts: str) -> set[str]:
     return {run[i : i + 2] for run in runs for i in range(len(run) - 1)}
 
 
-def _invented(number: int, script: Script, actions: list[Planted]) -> tuple[str, list[str], str]:
-    """Return a wrong sentence about actions: merged with another's, another owner, another date."""
-    first = actions[0]
-    other = next(item for item in actions[1:] if item.owner != first.owner)
+def _invented(
+    number: int, script: Script, actions: list[Planted]
+) -> Iterator[tuple[str, list[str], str]]:
+    """Yield a wrong sentence about actions: merged with another's, another owner, another date.
+
+    Where one person is to do everything, or nobody is left to be named, there is none.
+    """
+    first = actions[0] if actions else None
+    other = next((item for item in actions if first and item.owner != first.owner), None)
+    if first is None or other is None:
+        return
     if number % 4 < 2:
         both = Planted("", _both(script, first.text, other.text))
-        return (
+        yield (
             _says(script, both, first.owner, first.due_text),
             [first.label, other.label],
             "MERGED",
         )
-    if number % 4 == 2:
+    elif number % 4 == 2:
         said = {first.owner, *(script.lines[i].speaker for i in script.supporting(first.label))}
-        wrong = next(name for name in reversed(script.speakers) if name not in said)
-        return _says(script, first, wrong, first.due_text), [first.label], "OWNER"
-    dates = _WRONG_DATES[script.language]
-    return _says(script, other, other.owner, dates[number % len(dates)]), [other.label], "DATE"
+        for wrong in [name for name in reversed(script.speakers) if name not in said][:1]:
+            yield _says(script, first, wrong, first.due_text), [first.label], "OWNER"
+    else:
+        dates = _WRONG_DATES[script.language]
+        due = dates[number % len(dates)]
+        yield _says(script, other, other.owner, due), [other.label], "DATE"
 
 
 def _both(script: Script, one: str, two: str) -> str:
@@ -195,6 +204,8 @@ def _windows(
     held = {item.label: script.supporting(item.label) for item in script.planted}
     decisions = [label for label in held if label[0] == "d"]
     wanted = decisions or list(held)
+    if not wanted:
+        return []
     missed = held[wanted[number % len(wanted)]]
     windows = [
         (start, end)
@@ -205,7 +216,8 @@ def _windows(
     ]
     with_it = [w for w in windows if w[0] <= missed[0] - 2 and missed[-1] < w[1]]
     without = [w for w in windows if not any(w[0] <= held[d][0] < w[1] for d in decisions)]
-    chosen = [chance.choice(with_it)] + ([chance.choice(without)] if number % 2 else [])
+    drawn_from = [with_it, without] if number % 2 else [with_it]
+    chosen = [chance.choice(some) for some in drawn_from if some]
     return [
         {
             "left_at_ms": utterances[start]["start_ms"] - 50,
