@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -60,7 +61,8 @@ class BlobStore:
 
         Args:
             key: ``/``-separated name.
-            data: The bytes, or an iterator of parts. If the iterator raises, nothing is stored.
+            data: The bytes, or an iterator of parts. If the iterator raises, nothing is stored,
+                and what it raised is raised.
 
         Returns:
             Number of bytes stored.
@@ -89,10 +91,13 @@ class BlobStore:
                 await obstore.put_async(self._store, key, counted(data))
             if self._root is not None:
                 await asyncio.to_thread(_sync_to_disk, self._root / key)
-        except (BaseError, OSError) as error:
+        except Exception as error:
+            # What ended the parts is the reason, whatever the store made of it.
             if callers_error is not None:
                 raise callers_error from None
-            raise BlobStoreUnavailable(error) from error
+            if isinstance(error, BaseError | OSError):
+                raise BlobStoreUnavailable(error) from error
+            raise
         return size
 
     async def get(self, key: str) -> bytes:
@@ -151,11 +156,18 @@ class BlobStore:
         """Remove a blob; one that does not exist is no error."""
         await self._delete_all([key])
 
-    async def delete_prefix(self, prefix: str) -> int:
-        """Remove every blob under a prefix and return how many there were."""
-        keys = await self.keys(prefix)
-        await self._delete_all(keys)
-        return len(keys)
+    async def delete_folder(self, folder: str) -> None:
+        """Remove all that is under a folder, half-written blobs included.
+
+        Args:
+            folder: Key without a slash at its end; not the whole store.
+        """
+        if not folder.strip("/"):
+            raise ValueError("name a folder: the whole store is not deleted")
+        await self._delete_all(await self.keys(f"{folder}/"))
+        if self._root is not None:
+            # A process that died while it received a file leaves a part that no list shows.
+            await asyncio.to_thread(shutil.rmtree, self._root / folder, ignore_errors=True)
 
     async def _delete_all(self, keys: list[str]) -> None:
         for key in keys:

@@ -40,12 +40,25 @@ async def test_a_second_put_replaces_the_first(store):
     assert await store.get("k") == b"new"
 
 
-async def test_deleting_a_prefix_leaves_its_neighbours(store):
+async def test_deleting_a_folder_leaves_its_neighbours_and_nothing_half_written(store, tmp_path):
     for key in ("a/1", "a/2/3", "ab/1"):
         await store.put(key, b"1")
-    assert await store.delete_prefix("a") == 2
+    folder = store.open_path("a")
+    assert folder is not None
+    (folder / "4#1").write_bytes(b"what a crash left")
+    await store.delete_folder("a")
     assert await store.keys() == ["ab/1"]
+    assert not folder.exists()
+    await store.delete_folder("never/was")
     await store.delete("never/was")
+
+
+@pytest.mark.parametrize("folder", ["", "/"])
+async def test_the_whole_store_is_not_deleted_by_an_empty_name(store, folder):
+    await store.put("a/1", b"1")
+    with pytest.raises(ValueError, match="folder"):
+        await store.delete_folder(folder)
+    assert await store.keys() == ["a/1"]
 
 
 async def test_an_absent_blob_is_named(store):

@@ -204,7 +204,7 @@ class DeployAdapter:
             await self._blobs.put(f"{where}/{WEIGHTS_FILE}", _read(received.weights))
             operation, rollout = await self._store.add_version(new, self._clock.now())
         except BaseException:  # whatever it is, files of no version must not stay
-            await self._blobs.delete_prefix(f"{where}/")
+            await self._blobs.delete_folder(where)
             await self._store.end_upload(new.uid)
             raise
         await self._roll_out.submit(rollout)

@@ -170,5 +170,5 @@ class SweepAdapters:
             if left.served_name:
                 for base in self._bases:
                     await base.folders.remove(left.served_name)
-            await self._blobs.delete_prefix(f"{folder_key(left.tenant, left.uid)}/")
+            await self._blobs.delete_folder(folder_key(left.tenant, left.uid))
             await self._store.end_upload(left.uid)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 from collections.abc import Iterable
 
 from atrium_knowledge.app.locks import CollectionLocks
@@ -37,14 +35,5 @@ class CleanUp:
                     await self._index.remove_revisions(purge.collection_uid, purge.revisions)
                     await self._index.flush(purge.collection_uid)
                 for folder in purge.folders:
-                    await remove_folder(self._blobs, folder)
+                    await self._blobs.delete_folder(folder)
                 await self._documents.purged(purge)
-
-
-async def remove_folder(blobs: BlobStore, folder: str) -> None:
-    """Remove all files under a folder of the file store, half-written ones included."""
-    await blobs.delete_prefix(f"{folder}/")
-    path = blobs.open_path(folder)
-    if path is not None:
-        # A process that died while it received a file leaves a part that the store does not list.
-        await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from atrium_knowledge.app.clean_up import remove_folder
 from atrium_knowledge.app.stores import DocumentStore, RequestTaken, Upload
 from atrium_knowledge.domain.collections import Collection
 from atrium_knowledge.domain.documents import folder, original_key
 from atrium_knowledge.domain.errors import DocumentEmpty, DocumentTooLarge
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
+from atrium_shared.incoming import IncomingFile
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.unbroken import Unbroken
@@ -76,7 +75,12 @@ class ReceiveFile:
             DocumentEmpty: The file has 0 bytes.
             DocumentTooLarge: It is larger than allowed; told as soon as it is.
         """
-        content = _Content(parts, filename, limit_bytes=limit_bytes)
+        content = IncomingFile(
+            parts,
+            limit_bytes=limit_bytes,
+            empty=lambda: DocumentEmpty(filename),
+            too_large=lambda: DocumentTooLarge(filename, limit_bytes),
+        )
         await content.open()
         revision_uid = self._ids.new("v")
         where = folder(collection.tenant, collection.uid, revision_uid)
@@ -114,61 +118,9 @@ class ReceiveFile:
         return operation
 
     async def _discard(self, revision_uid: str, where: str) -> None:
-        await remove_folder(self._blobs, where)
+        await self._blobs.delete_folder(where)
         await self._documents.end_upload(revision_uid)
 
     async def close(self) -> None:
         """Wait for what goes on although its caller hung up."""
         await self._unbroken.close()
-
-
-class _Content:
-    """The bytes of a file on their way to the file store."""
-
-    def __init__(self, parts: AsyncIterator[bytes], filename: str, *, limit_bytes: int) -> None:
-        self.size_bytes = 0
-        self._digest = hashlib.sha256()
-        self._parts = parts
-        self._filename = filename
-        self._limit_bytes = limit_bytes
-        self._first = b""
-        self._failure: Exception | None = None
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of what came so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    async def open(self) -> None:
-        """Wait for the first byte, so that an empty file is refused before anything is stored."""
-        while not self._first:
-            part = await anext(self._parts, None)
-            if part is None:
-                raise DocumentEmpty(self._filename)
-            self._first = self._checked(part)
-
-    async def save(self, blobs: BlobStore, key: str) -> None:
-        """Store all of it under ``key``, or nothing."""
-        try:
-            await blobs.put(key, self._stream())
-        except Exception:
-            # What ended the stream is the reason, whatever the store makes of it.
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-
-    async def _stream(self) -> AsyncIterator[bytes]:
-        try:
-            yield self._first
-            async for part in self._parts:
-                yield self._checked(part)
-        except Exception as error:  # kept for `save`, since the store may wrap it
-            self._failure = error
-            raise
-
-    def _checked(self, part: bytes) -> bytes:
-        self.size_bytes += len(part)
-        if self.size_bytes > self._limit_bytes:
-            raise DocumentTooLarge(self._filename, self._limit_bytes)
-        self._digest.update(part)
-        return part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from atrium_knowledge.app.clean_up import CleanUp, remove_folder
+from atrium_knowledge.app.clean_up import CleanUp
 from atrium_knowledge.app.finish_sync import SYNC_JOB
 from atrium_knowledge.app.locks import CollectionLocks
 from atrium_knowledge.app.ports import PassageIndex
@@ -41,7 +41,7 @@ class Recover:
         """Drop files that were never acknowledged, finish what was begun, resume what was."""
         interrupted = await self._documents.interrupted_uploads()
         for revision_uid, folder in interrupted:
-            await remove_folder(self._blobs, folder)
+            await self._blobs.delete_folder(folder)
             await self._documents.end_upload(revision_uid)
         await self._apply_labels()
         purges = await self._documents.purges()

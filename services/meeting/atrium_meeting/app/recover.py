@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from atrium_meeting.app.clean_up import CleanUp, remove_folder
+from atrium_meeting.app.clean_up import CleanUp
 from atrium_meeting.app.stores import RecordingStore
 from atrium_meeting.app.upload_recording import TRANSCRIBE_JOB
 from atrium_shared.blobs import BlobStore
@@ -28,7 +28,7 @@ class Recover:
         """Drop files that were never acknowledged, finish what was begun, resume what was."""
         interrupted = await self._recordings.interrupted_uploads()
         for uid, folder in interrupted:
-            await remove_folder(self._blobs, folder)
+            await self._blobs.delete_folder(folder)
             await self._recordings.end_upload(uid)
         purges = await self._recordings.purges()
         await self._clean_up.run(purges)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
-from atrium_meeting.app.clean_up import remove_folder
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.ports import Transcriber
@@ -22,6 +20,7 @@ from atrium_meeting.domain.errors import (
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
+from atrium_shared.incoming import IncomingFile
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
@@ -127,7 +126,13 @@ class UploadRecording:
                 return earlier
         meeting.check_free()
         await asyncio.to_thread(self._transcriber.check)
-        content = _Content(parts, limit_bytes=principal.max_upload_bytes or self._max_bytes)
+        limit = principal.max_upload_bytes or self._max_bytes
+        content = IncomingFile(
+            _bytes_of(parts),
+            limit_bytes=limit,
+            empty=RecordingEmpty,
+            too_large=lambda: RecordingTooLarge(limit),
+        )
         await content.open()
         uid = self._ids.new("r")
         folder = f"{meeting.folder}/{uid}"
@@ -166,58 +171,12 @@ class UploadRecording:
         return operation
 
     async def _discard(self, uid: str, folder: str) -> None:
-        await remove_folder(self._blobs, folder)
+        await self._blobs.delete_folder(folder)
         await self._recordings.end_upload(uid)
 
 
-class _Content:
-    """The bytes of a file on their way to the file store."""
-
-    def __init__(self, parts: AsyncIterator[UploadHeader | bytes], *, limit_bytes: int) -> None:
-        self.size_bytes = 0
-        self._digest = hashlib.sha256()
-        self._parts = parts
-        self._limit_bytes = limit_bytes
-        self._first = b""
-        self._failure: Exception | None = None
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 of what came so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    async def open(self) -> None:
-        """Wait for the first byte, so that an empty file is refused before anything is stored."""
-        while not self._first:
-            part = await anext(self._parts, None)
-            if part is None:
-                raise RecordingEmpty
-            self._first = self._checked(part)
-
-    async def save(self, blobs: BlobStore, key: str) -> None:
-        """Store all of it under ``key``, or nothing."""
-        try:
-            await blobs.put(key, self._stream())
-        except Exception:
-            # What ended the stream is the reason, whatever the store makes of it.
-            if self._failure is not None:
-                raise self._failure from None
-            raise
-
-    async def _stream(self) -> AsyncIterator[bytes]:
-        try:
-            yield self._first
-            async for part in self._parts:
-                yield self._checked(part)
-        except Exception as error:  # kept for `save`, since the store may wrap it
-            self._failure = error
-            raise
-
-    def _checked(self, part: UploadHeader | bytes) -> bytes:
+async def _bytes_of(parts: AsyncIterator[UploadHeader | bytes]) -> AsyncIterator[bytes]:
+    async for part in parts:
         if isinstance(part, UploadHeader):
             raise UploadHeaderRepeated
-        self.size_bytes += len(part)
-        if self.size_bytes > self._limit_bytes:
-            raise RecordingTooLarge(self._limit_bytes)
-        self._digest.update(part)
-        return part
+        yield part
