@@ -34,12 +34,13 @@ class TcpProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            # The target may be away, or this connection ended while it is reached.
-            there, back = await asyncio.open_connection(self._host, self._port)
-            try:
-                await self._both_ways(reader, writer, there, back)
-            finally:
-                await _closed(back)
+            # The target may be away: then this connection ends, as it would without a proxy.
+            with suppress(ConnectionError):
+                there, back = await asyncio.open_connection(self._host, self._port)
+                try:
+                    await self._both_ways(reader, writer, there, back)
+                finally:
+                    await _closed(back)
         finally:
             await _closed(writer)
 
