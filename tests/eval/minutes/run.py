@@ -8,6 +8,7 @@
   scripts, of which some 30 % are invented: flipped, of another owner, number or date, merged,
   made up. With SABOTAGE=1 the check is taken out: the run must then publish inventions
   (`tests/sabotage.py`).
+* `encoder`: the same minutes with the vectors of the product's encoder, through its gateway.
 * `small`: the small model behind the product's gateway writes minutes of a few meetings
   (`--meetings 4`); what it writes is counted, not aimed at.
 """
@@ -20,12 +21,14 @@ import json
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import grpc
 import structlog
 
 from atrium_meeting.app.analyse_meeting import EMBED_TASK, AnalyseMeeting
@@ -149,18 +152,31 @@ def report(counts: Counts, name: str, figures: Figures, *, aims: bool) -> None:
         figures.add(f"{name}.{kind}_right", sum(right) / max(len(right), 1), "share", n=len(right))
 
 
-async def run_rules(meetings: Sequence[Meeting], figures: Figures) -> list[dict[str, Any]]:
-    """Measure what is found without any model."""
+async def run_extractive(
+    meetings: Sequence[Meeting],
+    figures: Figures,
+    name: str,
+    *,
+    principal: Principal,
+    embedder: Embedder,
+) -> list[dict[str, Any]]:
+    """Measure what is found without a generator."""
     counts = Counts()
-    principal = make_principal()
     records = []
+    began, talk_ms = time.perf_counter(), 0
     for meeting in meetings:
-        write = writer(NoGenerator(), NoEmbedder())
+        write = writer(NoGenerator(), embedder)
         wanted = MinutesWanted(mode=WriteMode.EXTRACTIVE)
-        record = await write.write(principal, readable(meeting), wanted, "n1")
+        source = readable(meeting)
+        record = await write.write(principal, source, wanted, "n1")
+        talk_ms += source.known_until_ms
         count(meeting, record, counts)
         records.append({"id": meeting.id, "type": record.minutes.type.name, "is": meeting.type})
-    report(counts, "rules", figures, aims=True)
+    seconds = time.perf_counter() - began
+    report(counts, name, figures, aims=True)
+    figures.add(
+        f"{name}.seconds_per_hour_of_talk", seconds / (talk_ms / 3_600_000), "s", n=len(meetings)
+    )
     return records
 
 
@@ -297,8 +313,9 @@ async def run_catch_up(meetings: Sequence[Meeting], figures: Figures) -> list[di
     return records
 
 
-async def run_small(meetings: Sequence[Meeting], figures: Figures) -> list[dict[str, Any]]:
-    """Let the small model behind the gateway write minutes."""
+@asynccontextmanager
+async def small_models() -> AsyncIterator[tuple[Principal, grpc.aio.Channel]]:
+    """Start the suite with its small models; yield who may use them, and the way to them."""
     with tempfile.TemporaryDirectory() as folder:
         suite = build(
             SuiteSettings(
@@ -312,23 +329,21 @@ async def run_small(meetings: Sequence[Meeting], figures: Figures) -> list[dict[
         try:
             key = await suite.bootstrap_tenant("lumen-harbor")
             await wait_for_models(suite)
-            principal = make_principal(token=key)
             async with open_channel(suite.address) as channel:
-                generator = GatewayGenerator(channel, longest_seconds=600)
-                return await _small(
-                    principal, meetings, generator, GatewayEmbedder(channel, EMBED_TASK), figures
-                )
+                yield make_principal(token=key), channel
         finally:
             await suite.stop()
 
 
-async def _small(
-    principal: Principal,
+async def run_small(
     meetings: Sequence[Meeting],
+    figures: Figures,
+    *,
+    principal: Principal,
     generator: WholeTextGenerator,
     embedder: Embedder,
-    figures: Figures,
 ) -> list[dict[str, Any]]:
+    """Let the small model behind the gateway write minutes."""
     counts, records = Counts(), []
     seconds, dropped, written, talk_ms = 0.0, 0, 0, 0
     for meeting in meetings:
@@ -370,7 +385,7 @@ async def _small(
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", choices=["rules", "small"], default="rules")
+    parser.add_argument("--engine", choices=["rules", "encoder", "small"], default="rules")
     parser.add_argument("--split", choices=["dev", "test", "fit", "held"], default="test")
     parser.add_argument("--meetings", type=int, help="only the first so many of each language")
     chosen = parser.parse_args()
@@ -403,9 +418,20 @@ def main() -> int:
 async def _measure(
     engine: str, meetings: Sequence[Meeting], figures: Figures
 ) -> list[dict[str, Any]]:
-    if engine == "small":
-        return await run_small(meetings, figures)
-    records = await run_rules(meetings, figures)
+    if engine != "rules":
+        async with small_models() as (principal, channel):
+            embedder = GatewayEmbedder(channel, EMBED_TASK)
+            if engine == "encoder":
+                return await run_extractive(
+                    meetings, figures, engine, principal=principal, embedder=embedder
+                )
+            generator = GatewayGenerator(channel, longest_seconds=600)
+            return await run_small(
+                meetings, figures, principal=principal, generator=generator, embedder=embedder
+            )
+    records = await run_extractive(
+        meetings, figures, engine, principal=make_principal(), embedder=NoEmbedder()
+    )
     records += await run_scripted(meetings, figures)
     return records + await run_catch_up(meetings, figures)
 

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.app.ports import ReadableMeeting
+from atrium_meeting.domain.analysis.acts import ENCODER
 from atrium_meeting.domain.analysis.chapters import Part
 from atrium_meeting.domain.analysis.meeting import (
     Analysis,
     analyse,
+    sentences_to_encode,
     texts_to_encode,
     titles_of,
 )
@@ -42,7 +44,7 @@ _FITTING: Final = {
 }
 """What sections are where nobody says; else chapters."""
 _MOST_VECTORS: Final = 1_500
-"""A longer meeting has its blocks of lines embedded, not each line: somebody waits."""
+"""More lines are embedded in blocks, and more sentences not at all, while somebody waits."""
 
 
 class AnalysedMeeting:
@@ -59,8 +61,12 @@ class AnalysedMeeting:
             one.id: one for one in meeting.transcript.utterances
         }
         self.encoder_tokens = 0
-        """Read for vectors of blocks."""
+        """Read for vectors of blocks and sentences."""
         self._blocks: npt.NDArray[np.float32] | None = None
+        self._sentences: npt.NDArray[np.float32] | None = None
+        # By whether there were vectors: threads that began without them may end later.
+        self._analyses: dict[bool, Analysis] = {}
+        self._plain: dict[bool, Minutes] = {}
         self._vectors: npt.NDArray[np.float32] | None = None
         self._embedding = asyncio.Lock()
 
@@ -69,24 +75,30 @@ class AnalysedMeeting:
         """Finds lines that answer questions."""
         return Finder(self.text.lines, self.text.names)
 
-    @cached_property
+    @property
     def analysis(self) -> Analysis:
-        """What rules find, without vectors."""
-        return self._analysed(None)
-
-    @cached_property
-    def _plain(self) -> Minutes:
-        return write_minutes(self.analysis)
+        """What is found, by vectors as far as there are any."""
+        encoded = self._blocks is not None
+        if encoded not in self._analyses:
+            self._analyses[encoded] = self._analysed(None)
+        return self._analyses[encoded]
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """What was decided, in order of time."""
-        return self._plain.decisions
+        return self._usual.decisions
 
     @property
     def actions(self) -> tuple[ActionItem, ...]:
         """What is to be done, in order of time."""
-        return self._plain.actions
+        return self._usual.actions
+
+    @property
+    def _usual(self) -> Minutes:
+        encoded = self._blocks is not None
+        if encoded not in self._plain:
+            self._plain[encoded] = self.minutes(None, None)
+        return self._plain[encoded]
 
     def minutes(self, kind: MinutesType | None, grouping: Grouping | None) -> Minutes:
         """Return minutes in the words that were said.
@@ -95,9 +107,7 @@ class AnalysedMeeting:
             kind: What kind of meeting it was; ``None``: found out.
             grouping: What the sections are; ``None``: as fits the kind.
         """
-        analysis = self.analysis
-        if kind is not None or self._blocks is not None:
-            analysis = self._analysed(kind)
+        analysis = self.analysis if kind is None else self._analysed(kind)
         return write_minutes(analysis, grouping or _FITTING.get(analysis.type, Grouping.CHAPTER))
 
     def title_of(self, stretch: Stretch) -> str:
@@ -118,20 +128,40 @@ class AnalysedMeeting:
             agenda=self.meeting.agenda,
             title=self.meeting.title,
             vectors=self._blocks,
+            sentence_vectors=self._sentences,
             kind=kind,
         )
 
-    async def embed_blocks(self, principal: Principal, embedder: Embedder) -> None:
-        """Get the vectors that chapters are told apart by; without an encoder words must do."""
+    async def embed(
+        self, principal: Principal, embedder: Embedder, *, while_waited_for: bool = False
+    ) -> None:
+        """Get the vectors by which chapters are told apart, and what is decided and to be done.
+
+        Without an encoder words must do; with another one than the weights know, for the latter.
+
+        Args:
+            principal: On whose account.
+            embedder: Makes vectors.
+            while_waited_for: Somebody waits: leave it for a long meeting.
+        """
         async with self._embedding:
-            if self._blocks is None:
-                texts = await asyncio.to_thread(texts_to_encode, self.meeting.transcript)
-                try:
+            long = len(self.text.sentences) > _MOST_VECTORS
+            if self._blocks is not None or (long and while_waited_for):
+                return
+            transcript = self.meeting.transcript
+            texts = await asyncio.to_thread(texts_to_encode, transcript)
+            try:
+                blocks = await embedder.embed(principal, texts, "passage")
+                tokens, sentences = blocks.tokens, None
+                if blocks.engine.model == ENCODER:
+                    texts = await asyncio.to_thread(sentences_to_encode, transcript)
                     embedded = await embedder.embed(principal, texts, "passage")
-                except Unavailable:
-                    return
-                self._blocks = embedded.vectors
-                self.encoder_tokens = embedded.tokens
+                    tokens += embedded.tokens
+                    sentences = embedded.vectors
+            except Unavailable:
+                return
+            self._blocks, self._sentences = blocks.vectors, sentences
+            self.encoder_tokens = tokens
 
     def start_of(self, span: Span) -> int:
         """Return when the first word of a span is said, in milliseconds."""

@@ -167,6 +167,8 @@ class AskMeeting:
             analysed = await self._analyse(principal, readable)
             draft = _Draft()
             asked = await asyncio.to_thread(understand, question, analysed.finder.people, lexicon())
+            if asked.intent in (Intent.DECISION, Intent.ACTION):
+                await analysed.embed(principal, self._embedder, while_waited_for=True)
             likeness = await self._likeness(principal, analysed, question, draft)
             quotes = await asyncio.to_thread(_quotes, analysed, asked, likeness)
             if quotes:

@@ -55,7 +55,7 @@ class WriteMinutes:
         meetings: Reads meetings.
         minutes: Keeps minutes.
         analyse: Finds what was said.
-        embedder: Makes sentence vectors, for chapters.
+        embedder: Makes sentence vectors.
         rewrite: Writes in a model's words.
         clock: Tells the time.
     """
@@ -122,7 +122,7 @@ class WriteMinutes:
     ) -> MinutesRecord:
         """Write minutes and store nothing; arguments and errors as of a call."""
         analysed = await self._analyse(principal, meeting)
-        await analysed.embed_blocks(principal, self._embedder)
+        await analysed.embed(principal, self._embedder)
         spoken = analysed.text.language
         language = wanted.language or spoken
         if wanted.mode is WriteMode.EXTRACTIVE and language != spoken:

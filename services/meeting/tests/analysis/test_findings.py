@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import date
 
 import numpy as np
+import pytest
 
-from atrium_meeting.domain.analysis.acts import PLACES, hashed, weights
+from atrium_meeting.domain.analysis.acts import PLACES, around, centres, hashed, score, weights
 from atrium_meeting.domain.analysis.meeting import analyse, people_of
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import sentences_of
@@ -30,6 +31,49 @@ def test_the_shipped_weights_have_a_place_for_every_feature(talk: Talk) -> None:
     assert np.isfinite(learned.action).all()
     assert len(rows) == 2
     assert all(0 <= place < PLACES for row in rows for place in row)
+
+
+def test_the_weights_for_vectors_know_those_of_the_encoder_that_they_name() -> None:
+    learned, dimensions = weights(with_vectors=True), 384
+    assert learned.decision.shape == learned.action.shape == (PLACES + 3 * dimensions,)
+    assert {name: one.shape for name, one in centres().items()} == {
+        "zh": (dimensions,),
+        "en": (dimensions,),
+    }
+
+
+def test_a_sentence_has_the_vectors_of_its_neighbours_beside_its_own(talk: Talk) -> None:
+    sentences = sentences_of(talk("Anna: One thing.", "Ben: Another.", "Anna: A third."))
+    vectors = np.array([[3, 0], [0, 2], [1, 1]], np.float32)
+    found = around(sentences, vectors, {"en": np.array([1, 1], np.float32)})
+    own, before, after = found.reshape(3, 3, 2).transpose(1, 0, 2)
+    directions = own / np.linalg.norm(own[0])
+    assert np.allclose(directions[0], np.array([2, -1]) / np.sqrt(5))
+    assert np.allclose(directions[2], 0)
+    assert np.allclose(before[0], 0)
+    assert np.allclose(before[1:] / 2.8, own[:2] / 4)
+    assert np.allclose(after[:2] / 2.8, own[1:] / 4)
+
+
+def test_a_vector_too_few_is_refused(talk: Talk) -> None:
+    reading = _reading(talk("Anna: Then we take the blue one.", "Ben: Fine by me."))
+    with pytest.raises(ValueError, match="1 vectors for 2 sentences"):
+        score(reading, np.zeros((1, 384), np.float32))
+
+
+def test_vectors_change_how_sure_it_is(talk: Talk) -> None:
+    reading = _reading(talk("Anna: Then we take the blue one.", "Ben: Fine by me."))
+    chance = np.random.default_rng(0).normal(size=(2, 2, 384)).astype(np.float32)
+    one, other = (score(reading, vectors).decision for vectors in chance)
+    assert not np.allclose(one, other)
+    assert score(reading).decision == score(reading).decision
+
+
+def test_a_short_talk_is_read_as_such_and_as_any_other(talk: Talk) -> None:
+    short = ["Anna: Then we take the blue one.", "Ben: Fine by me."]
+    [row, *_] = hashed(_reading(talk(*short)))
+    [longer, *_] = hashed(_reading(talk(*short, *["Anna: It rains a lot here."] * 20)))
+    assert len(row) > 1.5 * len(longer)
 
 
 def test_names_days_and_numbers_are_read_as_what_they_are(talk: Talk) -> None:

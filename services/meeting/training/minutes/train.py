@@ -9,7 +9,9 @@ thresholds were chosen; without it the weights that are shipped come out.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -17,23 +19,29 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from atrium_meeting.domain.analysis.acts import PLACES, hashed
+from atrium_gateway.adapters.fair_threads import FairThreads
+from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
+from atrium_meeting.domain.analysis.acts import ENCODER, PLACES, around, hashed
 from atrium_meeting.domain.analysis.meeting import people_of
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance, Word, split_words
+from atrium_models.store import ModelStore
 from tests.eval.meeting_scripts import Meeting, load, read, transcript
 from tests.eval.meeting_scripts.build import build
 
 TALKS: Final = Path(__file__).parent / "talks"
 PIECES: Final = (
-    Path(__file__).parent / "pieces.txt",
+    *sorted(Path(__file__).parent.glob("pieces*.txt")),
     Path(__file__).parents[2] / "tests" / "analysis" / "talk.txt",
 )
 _ROUNDS: Final = 10
-_PIECES_COUNT: Final = 1.0
+_TURNS: Final = 100
+_NEAR_ENOUGH: Final = 1e-6
+_SMALL: Final = 1e-3
+_PIECES_COUNT: Final = 2.0
 """How many times a sentence of a small piece of talk counts: near misses stand there."""
-_PENALTY: Final = 0.01
+_PENALTY: Final = 0.002
 """Of the squared weights, to a sentence."""
 
 Labelled = tuple[Sequence[Sentence], Reading, list[bool], list[bool], list[bool], float]
@@ -103,48 +111,155 @@ def _talk(lines: Sequence[str], language: str) -> Transcript:
     return Transcript(1, speakers, tuple(utterances))
 
 
-def matrix(reading: Reading) -> npt.NDArray[np.float32]:
-    """Return the features of sentences, shape (sentences, PLACES)."""
-    rows = list(hashed(reading))
-    found = np.zeros((len(rows), PLACES), np.float32)
-    for i, row in enumerate(rows):
-        found[i, list(row)] = list(row.values())
-    return found
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Features of sentences, of which each has few.
+
+    Args:
+        firsts: Where the features of each sentence begin, shape (sentences,).
+        sizes: How many each has, the same shape; none has no feature.
+        places: Which they are, shape (features,).
+        values: What they are, the same shape.
+        width: How many features there are.
+    """
+
+    firsts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    places: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    width: int
+
+    @classmethod
+    def of(cls, readings: Iterable[Reading]) -> Rows:
+        """Return the features of all sentences of several talks."""
+        rows = [row for reading in readings for row in hashed(reading)]
+        sizes = np.array([len(row) for row in rows])
+        return cls(
+            np.concatenate([[0], np.cumsum(sizes)[:-1]]),
+            sizes,
+            np.fromiter((place for row in rows for place in row), np.int64),
+            np.fromiter((value for row in rows for value in row.values()), np.float64),
+            PLACES,
+        )
+
+    def beside(self, dense: npt.NDArray[np.float32]) -> Rows:
+        """Return the same sentences with further features: shape (sentences, features)."""
+        sizes = self.sizes + dense.shape[1]
+        firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        places = np.empty(sizes.sum(), np.int64)
+        values = np.empty(sizes.sum())
+        hashed_ones = np.ones(len(places), bool)
+        hashed_ones[(firsts + self.sizes)[:, None] + np.arange(dense.shape[1])] = False
+        places[hashed_ones], values[hashed_ones] = self.places, self.values
+        places[~hashed_ones] = np.tile(self.width + np.arange(dense.shape[1]), len(dense))
+        values[~hashed_ones] = dense.ravel()
+        return Rows(firsts, sizes, places, values, self.width + dense.shape[1])
+
+    def times(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the log odds of each sentence: weights (width,) -> (sentences,)."""
+        return np.add.reduceat(self.values * weights[self.places], self.firsts)
+
+    def added(self, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the sum of the features, each sentence so many times: -> (width,)."""
+        worth = self.values * np.repeat(shares, self.sizes)
+        return np.bincount(self.places, worth, self.width)
 
 
 def fit(
-    features: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.float64],
-    counts: npt.NDArray[np.float64],
+    rows: Rows, labels: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
-    """Return the weights of a logistic regression, by Newton's method over the sentences.
+    """Return the weights of a logistic regression, by Newton's method.
+
+    Each step is found by conjugate gradients (Lin, Weng and Keerthi, "Trust Region Newton Method
+    for Large-Scale Logistic Regression", 2008), for which no matrix is ever made.
 
     Args:
-        features: Shape (sentences, PLACES).
+        rows: Features.
         labels: 1 or 0 for each sentence.
         counts: How many times each sentence counts.
     """
-    kernel = (features @ features.T).astype(np.float64)
-    odds = np.zeros(len(labels))
+    penalty = _PENALTY * len(labels)
+    weights = np.zeros(rows.width)
     for _ in range(_ROUNDS):
-        sure = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-        spread = np.maximum(sure * (1 - sure), 1e-4)
-        system = kernel + np.diag(_PENALTY * len(labels) / (counts * spread))
-        dual = np.linalg.solve(system, odds + (labels - sure) / spread)
-        odds = kernel @ dual
-    return np.asarray(features.T @ dual, np.float32)
+        sure = 1 / (1 + np.exp(-np.clip(rows.times(weights), -30, 30)))
+        spread = counts * np.maximum(sure * (1 - sure), 1e-4)
+        slope = rows.added(counts * (labels - sure)) - penalty * weights
+        step = _solved(lambda v, s=spread: rows.added(s * rows.times(v)) + penalty * v, slope)
+        weights += step
+        if np.abs(step).max() < _SMALL:
+            break
+    return np.asarray(weights, np.float32)
 
 
-def learn(talks: Sequence[Labelled]) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the weights of both scores."""
-    found = {}
-    for which, name in enumerate(("decision", "action")):
-        known = [one for one in talks if one[4][which]]
-        features = np.concatenate([matrix(one[1]) for one in known])
-        labels = np.concatenate([np.array(one[2 + which], np.float64) for one in known])
-        counts = np.concatenate([np.full(len(one[0]), one[5]) for one in known])
-        found[name] = fit(features, labels, counts)
+def _solved(
+    curved: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    slope: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Return where a curvature undoes a slope, nearly."""
+    found = np.zeros_like(slope)
+    left = slope.copy()
+    way = left.copy()
+    size = first = float(left @ left)
+    for _ in range(_TURNS):
+        if size <= _NEAR_ENOUGH * first:
+            break
+        bent = curved(way)
+        length = size / float(way @ bent)
+        found += length * way
+        left -= length * bent
+        size, before = float(left @ left), size
+        way = left + size / before * way
     return found
+
+
+class Encoder:
+    """Makes the vectors of sentences as the service gets them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.Runner()
+        self._threads = FairThreads(2)
+        folder = ModelStore.from_environment().path(ENCODER)
+        self._encoder = self._loop.run(OnnxEncoder.load(folder, self._threads))
+
+    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return one vector a text, shape (texts, dimensions)."""
+        return self._loop.run(self._encoder.embed(list(texts), "passage")).vectors
+
+    def close(self) -> None:
+        """Stop its threads."""
+        self._loop.run(self._threads.close())
+        self._loop.close()
+
+
+def learn(
+    talks: Sequence[Labelled], vectors: Sequence[npt.NDArray[np.float32]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the weights of both scores, without vectors and with them, and what centres these.
+
+    Args:
+        talks: What is learned from.
+        vectors: Of the sentences of each.
+    """
+    found = _centres(talks, vectors)
+    centred_by = {"zh": found["centre_zh"], "en": found["centre_en"]}
+    for which, name in enumerate(("decision", "action")):
+        known = [i for i, one in enumerate(talks) if one[4][which]]
+        rows = Rows.of(talks[i][1] for i in known)
+        dense = [around(talks[i][0], vectors[i], centred_by) for i in known]
+        labels = np.concatenate([np.array(talks[i][2 + which], np.float64) for i in known])
+        counts = np.concatenate([np.full(len(talks[i][0]), talks[i][5]) for i in known])
+        found[name] = fit(rows, labels, counts)
+        with_vectors = rows.beside(np.concatenate(dense))
+        found[f"{name}_with_vectors"] = fit(with_vectors, labels, counts)
+    return found
+
+
+def _centres(
+    talks: Sequence[Labelled], vectors: Sequence[npt.NDArray[np.float32]]
+) -> dict[str, npt.NDArray[np.float32]]:
+    chinese = np.array([one.language == "zh" for talk in talks for one in talk[0]])
+    every = np.concatenate(vectors)
+    return {"centre_zh": every[chinese].mean(axis=0), "centre_en": every[~chinese].mean(axis=0)}
 
 
 def main() -> None:
@@ -158,8 +273,11 @@ def main() -> None:
         if not (chosen.without_held and one.stem.endswith("held"))
     ]  # fmt: skip
     meetings = [*read(build(sources)), *load("dev")]
-    learned = learn([*map(labelled, meetings), *pieces()])
-    stored = {name: weights.astype(np.float16) for name, weights in learned.items()}
+    talks = [*map(labelled, meetings), *pieces()]
+    encode = Encoder()
+    vectors = [encode([one.text for one in talk[0]]) for talk in talks]
+    encode.close()
+    stored = {name: found.astype(np.float16) for name, found in learn(talks, vectors).items()}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(chosen.out, **stored)
     print(f"{chosen.out}: from {len(meetings)} meetings, {chosen.out.stat().st_size} bytes")

@@ -2,15 +2,17 @@
 
 A logistic regression over cues, who speaks and who answers, the sentences around, and words with
 the pairs and triples of them (in Chinese: characters), put into a fixed number of places by their
-hash (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009). Made by
-``make train-minutes``; figures stand beside the weights. Neither torch nor an encoder is needed.
+hash (Weinberger et al., "Feature Hashing for Large Scale Multitask Learning", 2009). Where an
+encoder is at hand, the vectors of the sentence and of its neighbours count as well: they know what
+is said in words that nobody wrote down for training. Made by ``make train-minutes``; figures stand
+beside the weights. Neither torch nor an encoder is needed.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -26,6 +28,10 @@ from atrium_meeting.domain.analysis.sentences import Sentence
 
 PLACES: Final = 1 << 13
 """Of hashed features."""
+ENCODER: Final = "multilingual-e5-small"
+"""Whose vectors the weights know; those of another encoder mean nothing to them."""
+_AROUND: Final = ((0, 4.0), (-1, 2.8), (1, 2.8))
+"""Which neighbours' vectors count for a sentence, and how long each is made."""
 _SIZES: Final = (3, 6, 10, 16, 25)
 _SHORT: Final = 8
 """Sentences of so many words and fewer may be answers that come one after another."""
@@ -39,12 +45,17 @@ _FIRST_WORDS: Final = 6
 """Words of the sentences beside one that count for it."""
 
 
+Vectors = npt.NDArray[np.float32]
+"""Of the sentences of a meeting, shape (sentences, dimensions)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What each place is worth.
+    """What each feature is worth.
 
     Args:
-        decision: For being part of a decision, shape (PLACES,).
+        decision: For being part of a decision, shape (PLACES,), or with vectors
+            (PLACES + 3 * dimensions,).
         action: For being part of an action, the same.
     """
 
@@ -66,33 +77,93 @@ class Scores:
 
 
 @cache
-def weights() -> Weights:
+def weights(*, with_vectors: bool = False) -> Weights:
     """Return the weights that come with the service."""
+    kind = "_with_vectors" if with_vectors else ""
+    stored = _stored()
+    return Weights(stored[f"decision{kind}"], stored[f"action{kind}"])
+
+
+@cache
+def _stored() -> dict[str, npt.NDArray[np.float32]]:
     file = files("atrium_meeting.domain.analysis") / "models" / "acts.npz"
     with file.open("rb") as stream, np.load(stream) as stored:
-        return Weights(stored["decision"].astype(np.float32), stored["action"].astype(np.float32))
+        return {name: stored[name].astype(np.float32) for name in stored}
 
 
-def score(reading: Reading) -> Scores:
-    """Return how sure it is of each sentence that it decides, or gives something to do."""
-    learned = weights()
+def centres() -> dict[str, npt.NDArray[np.float32]]:
+    """Return the mean vector of what is said in "zh" and "en", by which vectors are centred."""
+    stored = _stored()
+    return {"zh": stored["centre_zh"], "en": stored["centre_en"]}
+
+
+def score(reading: Reading, vectors: Vectors | None = None) -> Scores:
+    """Return how sure it is of each sentence that it decides, or gives something to do.
+
+    Args:
+        reading: The sentences.
+        vectors: Of each, as `ENCODER` makes them of passages; ``None`` without it.
+
+    Raises:
+        ValueError: There are more or fewer vectors than sentences.
+    """
+    learned = weights(with_vectors=vectors is not None)
     decision, action = [], []
     for row in hashed(reading):
         places = np.fromiter(row.keys(), dtype=np.int64, count=len(row))
         values = np.fromiter(row.values(), dtype=np.float32, count=len(row))
         decision.append(float(learned.decision[places] @ values))
         action.append(float(learned.action[places] @ values))
+    if vectors is not None and len(reading.sentences):
+        dense = around(reading.sentences, vectors, centres())
+        decision = (np.array(decision) + dense @ learned.decision[PLACES:]).tolist()
+        action = (np.array(action) + dense @ learned.action[PLACES:]).tolist()
     return Scores(tuple(decision), tuple(action))
 
 
+def around(
+    sentences: Sequence[Sentence], vectors: Vectors, centred_by: Mapping[str, Vectors]
+) -> npt.NDArray[np.float32]:
+    """Return the vectors of each sentence and of its neighbours, centred by language.
+
+    Args:
+        sentences: Of a meeting.
+        vectors: Of each.
+        centred_by: Mean vector of a language.
+
+    Returns:
+        Shape (sentences, 3 * dimensions).
+
+    Raises:
+        ValueError: There are more or fewer vectors than sentences.
+    """
+    if len(vectors) != len(sentences):
+        raise ValueError(f"{len(vectors)} vectors for {len(sentences)} sentences")
+    mean = np.stack([centred_by["zh" if one.language == "zh" else "en"] for one in sentences])
+    own = vectors - mean
+    own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-6)
+    padded = np.pad(own, ((1, 1), (0, 0)))
+    count = len(sentences)
+    return np.concatenate(
+        [length * padded[1 + step : 1 + step + count] for step, length in _AROUND], axis=1
+    )
+
+
 def hashed(reading: Reading) -> Iterator[dict[int, float]]:
-    """Yield the features of each sentence by their places."""
+    """Yield the features of each sentence by their places.
+
+    Those of a short talk count twice, once as in any talk and once as in a short one: what is
+    learned from long meetings holds there as far as short ones do not say otherwise (Daumé,
+    "Frustratingly Easy Domain Adaptation", 2007).
+    """
+    kinds = ("", "short ") if len(reading.sentences) < _FEW else ("",)
     for features in _features(reading):
         row: dict[int, float] = {}
         for name, value in features:
-            code = zlib.crc32(name.encode())
-            place = code % PLACES
-            row[place] = row.get(place, 0.0) + (value if code & 0x80000000 else -value)
+            for kind in kinds:
+                code = zlib.crc32(f"{kind}{name}".encode())
+                place = code % PLACES
+                row[place] = row.get(place, 0.0) + (value if code & 0x80000000 else -value)
         yield row
 
 

@@ -17,9 +17,9 @@ from atrium_meeting.domain.analysis.decisions import Decision, decisions_in
 from atrium_meeting.domain.analysis.people import Person
 from atrium_meeting.domain.analysis.reading import Reading
 
-_DECIDED: Final = -0.9
+_DECIDED: Final = -0.7
 """Log odds of the surest sentence of a decision."""
-_DECIDING: Final = -1.3
+_DECIDING: Final = -1.7
 """Log odds of the other sentences of a decision."""
 _DECISION_GAP: Final = 3
 """Sentences from one that belongs to a decision to the next."""
@@ -38,14 +38,16 @@ class Findings:
 
     Args:
         reading: The meeting.
+        vectors: Of its sentences; ``None`` without an encoder that the score knows.
     """
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: Reading, vectors: acts.Vectors | None = None) -> None:
         self._reading = reading
+        self._vectors = vectors
 
     @cached_property
     def _scores(self) -> acts.Scores:
-        return acts.score(self._reading)
+        return acts.score(self._reading, self._vectors)
 
     @cached_property
     def actions(self) -> list[Action]:

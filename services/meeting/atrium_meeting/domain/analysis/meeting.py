@@ -72,6 +72,11 @@ def texts_to_encode(transcript: Transcript) -> list[str]:
     return [block.text for block in blocks_of(sentences_of(transcript))]
 
 
+def sentences_to_encode(transcript: Transcript) -> list[str]:
+    """Return the sentences whose vectors :func:`analyse` takes, in their order."""
+    return [sentence.text for sentence in sentences_of(transcript)]
+
+
 def analyse(
     transcript: Transcript,
     *,
@@ -79,6 +84,7 @@ def analyse(
     agenda: Sequence[str] = (),
     title: str = "",
     vectors: Vectors | None = None,
+    sentence_vectors: Vectors | None = None,
     kind: MinutesType | None = None,
 ) -> Analysis:
     """Find out what a meeting was about.
@@ -89,6 +95,7 @@ def analyse(
         agenda: Its items, one a line, where it has an agenda.
         title: What it is called; a hint of what kind it is.
         vectors: Of :func:`texts_to_encode`, from an encoder; ``None`` without one.
+        sentence_vectors: Of :func:`sentences_to_encode`, from `acts.ENCODER`; ``None`` without it.
         kind: What kind of meeting it was; ``None``: found out.
 
     Raises:
@@ -97,7 +104,7 @@ def analyse(
     sentences = sentences_of(transcript)
     people = people_of(transcript, sentences)
     found = kind or detect_type(sentences, agenda, title)
-    findings = Findings(Reading(sentences, people, day))
+    findings = Findings(Reading(sentences, people, day), sentence_vectors)
     parts = find_parts(sentences, vectors=vectors, agenda=agenda)
     return Analysis(
         transcript=transcript,
