@@ -16,12 +16,26 @@ def test_a_point_of_both_legs_comes_before_points_of_one():
     fused = fuse([Scored(1, 9.0), Scored(2, 8.1)], [Scored(3, 0.9), Scored(2, 0.8), Scored(4, 0.4)])
     assert [(one.point, one.keyword_rank, one.vector_rank) for one in fused] == [
         (2, 2, 2),
-        (3, 0, 1),
         (1, 1, 0),
+        (3, 0, 1),
         (4, 0, 3),
     ]
-    assert fused[2].score == pytest.approx(0.45 * (0.5 + 1 / 6), abs=1e-6)
-    assert [one.similarity for one in fused] == [0.8, 0.9, None, 0.4]
+    assert [one.similarity for one in fused] == [0.8, None, 0.9, 0.4]
+
+
+@pytest.mark.parametrize("holding", [1, 2])
+def test_a_word_that_few_passages_hold_stands_out_where_vectors_do_not_know_it(holding: int):
+    keyword = [Scored(1000 + i, 7.0) for i in range(holding)]
+    vector = [Scored(i, 0.8 + 0.1 / (1 + i)) for i in range(50)]
+    fused = fuse(keyword, vector)
+    assert {one.point for one in fused[:10]} >= {one.point for one in keyword}
+
+
+def test_keyword_legs_of_many_hits_are_measured_by_themselves():
+    keyword = [Scored(point, 40.0 - point) for point in range(20)]
+    scores = [one.score for one in fuse(keyword, [])]
+    assert scores[0] == pytest.approx(0.45 * (0.5 + 9.5 / 5.766281 / 6), abs=1e-6)
+    assert scores[0] + scores[-1] == pytest.approx(0.45, abs=1e-5)
 
 
 def test_it_counts_by_how_much_a_point_leads():
@@ -41,9 +55,8 @@ def test_the_scales_of_the_legs_do_not_matter():
     ]
 
 
-def test_a_single_hit_of_a_leg_counts_half():
+def test_a_single_hit_of_the_vectors_counts_half():
     assert [(one.point, one.score) for one in fuse([], [Scored(7, 0.3)])] == [(7, 0.275)]
-    assert [(one.point, one.score) for one in fuse([Scored(7, 0.3)], [])] == [(7, 0.225)]
 
 
 def test_one_leg_alone_keeps_its_order():

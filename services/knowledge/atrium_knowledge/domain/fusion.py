@@ -17,6 +17,8 @@ KEYWORD_WEIGHT: Final = 0.45
 """Share of the keyword leg; the rest is the vector leg's."""
 SCORE_DIGITS: Final = 6
 """Scores are rounded: the last bits of a sum may differ with what else the index holds."""
+_LEAST: Final = 8
+"""So many scores make a mean; the keyword leg of a rare word has fewer, and zeros stand in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +53,16 @@ def fuse(keyword: Sequence[Scored], vector: Sequence[Scored]) -> list[Fused]:
     """Fuse two ranked legs into one list, best first.
 
     A score counts by its standard score in its leg: three deviations below the mean as 0, three
-    above it as 1, and one that stands out further as more. Where all are equal, a single hit among
-    them, each counts half. What a leg did not find gets nothing of it.
+    above it as 1, and one that stands out further as more. Where all are equal, each counts half.
+    A short keyword leg is made up to 8 with zeros, for passages without any of the words: the
+    only one that holds an identifier stands out, also where its vector is far from the question's.
+    What a leg did not find gets nothing of it.
 
     Equal sums stand by the better place in any leg, then by point.
     """
     keyword_ranks = {one.point: rank for rank, one in enumerate(keyword, 1)}
     vector_ranks = {one.point: rank for rank, one in enumerate(vector, 1)}
-    by_keyword, by_vector = _scaled(keyword), _scaled(vector)
+    by_keyword, by_vector = _scaled(keyword, least=_LEAST), _scaled(vector)
     similarities = {one.point: one.score for one in vector}
     fused: list[tuple[tuple[float, int, int], Fused]] = []
     for point in keyword_ranks.keys() | vector_ranks.keys():
@@ -81,11 +85,11 @@ def fuse(keyword: Sequence[Scored], vector: Sequence[Scored]) -> list[Fused]:
     return [one for _, one in sorted(fused, key=lambda pair: pair[0])]
 
 
-def _scaled(leg: Sequence[Scored]) -> dict[int, float]:
+def _scaled(leg: Sequence[Scored], *, least: int = 0) -> dict[int, float]:
     """Return the standard scores of a leg, six deviations wide from 0 to 1, none below 0."""
     if not leg:
         return {}
-    scores = [one.score for one in leg]
+    scores = [one.score for one in leg] + [0.0] * (least - len(leg))
     mean, deviation = fmean(scores), pstdev(scores)
     if deviation == 0:
         return {one.point: 0.5 for one in leg}
