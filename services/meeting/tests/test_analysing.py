@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from atrium_meeting.app.analyse_meeting import AnalysedMeeting
+from atrium_meeting.app.analyse_meeting import AnalysedMeeting, AnalyseMeeting
 from atrium_meeting.app.ask_meeting import AskMeeting
 from atrium_meeting.domain.analysis.acts import ENCODER
 from atrium_meeting.testing_minutes import OneMeeting, talk
@@ -103,13 +103,9 @@ async def test_nobody_waits_for_the_vectors_of_a_long_meeting():
     [("What was decided?", True), ("How do the walls look?", False)],
 )
 async def test_decisions_that_are_asked_for_are_those_of_the_minutes(question: str, decided: bool):
-    encoder, meeting = Encoder(), OneMeeting(talk(*SAID))
-    analysed = AnalysedMeeting(talk(*SAID))
-
-    async def analyse(principal: Principal, readable: object) -> AnalysedMeeting:
-        return analysed
-
+    meeting, analyse = talk(*SAID), AnalyseMeeting()
     audit = AuditTrail(MemoryAuditSink(), "meeting")
-    ask = AskMeeting(meeting, analyse, encoder, NoGenerator(), audit)  # type: ignore[arg-type]
+    ask = AskMeeting(OneMeeting(meeting), analyse, Encoder(), NoGenerator(), audit)
     assert [one async for one in ask(LIN, "meetings/m1", question)]
+    analysed = await analyse(LIN, meeting)
     assert (analysed.encoder_tokens > 0) is decided

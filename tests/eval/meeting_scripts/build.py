@@ -161,9 +161,9 @@ def _invented(
 
     Where one person is to do everything, or nobody is left to be named, there is none.
     """
-    first = actions[0] if actions else None
-    other = next((item for item in actions if first and item.owner != first.owner), None)
-    if first is None or other is None:
+    first, *rest = actions or [Planted("", "")]
+    other = next((item for item in rest if item.owner != first.owner), None)
+    if other is None:
         return
     if number % 4 < 2:
         both = Planted("", _both(script, first.text, other.text))

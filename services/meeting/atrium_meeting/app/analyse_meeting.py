@@ -16,7 +16,6 @@ from atrium_meeting.domain.analysis.chapters import Part
 from atrium_meeting.domain.analysis.meeting import (
     Analysis,
     analyse,
-    sentences_to_encode,
     texts_to_encode,
     titles_of,
 )
@@ -148,13 +147,12 @@ class AnalysedMeeting:
             long = len(self.text.sentences) > _MOST_VECTORS
             if self._blocks is not None or (long and while_waited_for):
                 return
-            transcript = self.meeting.transcript
-            texts = await asyncio.to_thread(texts_to_encode, transcript)
+            texts = await asyncio.to_thread(texts_to_encode, self.meeting.transcript)
             try:
                 blocks = await embedder.embed(principal, texts, "passage")
                 tokens, sentences = blocks.tokens, None
                 if blocks.engine.model == ENCODER:
-                    texts = await asyncio.to_thread(sentences_to_encode, transcript)
+                    texts = [one.text for one in self.text.sentences]
                     embedded = await embedder.embed(principal, texts, "passage")
                     tokens += embedded.tokens
                     sentences = embedded.vectors

@@ -2,14 +2,13 @@
 
 `python services/meeting/training/minutes/train.py --out FILE`, from the root of the repository. It
 reads the talks beside it, the part `dev` of `tests/eval/meeting_scripts`, and the small pieces of
-talk of the service's tests. `--without-held` leaves out the talks that are held out, which is how
-thresholds were chosen; without it the weights that are shipped come out.
+talk of the service's tests. `--without-held` leaves out some talks of the first hand, to look at
+a fit on them; without it the weights that are shipped come out.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -19,14 +18,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from atrium_gateway.adapters.fair_threads import FairThreads
-from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_meeting.domain.analysis.acts import ENCODER, PLACES, around, hashed
 from atrium_meeting.domain.analysis.meeting import people_of
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence, sentences_of
 from atrium_meeting.domain.transcript import Speaker, Transcript, Utterance, Word, split_words
 from atrium_models.store import ModelStore
+from tests.eval.chapters.encoding import Encoder
 from tests.eval.meeting_scripts import Meeting, load, read, transcript
 from tests.eval.meeting_scripts.build import build
 
@@ -35,10 +33,15 @@ PIECES: Final = (
     *sorted(Path(__file__).parent.glob("pieces*.txt")),
     Path(__file__).parents[2] / "tests" / "analysis" / "talk.txt",
 )
+VECTORS: Final = Path("var/training/minutes-vectors.db")
+"""Where vectors are kept, so that a second fit is quick."""
 _ROUNDS: Final = 10
-_TURNS: Final = 100
-_NEAR_ENOUGH: Final = 1e-6
 _SMALL: Final = 1e-3
+"""A step that changes no weight by more is the last one."""
+_TURNS: Final = 100
+"""Of conjugate gradients to a step, at most."""
+_NEAR_ENOUGH: Final = 1e-6
+"""Which part of the squared slope may be left."""
 _PIECES_COUNT: Final = 2.0
 """How many times a sentence of a small piece of talk counts: near misses stand there."""
 _PENALTY: Final = 0.002
@@ -212,25 +215,6 @@ def _solved(
     return found
 
 
-class Encoder:
-    """Makes the vectors of sentences as the service gets them."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.Runner()
-        self._threads = FairThreads(2)
-        folder = ModelStore.from_environment().path(ENCODER)
-        self._encoder = self._loop.run(OnnxEncoder.load(folder, self._threads))
-
-    def __call__(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Return one vector a text, shape (texts, dimensions)."""
-        return self._loop.run(self._encoder.embed(list(texts), "passage")).vectors
-
-    def close(self) -> None:
-        """Stop its threads."""
-        self._loop.run(self._threads.close())
-        self._loop.close()
-
-
 def learn(
     talks: Sequence[Labelled], vectors: Sequence[npt.NDArray[np.float32]]
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -274,7 +258,7 @@ def main() -> None:
     ]  # fmt: skip
     meetings = [*read(build(sources)), *load("dev")]
     talks = [*map(labelled, meetings), *pieces()]
-    encode = Encoder()
+    encode = Encoder(ModelStore.from_environment().path(ENCODER), VECTORS, threads=2)
     vectors = [encode([one.text for one in talk[0]]) for talk in talks]
     encode.close()
     stored = {name: found.astype(np.float16) for name, found in learn(talks, vectors).items()}

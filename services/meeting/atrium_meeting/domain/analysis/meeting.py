@@ -72,11 +72,6 @@ def texts_to_encode(transcript: Transcript) -> list[str]:
     return [block.text for block in blocks_of(sentences_of(transcript))]
 
 
-def sentences_to_encode(transcript: Transcript) -> list[str]:
-    """Return the sentences whose vectors :func:`analyse` takes, in their order."""
-    return [sentence.text for sentence in sentences_of(transcript)]
-
-
 def analyse(
     transcript: Transcript,
     *,
@@ -95,7 +90,7 @@ def analyse(
         agenda: Its items, one a line, where it has an agenda.
         title: What it is called; a hint of what kind it is.
         vectors: Of :func:`texts_to_encode`, from an encoder; ``None`` without one.
-        sentence_vectors: Of :func:`sentences_to_encode`, from `acts.ENCODER`; ``None`` without it.
+        sentence_vectors: Of the texts of its sentences, from `acts.ENCODER`; ``None`` without it.
         kind: What kind of meeting it was; ``None``: found out.
 
     Raises:
