@@ -312,6 +312,28 @@ async def test_what_one_process_leased_and_does_not_use_serves_another_at_once(
     assert await all_that_fits(one, who, 1000) + 61 <= 63
 
 
+async def test_who_is_refused_keeps_nothing_from_the_others(world: World) -> None:
+    one, other = await world.process(), await world.process()
+    who = caller(tokens(24))
+    await one.reserve(who, 7)
+    await other.reserve(who, 7)
+    await refused(one, who, 11)
+    await eventually(lambda: _fits(other, who, 10))
+
+
+async def test_who_has_calls_under_way_and_no_new_ones_keeps_nothing_from_the_others(
+    world: World,
+) -> None:
+    one, other = await world.process(), await world.process()
+    who = caller(tokens(1000))
+    await one.reserve(who, 7)
+    await eventually(lambda: _fits(other, who, 993))
+
+
+async def _fits(budgets: LeasedBudgets, who: Caller, needed: int) -> bool:
+    return await all_that_fits(budgets, who, needed) == 1
+
+
 async def test_a_dead_process_is_charged_what_it_reserved_and_the_rest_comes_back(
     world: World,
 ) -> None:

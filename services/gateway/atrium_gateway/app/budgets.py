@@ -101,9 +101,7 @@ class _Count:
     def ask(self) -> LeaseAsk:
         """Return what to ask for now; from here on nothing is reserved above its floor."""
         self.close = self.close and not (self.pending or self.needs or self.kept)
-        margin = 0 if self.scarce or self.close else self.margin
-        if self.idle:
-            margin = min(margin, self.largest)
+        margin = self.ahead
         needs, self.needs = tuple(self.needs), []
         wanted = self.spent + sum(needs) + margin
         self.ceiling = max(self.spent, min(self.ceiling, wanted + self.kept))
@@ -168,6 +166,13 @@ class _Count:
     def slack(self) -> int:
         """How much may be reserved without the database."""
         return self.ceiling - self.spent
+
+    @property
+    def ahead(self) -> int:
+        """How much to have ready for calls to come; nobody else can have it meanwhile."""
+        if self.scarce or self.close or self.idle >= _IDLE_BEATS:
+            return 0
+        return min(self.margin, self.largest) if self.idle else self.margin
 
     @property
     def short(self) -> bool:
@@ -667,7 +672,7 @@ class LeasedBudgets:
             if over and not (count.pending or count.needs or count.kept):
                 count.close = True
                 self.look_after(count)
-            elif count.slack > min(count.margin, count.largest):
+            elif count.slack > count.ahead:
                 self.look_after(count)
         for name, tenant in list(self._tenants.items()):
             tenant.idle += 1
