@@ -19,14 +19,12 @@ from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_models.store import ModelStore
 from atrium_shared.telemetry import configure_logging
-from atrium_suite.bootstrap import build
 from atrium_suite.demo.handbook import load_handbook
 from atrium_suite.demo.steps import COLLECTION, make_collection, make_people
-from atrium_suite.settings import SuiteSettings
 from atrium_suite.terminal.uploads import FileAdded, FileToAdd, add_files, document_id_for
 from tests.corpus import FORMATS, Corpus
 from tests.figures import Figures
-from tests.suite_models import wait_for_models
+from tests.suites import open_suite, wait_for_models
 
 TARGET_TOKENS_PER_SECOND = 3000
 ENCODER = "multilingual-e5-small"
@@ -41,16 +39,9 @@ async def measure(figures: Figures, folder: Path, models: str) -> None:
     plain = folder / "plain.md"
     texts = corpus.texts(_PASSAGES)
     plain.write_text("\n\n".join(f"## {at}\n\n{text}" for at, text in enumerate(texts)))
-    suite = build(
-        SuiteSettings(
-            state_dir=folder / "state", address="127.0.0.1:0", http_address="127.0.0.1:0",
-            models=models,
-        )
-    )  # fmt: skip
     begun = time.monotonic()
-    await suite.start()
-    started = time.monotonic() - begun
-    try:
+    async with open_suite(folder / "state", models) as suite:
+        started = time.monotonic() - begun
         await wait_for_models(suite)
         # With models, loading them shares the cores with the start.
         target = 3 if models == "none" else None
@@ -62,8 +53,6 @@ async def measure(figures: Figures, folder: Path, models: str) -> None:
         async with AtriumClient(portal_key, target=suite.address) as portal:
             await _measure_formats(figures, portal, corpus)
             through = await _add(portal, [plain])
-    finally:
-        await suite.stop()
     if models == "none":
         return
     progress = through[0].progress

@@ -25,13 +25,11 @@ import structlog
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_client import AtriumClient
 from atrium_shared.principal import AllowSet
-from atrium_suite.bootstrap import build
 from atrium_suite.demo.handbook import load_handbook
 from atrium_suite.demo.steps import COLLECTION, add_documents, make_collection, make_people
-from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
-from tests.suite_models import wait_for_models
+from tests.suites import open_suite, wait_for_models
 
 from .matching import holds_facts, shown_forbidden
 
@@ -92,19 +90,11 @@ async def run(engine: str, split: str, limit: int | None) -> list[dict[str, Any]
     lines = (DATA / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
     questions = [json.loads(line) for line in lines][:limit]
     with tempfile.TemporaryDirectory() as folder:
-        suite = build(
-            SuiteSettings(
-                state_dir=Path(folder),
-                address="127.0.0.1:0",
-                http_address="127.0.0.1:0",
-                models="none" if engine == "none" else "small",
-            )
-        )
-        await suite.start()
-        try:
+        models = "none" if engine == "none" else "small"
+        async with open_suite(Path(folder), models) as suite:
+            await wait_for_models(suite)
             handbook = load_handbook()
             key = await suite.bootstrap_tenant("lumen-harbor")
-            await wait_for_models(suite)
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await make_people(admin, handbook)
                 await make_collection(admin, handbook)
@@ -115,8 +105,6 @@ async def run(engine: str, split: str, limit: int | None) -> list[dict[str, Any]
                     client = portal.as_user(question["user"])
                     records.append(await ask(client, question, engine == "small"))
                 return records
-        finally:
-            await suite.stop()
 
 
 @contextmanager

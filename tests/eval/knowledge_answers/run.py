@@ -42,11 +42,9 @@ import structlog
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_client import AtriumCallError, AtriumClient, readable_errors
-from atrium_suite.bootstrap import build
-from atrium_suite.settings import SuiteSettings
 from atrium_suite.terminal.uploads import FileToAdd, add_files
 from tests.figures import ROOT, Figures
-from tests.suite_models import wait_for_models
+from tests.suites import open_suite, wait_for_models
 
 from .judging import holds_fact, is_right_passage
 from .sets import Library, Question, load_handbook, load_rgb, load_squad
@@ -321,16 +319,8 @@ async def run(
         if name in plan.sets or ("cross" in plan.sets and name in CROSSED)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        suite = build(
-            SuiteSettings(
-                state_dir=Path(folder) / "state",
-                address="127.0.0.1:0",
-                http_address="127.0.0.1:0",
-                models="none" if plan.engine == "keywords" else "small",
-            )
-        )
-        await suite.start()
-        try:
+        models = "none" if plan.engine == "keywords" else "small"
+        async with open_suite(Path(folder) / "state", models) as suite:
             await wait_for_models(suite)
             key = await suite.bootstrap_tenant("knowledge-answers")
             async with AtriumClient(key, target=suite.address) as client:
@@ -343,8 +333,6 @@ async def run(
                         continue
                     await measurement.measure(library, translations)
                 return measurement.records
-        finally:
-            await suite.stop()
 
 
 def _share(right: Sequence[bool]) -> float:

@@ -52,13 +52,11 @@ from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.models import GatewayEmbedder, GatewayGenerator
 from atrium_shared.testing import make_principal
 from atrium_shared.testing_models import NoEmbedder, NoGenerator
-from atrium_suite.bootstrap import build
-from atrium_suite.settings import SuiteSettings
 from tests.eval.meeting_scripts import Meeting, chain, load, read, transcript
 from tests.eval.meeting_scripts.build import build as build_scripts
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
-from tests.suite_models import wait_for_models
+from tests.suites import open_suite, wait_for_models
 
 from .matching import Score, same_owner, score
 from .scripting import Script, sabotage
@@ -317,22 +315,11 @@ async def run_catch_up(meetings: Sequence[Meeting], figures: Figures) -> list[di
 async def small_models() -> AsyncIterator[tuple[Principal, grpc.aio.Channel]]:
     """Start the suite with its small models; yield who may use them, and the way to them."""
     with tempfile.TemporaryDirectory() as folder:
-        suite = build(
-            SuiteSettings(
-                state_dir=Path(folder),
-                address="127.0.0.1:0",
-                http_address="127.0.0.1:0",
-                models="small",
-            )
-        )
-        await suite.start()
-        try:
-            key = await suite.bootstrap_tenant("lumen-harbor")
+        async with open_suite(Path(folder), "small") as suite:
             await wait_for_models(suite)
+            key = await suite.bootstrap_tenant("lumen-harbor")
             async with open_channel(suite.address) as channel:
                 yield make_principal(token=key), channel
-        finally:
-            await suite.stop()
 
 
 async def run_small(

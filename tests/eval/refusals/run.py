@@ -39,11 +39,9 @@ from atrium.admin.v1 import admin_pb2, admin_service_pb2
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_client import AtriumClient, readable_errors
 from atrium_knowledge.domain.topics import Considered, TopicMatch
-from atrium_suite.bootstrap import build
-from atrium_suite.settings import SuiteSettings
 from tests.figures import ROOT, Figures
 from tests.sabotage import exit_code, guard_removed
-from tests.suite_models import wait_for_models
+from tests.suites import open_suite, wait_for_models
 
 from .questions import (
     KINDS_OPEN,
@@ -178,18 +176,9 @@ async def filled_suite(
 ) -> AsyncIterator[FilledSuite]:
     """Run a suite in this process with the organisations in it; `engine` is `small` or `none`."""
     with tempfile.TemporaryDirectory() as folder:
-        suite = build(
-            SuiteSettings(
-                state_dir=Path(folder),
-                address="127.0.0.1:0",
-                http_address="127.0.0.1:0",
-                models=engine,
-            )
-        )
-        await suite.start()
-        try:
-            key = await suite.bootstrap_tenant("refusals")
+        async with open_suite(Path(folder), engine) as suite:
             await wait_for_models(suite)
+            key = await suite.bootstrap_tenant("refusals")
             async with AtriumClient(key, target=suite.address) as admin:
                 portal_key = await _make_users(admin, organisations)
                 await _make_collections(admin, organisations)
@@ -201,8 +190,6 @@ async def filled_suite(
                 filled = FilledSuite(portal, asker, holder, organisations)
                 await filled.upload()
                 yield filled
-        finally:
-            await suite.stop()
 
 
 async def _make_users(admin: AtriumClient, organisations: Sequence[Organisation]) -> str:
