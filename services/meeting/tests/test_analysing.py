@@ -31,11 +31,15 @@ class Encoder:
 
     Args:
         model: What it says it is.
+        dimensions: Of its vectors.
         fails_from: The call from which on it is not there.
     """
 
-    def __init__(self, model: str = ENCODER, *, fails_from: int = 99) -> None:
+    def __init__(
+        self, model: str = ENCODER, *, dimensions: int = 384, fails_from: int = 99
+    ) -> None:
         self._model = model
+        self._dimensions = dimensions
         self._fails_from = fails_from
         self.texts: list[list[str]] = []
 
@@ -46,7 +50,7 @@ class Encoder:
         self.texts.append(list(texts))
         if len(self.texts) >= self._fails_from:
             raise NoModel
-        rows = np.zeros((len(texts), 384), np.float32)
+        rows = np.zeros((len(texts), self._dimensions), np.float32)
         rows[:, 7] = 1
         engine = Engine(EngineKind.ENCODER, "onnxruntime", self._model)
         return Embedding(rows, 10 * len(texts), engine)
@@ -74,8 +78,10 @@ async def test_what_was_found_without_vectors_is_found_anew_with_them():
     assert meeting.analysis is not before
 
 
-async def test_vectors_that_the_weights_do_not_know_are_not_asked_for():
-    encoder, meeting = Encoder("another-encoder"), AnalysedMeeting(talk(*SAID))
+@pytest.mark.parametrize(("model", "dimensions"), [("another-encoder", 384), (ENCODER, 768)])
+async def test_vectors_that_the_weights_do_not_know_are_not_asked_for(model: str, dimensions: int):
+    encoder = Encoder(model, dimensions=dimensions)
+    meeting = AnalysedMeeting(talk(*SAID))
     await meeting.embed(LIN, encoder)
     assert len(encoder.texts) == 1
     assert meeting.decisions == AnalysedMeeting(talk(*SAID)).decisions

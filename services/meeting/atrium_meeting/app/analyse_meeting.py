@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from atrium_meeting.app.ports import ReadableMeeting
-from atrium_meeting.domain.analysis.acts import ENCODER
+from atrium_meeting.domain.analysis.acts import understands
 from atrium_meeting.domain.analysis.chapters import Part
 from atrium_meeting.domain.analysis.meeting import (
     Analysis,
@@ -151,7 +151,7 @@ class AnalysedMeeting:
             try:
                 blocks = await embedder.embed(principal, texts, "passage")
                 tokens, sentences = blocks.tokens, None
-                if blocks.engine.model == ENCODER:
+                if understands(blocks.engine.model, blocks.vectors.shape[1]):
                     texts = [one.text for one in self.text.sentences]
                     embedded = await embedder.embed(principal, texts, "passage")
                     tokens += embedded.tokens

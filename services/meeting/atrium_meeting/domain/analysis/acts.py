@@ -97,6 +97,16 @@ def centres() -> dict[str, npt.NDArray[np.float32]]:
     return {"zh": stored["centre_zh"], "en": stored["centre_en"]}
 
 
+def understands(encoder: str, dimensions: int) -> bool:
+    """Return whether the weights know the vectors of an encoder.
+
+    Args:
+        encoder: The name of its model.
+        dimensions: Of its vectors; a server may give any model that name.
+    """
+    return encoder == ENCODER and dimensions == len(centres()["en"])
+
+
 def score(reading: Reading, vectors: Vectors | None = None) -> Scores:
     """Return how sure it is of each sentence that it decides, or gives something to do.
 
