@@ -143,7 +143,7 @@ train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, ten minutes (
 .PHONY: train-minutes
 train-minutes: $(DEV) ## Fit anew what finds decisions and actions of meetings, two minutes
 	@$(BIN)/atrium models pull multilingual-e5-small
-	@PYTHONPATH=. $(BIN)/python services/meeting/training/minutes/train.py --out services/meeting/atrium_meeting/domain/analysis/models/acts.npz
+	@$(BIN)/python -m services.meeting.training.minutes.train --out services/meeting/atrium_meeting/domain/analysis/models/acts.npz
 
 .PHONY: lock
 lock: $(DEV) ## Pin the newest versions of requirements/*.in

@@ -1,6 +1,6 @@
 """Fit the score of sentences that decide, or give somebody something to do.
 
-`python services/meeting/training/minutes/train.py --out FILE`, from the root of the repository. It
+`python -m services.meeting.training.minutes.train --out FILE`, from the root of the repository. It
 reads the talks beside it, the part `dev` of `tests/eval/meeting_scripts`, and the small pieces of
 talk of the service's tests. `--without-held` leaves out some talks of the first hand, to look at
 a fit on them; without it the weights that are shipped come out.
@@ -238,6 +238,15 @@ def learn(
     return found
 
 
+def encoded(talks: Sequence[Labelled]) -> list[npt.NDArray[np.float32]]:
+    """Return the vectors of the sentences of each talk, from the encoder that meetings have."""
+    encode = Encoder(ModelStore.from_environment().path(ENCODER), VECTORS, threads=2)
+    try:
+        return [encode([one.text for one in talk[0]]) for talk in talks]
+    finally:
+        encode.close()
+
+
 def _centres(
     talks: Sequence[Labelled], vectors: Sequence[npt.NDArray[np.float32]]
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -258,10 +267,8 @@ def main() -> None:
     ]  # fmt: skip
     meetings = [*read(build(sources)), *load("dev")]
     talks = [*map(labelled, meetings), *pieces()]
-    encode = Encoder(ModelStore.from_environment().path(ENCODER), VECTORS, threads=2)
-    vectors = [encode([one.text for one in talk[0]]) for talk in talks]
-    encode.close()
-    stored = {name: found.astype(np.float16) for name, found in learn(talks, vectors).items()}
+    learned = learn(talks, encoded(talks))
+    stored = {name: found.astype(np.float16) for name, found in learned.items()}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(chosen.out, **stored)
     print(f"{chosen.out}: from {len(meetings)} meetings, {chosen.out.stat().st_size} bytes")
