@@ -7,57 +7,35 @@ random. The first hand wrote the frozen test meetings too and is not asked about
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Collection, Iterable
 from unittest.mock import patch
-
-import numpy as np
-import numpy.typing as npt
 
 from atrium_meeting.domain.analysis import acts
 from atrium_meeting.domain.analysis.findings import Findings
-from tests.eval.meeting_scripts import Meeting, load, read
-from tests.eval.meeting_scripts.build import build
 from tests.eval.minutes.matching import Score, score, total
 
-from .train import TALKS, Labelled, encoded, labelled, learn, pieces
+from .train import Learned, Talk, Training, all_talks, varied
 
-_FIRST_HAND = ("fit", "fit_more", "held")
-
-Vectors = npt.NDArray[np.float32]
 Scores = dict[str, list[Score]]
 """Of each meeting, by what was looked for and by what."""
 
 
-def measure(
-    meetings: Sequence[Meeting],
-    talks: Sequence[Labelled],
-    vectors: Sequence[Vectors],
-    learned: dict[str, Vectors],
-) -> Scores:
-    """Return what weights find in meetings.
-
-    Args:
-        meetings: The meetings.
-        talks: The same, as they are learned from.
-        vectors: Of the sentences of each.
-        learned: The weights; see :func:`train.learn`.
-    """
+def measure(training: Training, talks: Iterable[Talk], hand: str, learned: Learned) -> Scores:
+    """Return what weights find in those of the talks that are meetings of a hand."""
     scores: Scores = {}
     acts.weights.cache_clear()
     with patch.object(acts, "_stored", lambda: learned):
-        for meeting, (sentences, reading, *_), encoded_ones in zip(
-            meetings, talks, vectors, strict=True
-        ):
-            for by, given in (("words", None), ("vectors", encoded_ones)):
-                findings = Findings(reading, given)
+        for talk in talks:
+            if talk.meeting is None or talk.hand != hand:
+                continue
+            for by, vectors in (("words", None), ("vectors", training.vectors[talk])):
+                findings = Findings(talk.reading, vectors)
                 for what, found, planted in (
-                    ("decisions", findings.decisions, meeting.decisions),
-                    ("actions", findings.actions, meeting.actions),
+                    ("decisions", findings.decisions, talk.meeting.decisions),
+                    ("actions", findings.actions, talk.meeting.actions),
                 ):
                     said: list[Collection[str]] = [
-                        {span.utterance for i in one.sentences for span in sentences[i].spans}
+                        {span.utterance for i in one.sentences for span in talk.sentences[i].spans}
                         for one in found
                     ]
                     scores.setdefault(f"{what} by {by}", []).append(
@@ -65,24 +43,6 @@ def measure(
                     )
     acts.weights.cache_clear()
     return scores
-
-
-def _held_out(
-    hand: str,
-    meetings: Sequence[Meeting],
-    talks: Sequence[Labelled],
-    vectors: Sequence[Vectors],
-    hands: Sequence[str],
-) -> Scores:
-    """Learn from all other hands, small pieces included, and measure on one."""
-    others = [i for i in range(len(talks)) if i >= len(hands) or hands[i] != hand]
-    own = [i for i, one in enumerate(hands) if one == hand]
-    return measure(
-        [meetings[i] for i in own],
-        [talks[i] for i in own],
-        [vectors[i] for i in own],
-        learn([talks[i] for i in others], [vectors[i] for i in others]),
-    )
 
 
 def _tell(hand: str, scores: Scores) -> None:
@@ -95,30 +55,23 @@ def _tell(hand: str, scores: Scores) -> None:
 
 def main() -> None:
     """Run from the command line."""
-    meetings: list[Meeting] = []
-    hands: list[str] = []
-    for file in sorted(TALKS.glob("*.txt")):
-        written = read(build([file]))
-        meetings += written
-        language, _, hand = file.stem.partition("_")
-        hands += ["" if hand in _FIRST_HAND else f"{language} {hand}"] * len(written)
-    hands += [""] * len(load("dev"))
-    meetings += load("dev")
-    talks = [*map(labelled, meetings), *pieces()]
-    vectors = encoded(talks)
+    talks = all_talks()
+    training = Training(talks, list(varied(talks)))
     every: Scores = {}
+    others: Scores = {}
     print("F1 (precision/recall of how many)")
-    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
-        asked = {
-            hand: pool.submit(_held_out, hand, meetings, talks, vectors, hands)
-            for hand in sorted(set(hands) - {""})
-        }
-        for hand, answer in asked.items():
-            scores = answer.result()
-            _tell(hand, scores)
-            for what, each in scores.items():
-                every.setdefault(what, []).extend(each)
+    for hand, alone in training.alone_without.items():
+        if not hand:
+            continue
+        learned = training.learned(alone, training.in_context(hand))
+        scores = measure(training, talks, hand, learned)
+        _tell(hand, scores)
+        for what, each in scores.items():
+            every.setdefault(what, []).extend(each)
+        for what, each in measure(training, training.varied, hand, learned).items():
+            others.setdefault(what, []).extend(each)
     _tell("all", every)
+    _tell("all, made denser and sparser", others)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from atrium_meeting.domain.analysis import actions as acting
 from atrium_meeting.domain.analysis import decisions as deciding
+from atrium_meeting.domain.analysis.context import in_context
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence
 
@@ -38,6 +39,8 @@ _SHORT: Final = 8
 _ANSWERS: Final = 4
 _FEW: Final = 12
 """Of so few sentences most say something: a short talk holds a decision oftener than not."""
+_LONG: Final = 24
+"""Of so many it is known how what is planted lies among the rest; shorter ones differ too much."""
 _BEGINNING: Final = 3
 """Sentences in which people greet each other, or part."""
 _STRONGEST: Final = 3.0
@@ -57,10 +60,14 @@ class Weights:
         decision: For being part of a decision, shape (PLACES,), or with vectors
             (PLACES + 3 * dimensions,).
         action: For being part of an action, the same.
+        decision_in_context: For the former beside its neighbours, as :mod:`context` has them.
+        action_in_context: For the latter.
     """
 
     decision: npt.NDArray[np.float32]
     action: npt.NDArray[np.float32]
+    decision_in_context: npt.NDArray[np.float32]
+    action_in_context: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +88,12 @@ def weights(*, with_vectors: bool = False) -> Weights:
     """Return the weights that come with the service."""
     kind = "_with_vectors" if with_vectors else ""
     stored = _stored()
-    return Weights(stored[f"decision{kind}"], stored[f"action{kind}"])
+    return Weights(
+        *(
+            stored[f"{name}{kind}"]
+            for name in ("decision", "action", "decision_in_context", "action_in_context")
+        )
+    )
 
 
 @cache
@@ -118,6 +130,32 @@ def score(reading: Reading, vectors: Vectors | None = None) -> Scores:
         ValueError: There are more or fewer vectors than sentences.
     """
     learned = weights(with_vectors=vectors is not None)
+    alone = _score_alone(reading, vectors, learned)
+    if not has_context(reading):
+        return alone
+    features = in_context(np.array(alone.decision), np.array(alone.action))
+    return Scores(
+        tuple((features @ learned.decision_in_context).tolist()),
+        tuple((features @ learned.action_in_context).tolist()),
+    )
+
+
+def has_context(reading: Reading) -> bool:
+    """Return whether a talk is long enough for its sentences to be weighed by their neighbours."""
+    return len(reading.sentences) >= _LONG
+
+
+def _score_alone(reading: Reading, vectors: Vectors | None, learned: Weights) -> Scores:
+    """Return how sure it is of each sentence before its neighbours' scores are looked at.
+
+    Args:
+        reading: The sentences.
+        vectors: Of each; ``None`` without the encoder, as the weights must be.
+        learned: The weights.
+
+    Raises:
+        ValueError: There are more or fewer vectors than sentences.
+    """
     decision, action = [], []
     for row in hashed(reading):
         places = np.fromiter(row.keys(), dtype=np.int64, count=len(row))
