@@ -141,7 +141,7 @@ train-cleanup: $(TRAIN) ## Train the taggers of disfluencies anew, ten minutes (
 	@cd services/meeting && PYTHONPATH=. ../../$(TRAIN_VENV)/bin/python training/cleanup/encoder.py --encoder $(abspath $(SOURCE)) --data $(abspath $(ATRIUM_DATA_DIR)) --tagger atrium_meeting/domain/cleanup/models/zh.npz --out atrium_meeting/domain/cleanup/models/zh.onnx
 
 .PHONY: train-minutes
-train-minutes: $(DEV) ## Fit anew what finds decisions and actions of meetings, two minutes
+train-minutes: $(DEV) ## Fit anew what finds decisions and actions of meetings, a minute
 	@$(BIN)/atrium models pull multilingual-e5-small
 	@$(BIN)/python -m services.meeting.training.minutes.train --out services/meeting/atrium_meeting/domain/analysis/models/acts.npz
 
