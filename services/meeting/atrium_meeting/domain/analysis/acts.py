@@ -31,7 +31,7 @@ PLACES: Final = 1 << 13
 """Of hashed features."""
 ENCODER: Final = "multilingual-e5-small"
 """Whose vectors the weights know; those of another encoder mean nothing to them."""
-_AROUND: Final = ((0, 4.0), (-1, 2.8), (1, 2.8))
+_AROUND: Final = ((0, 4.0), (-1, 2.8), (1, 2.8), (-2, 2.0), (2, 2.0))
 """Which neighbours' vectors count for a sentence, and how long each is made."""
 _SIZES: Final = (3, 6, 10, 16, 25)
 _SHORT: Final = 8
@@ -58,7 +58,7 @@ class Weights:
 
     Args:
         decision: For being part of a decision, shape (PLACES,), or with vectors
-            (PLACES + 3 * dimensions,).
+            (PLACES + 5 * dimensions,).
         action: For being part of an action, the same.
         decision_in_context: For the former beside its neighbours, as :mod:`context` has them.
         action_in_context: For the latter.
@@ -180,7 +180,7 @@ def around(
         centred_by: Mean vector of a language.
 
     Returns:
-        Shape (sentences, 3 * dimensions).
+        Shape (sentences, 5 * dimensions).
 
     Raises:
         ValueError: There are more or fewer vectors than sentences.
@@ -190,10 +190,11 @@ def around(
     mean = np.stack([centred_by["zh" if one.language == "zh" else "en"] for one in sentences])
     own = vectors - mean
     own /= np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-6)
-    padded = np.pad(own, ((1, 1), (0, 0)))
+    far = max(step for step, _ in _AROUND)
+    padded = np.pad(own, ((far, far), (0, 0)))
     count = len(sentences)
     return np.concatenate(
-        [length * padded[1 + step : 1 + step + count] for step, length in _AROUND], axis=1
+        [length * padded[far + step : far + step + count] for step, length in _AROUND], axis=1
     )
 
 
