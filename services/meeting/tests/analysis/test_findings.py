@@ -8,7 +8,15 @@ from datetime import date
 import numpy as np
 import pytest
 
-from atrium_meeting.domain.analysis.acts import PLACES, around, centres, hashed, score, weights
+from atrium_meeting.domain.analysis.acts import (
+    PLACES,
+    around,
+    centres,
+    has_context,
+    hashed,
+    score,
+    weights,
+)
 from atrium_meeting.domain.analysis.meeting import analyse, people_of
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import sentences_of
@@ -35,7 +43,7 @@ def test_the_shipped_weights_have_a_place_for_every_feature(talk: Talk) -> None:
 
 def test_the_weights_for_vectors_know_those_of_the_encoder_that_they_name() -> None:
     learned, dimensions = weights(with_vectors=True), 384
-    assert learned.decision.shape == learned.action.shape == (PLACES + 3 * dimensions,)
+    assert learned.decision.shape == learned.action.shape == (PLACES + 5 * dimensions,)
     assert {name: one.shape for name, one in centres().items()} == {
         "zh": (dimensions,),
         "en": (dimensions,),
@@ -46,13 +54,17 @@ def test_a_sentence_has_the_vectors_of_its_neighbours_beside_its_own(talk: Talk)
     sentences = sentences_of(talk("Anna: One thing.", "Ben: Another.", "Anna: A third."))
     vectors = np.array([[3, 0], [0, 2], [1, 1]], np.float32)
     found = around(sentences, vectors, {"en": np.array([1, 1], np.float32)})
-    own, before, after = found.reshape(3, 3, 2).transpose(1, 0, 2)
+    own, before, after, long_before, long_after = found.reshape(3, 5, 2).transpose(1, 0, 2)
     directions = own / np.linalg.norm(own[0])
     assert np.allclose(directions[0], np.array([2, -1]) / np.sqrt(5))
     assert np.allclose(directions[2], 0)
     assert np.allclose(before[0], 0)
     assert np.allclose(before[1:] / 2.8, own[:2] / 4)
     assert np.allclose(after[:2] / 2.8, own[1:] / 4)
+    assert np.allclose(long_before[2] / 2, own[0] / 4)
+    assert np.allclose(long_before[:2], 0)
+    assert np.allclose(long_after[0] / 2, own[2] / 4)
+    assert np.allclose(long_after[1:], 0)
 
 
 def test_a_vector_too_few_is_refused(talk: Talk) -> None:
@@ -67,6 +79,20 @@ def test_vectors_change_how_sure_it_is(talk: Talk) -> None:
     one, other = (score(reading, vectors).decision for vectors in chance)
     assert not np.allclose(one, other)
     assert score(reading).decision == score(reading).decision
+
+
+@pytest.mark.parametrize("sentences", [23, 24])
+def test_neighbours_count_from_two_dozen_sentences_on(talk: Talk, sentences: int) -> None:
+    lines = ["Anna: Then we take the blue one."] + ["Ben: It rains here."] * (sentences - 1)
+    reading = _reading(talk(*lines))
+    learned = weights()
+    scores = score(reading)
+    alone = [
+        sum(float(learned.decision[place]) * value for place, value in row.items())
+        for row in hashed(reading)
+    ]
+    assert has_context(reading) is (sentences == 24)
+    assert np.allclose(scores.decision, alone, atol=1e-4) is (sentences == 23)
 
 
 def test_a_short_talk_is_read_as_such_and_as_any_other(talk: Talk) -> None:
