@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Never
+
+import structlog
+
+_log = structlog.get_logger(__name__)
 
 
 async def cancel_and_wait(task: asyncio.Task[None]) -> None:
@@ -17,3 +23,26 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.result()
+
+
+async def repeat(work: Callable[[], Awaitable[object]], seconds: float, *, failed: str) -> Never:
+    """Do a piece of upkeep from time to time, until cancelled.
+
+    It goes on whatever the piece throws: what ails a database is told by the calls that depend on
+    it. Of failures in a row the first is logged.
+
+    Args:
+        work: The piece; it is done at once, and again after each pause.
+        seconds: How long the pause is.
+        failed: What the log says when it fails.
+    """
+    failing = False
+    while True:
+        try:
+            await work()
+            failing = False
+        except Exception:
+            if not failing:
+                _log.exception(failed)
+            failing = True
+        await asyncio.sleep(seconds)

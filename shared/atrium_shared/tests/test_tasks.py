@@ -4,8 +4,9 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from structlog.testing import capture_logs
 
-from atrium_shared.tasks import cancel_and_wait
+from atrium_shared.tasks import cancel_and_wait, repeat
 
 
 async def begun(work) -> asyncio.Task[None]:
@@ -73,3 +74,23 @@ async def test_whoever_is_cancelled_while_waiting_hears_of_it():
         await waiting
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_upkeep_goes_on_and_tells_the_first_failure_of_a_row():
+    outcomes = [None, OSError("away"), OSError("away"), None, ValueError("odd"), None]
+    done = asyncio.Event()
+
+    async def work() -> None:
+        if not outcomes:
+            done.set()
+            return
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    with capture_logs() as logs:
+        task = await begun(repeat(work, 0.001, failed="upkeep failed"))
+        async with asyncio.timeout(10):
+            await done.wait()
+        await cancel_and_wait(task)
+    assert [(one["event"], one["log_level"]) for one in logs] == [("upkeep failed", "error")] * 2

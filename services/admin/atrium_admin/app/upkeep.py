@@ -10,7 +10,7 @@ import structlog
 from atrium_admin.app.audit_checkpoints import SignCheckpoints
 from atrium_admin.app.ports import Storage
 from atrium_shared.clock import Clock
-from atrium_shared.tasks import cancel_and_wait
+from atrium_shared.tasks import cancel_and_wait, repeat
 
 _log = structlog.get_logger(__name__)
 
@@ -68,7 +68,9 @@ class Upkeep:
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._often(), name="upkeep")
+        self._task = asyncio.create_task(
+            repeat(self._once, _LOOK_SECONDS, failed="upkeep failed"), name="upkeep"
+        )
 
     async def stop(self) -> None:
         """End."""
@@ -76,19 +78,8 @@ class Upkeep:
             await cancel_and_wait(self._task)
             self._task = None
 
-    async def _often(self) -> None:
-        failing = False
-        while True:
-            try:
-                await self._sign.due()
-                if self._clock.monotonic() - self._forgot_at >= _FORGET_EVERY_SECONDS:
-                    await self._forget()
-                    self._forgot_at = self._clock.monotonic()
-                failing = False
-            except Exception:
-                # Whatever ails the database is told by the calls that depend on it; a checkpoint
-                # that comes later signs the same lines.
-                if not failing:
-                    _log.exception("upkeep failed")
-                failing = True
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _once(self) -> None:
+        await self._sign.due()  # a checkpoint that comes later signs the same lines
+        if self._clock.monotonic() - self._forgot_at >= _FORGET_EVERY_SECONDS:
+            await self._forget()
+            self._forgot_at = self._clock.monotonic()

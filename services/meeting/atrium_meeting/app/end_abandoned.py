@@ -10,6 +10,7 @@ import structlog
 
 from atrium_meeting.app.stores import LiveStore
 from atrium_shared.clock import Clock
+from atrium_shared.tasks import repeat
 
 _log = structlog.get_logger(__name__)
 
@@ -32,19 +33,11 @@ class EndAbandoned:
 
     async def run(self) -> None:
         """Look for abandoned meetings until cancelled."""
-        failing = False
-        while True:
-            # Not at once: whose stream ended because the service did may return now that it is
-            # there again, however long it was away.
-            await asyncio.sleep(min(_LOOK_SECONDS, self._after.total_seconds()))
-            try:
-                await self.once()
-                failing = False
-            except Exception:
-                # Whatever ails the database is told by the calls that depend on it.
-                if not failing:
-                    _log.exception("abandoned meetings not ended")
-                failing = True
+        pause = min(_LOOK_SECONDS, self._after.total_seconds())
+        # Not at once: whose stream ended because the service did may return now that it is there
+        # again, however long it was away.
+        await asyncio.sleep(pause)
+        await repeat(self.once, pause, failed="abandoned meetings not ended")
 
     async def once(self) -> None:
         """End those that are abandoned by now."""
