@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from atrium_meeting.domain.analysis import actions as acting
 from atrium_meeting.domain.analysis import decisions as deciding
-from atrium_meeting.domain.analysis.context import in_context
+from atrium_meeting.domain.analysis.context import Floats, in_context
 from atrium_meeting.domain.analysis.reading import Reading
 from atrium_meeting.domain.analysis.sentences import Sentence
 
@@ -77,10 +77,14 @@ class Scores:
     Args:
         decision: That it is part of a decision.
         action: That it is part of an action.
+        decision_alone: The first, before its neighbours' scores are looked at.
+        action_alone: The second, the same way.
     """
 
     decision: tuple[float, ...]
     action: tuple[float, ...]
+    decision_alone: tuple[float, ...]
+    action_alone: tuple[float, ...]
 
 
 @cache
@@ -131,13 +135,14 @@ def score(reading: Reading, vectors: Vectors | None = None) -> Scores:
     """
     learned = weights(with_vectors=vectors is not None)
     alone = _score_alone(reading, vectors, learned)
-    if not has_context(reading):
-        return alone
-    features = in_context(np.array(alone.decision), np.array(alone.action))
-    return Scores(
-        tuple((features @ learned.decision_in_context).tolist()),
-        tuple((features @ learned.action_in_context).tolist()),
+    scores = alone
+    if has_context(reading):
+        features = in_context(*alone)
+        scores = features @ learned.decision_in_context, features @ learned.action_in_context
+    decision, action, decision_alone, action_alone = (
+        tuple(each.tolist()) for each in (*scores, *alone)
     )
+    return Scores(decision, action, decision_alone, action_alone)
 
 
 def has_context(reading: Reading) -> bool:
@@ -145,8 +150,10 @@ def has_context(reading: Reading) -> bool:
     return len(reading.sentences) >= _LONG
 
 
-def _score_alone(reading: Reading, vectors: Vectors | None, learned: Weights) -> Scores:
-    """Return how sure it is of each sentence before its neighbours' scores are looked at.
+def _score_alone(
+    reading: Reading, vectors: Vectors | None, learned: Weights
+) -> tuple[Floats, Floats]:
+    """Return both log odds of each sentence before its neighbours' scores are looked at.
 
     Args:
         reading: The sentences.
@@ -156,17 +163,22 @@ def _score_alone(reading: Reading, vectors: Vectors | None, learned: Weights) ->
     Raises:
         ValueError: There are more or fewer vectors than sentences.
     """
-    decision, action = [], []
-    for row in hashed(reading):
-        places = np.fromiter(row.keys(), dtype=np.int64, count=len(row))
-        values = np.fromiter(row.values(), dtype=np.float32, count=len(row))
-        decision.append(float(learned.decision[places] @ values))
-        action.append(float(learned.action[places] @ values))
+    rows = [
+        (
+            np.fromiter(row.keys(), dtype=np.int64, count=len(row)),
+            np.fromiter(row.values(), dtype=np.float32, count=len(row)),
+        )
+        for row in hashed(reading)
+    ]
+    decision, action = (
+        np.array([float(sought[places] @ values) for places, values in rows])
+        for sought in (learned.decision, learned.action)
+    )
     if vectors is not None and len(reading.sentences):
         dense = around(reading.sentences, vectors, centres())
-        decision = (np.array(decision) + dense @ learned.decision[PLACES:]).tolist()
-        action = (np.array(action) + dense @ learned.action[PLACES:]).tolist()
-    return Scores(tuple(decision), tuple(action))
+        decision = decision + dense @ learned.decision[PLACES:]
+        action = action + dense @ learned.action[PLACES:]
+    return decision, action
 
 
 def around(

@@ -49,6 +49,11 @@ _FEW_SENTENCES: Final = 12
 _NEAR: Final = 3
 """Sentences before that may hold the proposal."""
 _TELLING: Final = 2
+_MANY_TERMS: Final = 8
+_TERM: Final = 0.7
+"""What a further term is worth, in log odds, when one sentence is to say what was decided."""
+_QUESTION: Final = 0.5
+"""What is taken off where it is a question."""
 """Content words of a sentence that tells what was decided."""
 
 _STRONG_EN: Final = re.compile(
@@ -319,6 +324,7 @@ class Decision:
 def decisions_in(
     sentences: Sequence[Sentence],
     scores: Sequence[float],
+    alone: Sequence[float],
     groups: Iterable[Sequence[int]],
     enough: float,
 ) -> list[Decision]:
@@ -327,6 +333,7 @@ def decisions_in(
     Args:
         sentences: Of the meeting.
         scores: How sure it is of each that it decides.
+        alone: The same, of each by itself: which of a group says it.
         groups: Indexes of sentences that together may decide something.
         enough: How sure the surest sentence of a decision must be.
     """
@@ -336,8 +343,7 @@ def decisions_in(
         if scores[surest] < enough or _EXCUSE.match(sentences[surest].folded):
             continue
         telling = [i for i in group if len(set(sentences[i].terms)) >= _TELLING]
-        plain = [i for i in telling if not sentences[i].is_question] or telling
-        main = max(plain, key=lambda i: scores[i], default=-1)
+        main = max(telling, key=lambda i: alone[i] + _says(sentences[i]), default=-1)
         if main < 0:
             main = _proposal(sentences, surest)
         decision = Decision(sorted({*group, main}), main, scores[surest] - enough)
@@ -347,6 +353,12 @@ def decisions_in(
         else:
             same.sentences = sorted({*same.sentences, *decision.sentences})
     return found
+
+
+def _says(sentence: Sentence) -> float:
+    """Return how much a sentence says of what was decided, in log odds."""
+    words = min(len(set(sentence.terms)), _MANY_TERMS)
+    return _TERM * words - _QUESTION * sentence.is_question
 
 
 def strength_of(sentences: Sequence[Sentence], i: int, chair: str) -> float:

@@ -78,7 +78,8 @@ class Findings:
         """What was decided, in order."""
         scores = self._scores.decision
         groups = _groups(scores, _DECIDING, _DECISION_GAP)
-        return decisions_in(self._reading.sentences, scores, groups, _DECIDED)
+        alone = self._scores.decision_alone
+        return decisions_in(self._reading.sentences, scores, alone, groups, _DECIDED)
 
     @cached_property
     def likely(self) -> list[int]:
@@ -89,9 +90,8 @@ class Findings:
 
     def _action(self, group: Sequence[int], weak: Action | None) -> Action:
         """Return the action of sentences that the rules alone take for none."""
-        scores = self._scores.action
         telling = [i for i in group if len(set(self._reading.sentences[i].terms)) > 1] or group
-        main = max(telling, key=lambda i: scores[i])
+        main = max(telling, key=lambda i: self._scores.action_alone[i])
         owner, due = self._owner(group, main), None
         if weak is not None:
             owner, due = weak.owner or owner, weak.due
