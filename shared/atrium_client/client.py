@@ -431,8 +431,11 @@ async def _chunks(source: Path | bytes) -> AsyncIterator[bytes]:
         for at in range(0, len(source), _CHUNK_BYTES):
             yield source[at : at + _CHUNK_BYTES]
         return
-    async with await anyio.open_file(source, "rb") as file:
-        while chunk := await file.read(_CHUNK_BYTES):
+    # Opened here and not in a thread: who is refused at once is cancelled meanwhile, and what the
+    # thread then opens nobody closes.
+    with source.open("rb") as file:
+        reader = anyio.wrap_file(file)
+        while chunk := await reader.read(_CHUNK_BYTES):
             yield chunk
 
 
