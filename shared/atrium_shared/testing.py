@@ -16,6 +16,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from inspect import isawaitable
 from pathlib import Path
 
 import grpc
@@ -39,6 +40,7 @@ __all__ = [
     "MemoryAuditSink",
     "RunningServer",
     "SequentialIds",
+    "eventually",
     "make_principal",
     "memory_folder",
     "running_server",
@@ -248,6 +250,23 @@ async def running_server(
         for channel in channels:
             await channel.close()
         await server.stop(grace_seconds)
+
+
+async def eventually(
+    holds: Callable[[], object | Awaitable[object]], seconds: float = 20.0
+) -> None:
+    """Wait until something is so that sets no event here; long, as a busy machine is slow.
+
+    Args:
+        holds: Says whether it is so; may be a coroutine function.
+        seconds: How long to wait.
+
+    Raises:
+        TimeoutError: It is not so within ``seconds``.
+    """
+    async with asyncio.timeout(seconds):
+        while not (await held if isawaitable(held := holds()) else held):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 async def error_of(call: Awaitable[object]) -> RemoteError:

@@ -24,6 +24,7 @@ from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, meeting_service_
 from atrium_meeting.domain.audio import Samples
 from atrium_meeting.testing import silence, tone
 from atrium_meeting.testing_service import recording_of, upload_requests
+from atrium_shared.testing import eventually
 
 KILLS = int(os.environ.get("FAULTS_KILLS", "3"))
 PROGRAM = Path(__file__).parent / "meeting_process.py"
@@ -160,9 +161,7 @@ async def check_served(service: Service, ledger: Ledger) -> set[str]:
 
 async def cleaned_up(folder: Path) -> None:
     """Wait until what follows the end of operations is done."""
-    async with asyncio.timeout(30):
-        while count_in(folder, "purges"):  # noqa: ASYNC110 - another process does it
-            await asyncio.sleep(0.05)
+    await eventually(lambda: not count_in(folder, "purges"))
 
 
 def count_in(folder: Path, what: str) -> int:

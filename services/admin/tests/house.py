@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,11 +154,3 @@ class House:
     async def flush_key_uses(self) -> None:
         """Write the last uses of keys now instead of after half a minute."""
         await self.app.key_uses.flush()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something is so, for at most five seconds."""
-        for _ in range(500):
-            if condition():
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError("it did not become so within five seconds")

@@ -14,6 +14,7 @@ from atrium_admin.app.compile_policy import CompilePolicy
 from atrium_admin.bootstrap import build
 from atrium_admin.domain.errors import UserNotFound
 from atrium_shared.principal import AllowSet
+from atrium_shared.testing import eventually
 
 from .house import House, settings_for
 
@@ -178,7 +179,7 @@ async def test_a_change_of_another_replica_is_felt_within_a_moment(house: House)
         other.authenticator.on_change(lambda tenant, users: heard.append((tenant, users)))
         user = admin_pb2.User(name="users/u0", roles=["roles/admin"])
         await admin.UpdateUser(pb.UpdateUserRequest(user=user))
-        await house.until(lambda: bool(heard))
+        await eventually(lambda: bool(heard))
         assert heard == [("acme", frozenset({"users/u0"}))]
         principal = await other.authenticator.authenticate(key, None)
         assert principal.may("admin.users:read")

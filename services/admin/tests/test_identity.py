@@ -21,7 +21,7 @@ from atrium_shared.identity import (
     allow_set_from_proto,
 )
 from atrium_shared.principal import AllowSet
-from atrium_shared.testing import TEST_SECRET
+from atrium_shared.testing import TEST_SECRET, eventually
 
 from .house import House, refused
 
@@ -324,13 +324,13 @@ async def test_services_learn_of_a_revocation_through_their_client(
         update = pb.UpdateUserRequest(user={"name": "users/lin", "roles": ["roles/member"]})
         update.update_mask.paths.append("roles")
         await house.admin().UpdateUser(update)
-        await house.until(lambda: bool(changed))
+        await eventually(lambda: bool(changed))
         assert changed == [("acme", frozenset({"users/lin"}))]
         lin = await client.authenticate(portal, "users/lin")
         assert not lin.may("knowledge.documents:write")
         name = f"apiKeys/{portal.split('_')[1]}"
         await house.admin().RevokeApiKey(pb.RevokeApiKeyRequest(name=name))
-        await house.until(lambda: len(changed) == 2)
+        await eventually(lambda: len(changed) == 2)
         with pytest.raises(Exception, match="revoked"):
             await client.authenticate(portal, "users/lin")
     finally:

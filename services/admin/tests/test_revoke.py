@@ -20,6 +20,7 @@ from atrium_admin.app.ports import ReplicaLease
 from atrium_admin.bootstrap import build
 from atrium_admin.domain.errors import PolicyVersionAhead
 from atrium_shared.errors import Unauthenticated
+from atrium_shared.testing import eventually
 
 from .house import House, refused, settings_for
 
@@ -69,7 +70,7 @@ async def committed(house: House, version: int) -> None:
         return leases
 
     with patch.object(book, "_look", look_and_tell):
-        await house.until(lambda: house.app.feed._version >= version)
+        await eventually(lambda: house.app.feed._version >= version)
         await asyncio.wait_for(looked.wait(), 5)
 
 
@@ -399,7 +400,7 @@ async def test_it_waits_for_the_open_streams_of_its_own_process(house: House) ->
     revoking = asyncio.ensure_future(
         revoke(house, user_role={"user": "users/lin", "role": "roles/partner"})
     )
-    await house.until(lambda: bool(heard))
+    await eventually(lambda: bool(heard))
     await asyncio.sleep(0.1)
     assert heard == [frozenset({"users/lin"})]
     assert not revoking.done()
@@ -428,7 +429,7 @@ async def test_without_a_lease_a_process_asks_the_directory_and_looks_at_its_str
         await asyncio.sleep(0.1)
         house.clock.advance(5.1)
         assert await authenticate(key, None) is not await authenticate(key, None)
-        await house.until(lambda: bool(heard))
+        await eventually(lambda: bool(heard))
         assert heard == [("", frozenset())]
     finally:
         await other.service_app.stop()

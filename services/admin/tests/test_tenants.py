@@ -20,7 +20,7 @@ from atrium_shared.identity import (
     residency_from_proto,
 )
 from atrium_shared.principal import QuotaUnit, QuotaWindow, Residency, TenantQuota
-from atrium_shared.testing import TEST_SECRET, FixedClock
+from atrium_shared.testing import TEST_SECRET, FixedClock, eventually
 
 from .house import House, migrate_to, refused
 
@@ -252,7 +252,7 @@ async def test_a_change_of_a_tenant_drops_its_cached_principals_everywhere(house
         )
         after = await here.authenticate(key, None)
         assert (before.residency, after.residency) == (Residency.PRIVATE_ONLY, Residency.HYBRID)
-        await house.until(lambda: ("globex", frozenset()) in heard)
+        await eventually(lambda: ("globex", frozenset()) in heard)
         remote = await there.authenticate(key, None)
         assert remote.residency is Residency.HYBRID
     finally:

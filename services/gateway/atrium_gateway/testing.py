@@ -397,17 +397,6 @@ async def serve_gateway(
         )
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 2.0) -> None:
-    """Wait until ``condition`` holds.
-
-    Raises:
-        TimeoutError: It does not within ``seconds``.
-    """
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.002)
-
-
 async def refusal(call: Any) -> RemoteError:
     """Return the error with which a call fails.
 

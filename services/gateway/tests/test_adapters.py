@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from atrium.gateway.v1 import (
 )
 from atrium.gateway.v1.gateway_service_pb2_grpc import ModelCatalogStub
 from atrium_gateway.domain.adapters import CONFIG_FILE, WEIGHTS_FILE, served_name
-from atrium_gateway.testing import eventually, failure, refusal, serve_gateway
+from atrium_gateway.testing import failure, refusal, serve_gateway
 from atrium_gateway.testing_vllm import (
     AdapterDesk,
     FakeVllm,
@@ -34,6 +34,7 @@ from atrium_gateway.testing_vllm import (
     fingerprint,
 )
 from atrium_shared.rpc.channel import RemoteError
+from atrium_shared.testing import eventually
 
 Adapter = adapter_service_pb2.Adapter
 
@@ -92,11 +93,6 @@ async def two(tmp_path: Path) -> AsyncIterator[House]:
     """A gateway before two servers."""
     async with fake_vllms(2) as servers, house(tmp_path, servers) as made:
         yield made
-
-
-async def soon(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` holds; long, as a busy machine is slow."""
-    await eventually(condition, seconds=20)
 
 
 def refused(error: RemoteError, reason: str, *words: str) -> None:
@@ -221,14 +217,16 @@ async def aiter_of(items: Sequence[Any]) -> AsyncIterator[Any]:
 
 
 async def test_an_upload_that_breaks_off_leaves_nothing(two: House) -> None:
-    never = asyncio.Event()
+    sent, never = asyncio.Event(), asyncio.Event()
 
     async def parts() -> AsyncIterator[Any]:
         async for part in deploy_requests(adapter_files()):
             yield part
+        sent.set()
         await never.wait()
 
     call = two.adapters().DeployAdapter(parts())
+    await sent.wait()
     await asyncio.sleep(0.05)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -274,7 +272,7 @@ async def test_the_version_before_answers_until_all_hold_the_next(two: House) ->
     await two.route("models/adapters/clause-risk")
     two.servers[1].may_load.clear()
     operation = await two.deploy(second)
-    await soon(lambda: len(two.servers[0].loaded) == 2)
+    await eventually(lambda: len(two.servers[0].loaded) == 2)
     assert await two.ask() == reply_of(first)
     assert (await two.get()).versions[0].state == Adapter.ROLLING_OUT
     two.servers[1].may_load.set()
@@ -296,7 +294,7 @@ async def test_one_server_that_refuses_fails_the_roll_out_and_the_other_lets_go(
     assert "Server 2 of 2" in version.failure
     assert "HTTP 500" in version.failure
     assert "secret" not in version.failure + str(ended.error)
-    await soon(lambda: all(len(server.loaded) == 1 for server in two.servers))
+    await eventually(lambda: all(len(server.loaded) == 1 for server in two.servers))
     assert await two.ask() == reply_of(first)
     # The same version can be tried again.
     await two.done(await two.rollback(2))
@@ -311,7 +309,7 @@ async def test_a_server_that_is_away_for_too_long_fails_the_roll_out(tmp_path: P
         assert "ADAPTER_ROLLOUT_FAILED" in str(ended.error)
         assert (await made.get()).serving_version == 0
         servers[0].restart()
-        await soon(lambda: not any(server.loaded for server in servers))
+        await eventually(lambda: not any(server.loaded for server in servers))
 
 
 async def test_a_server_that_restarts_is_waited_for(two: House) -> None:
@@ -349,7 +347,7 @@ async def test_a_roll_out_can_be_cancelled(two: House) -> None:
     assert (adapter.serving_version, adapter.versions[0].state) == (0, Adapter.FAILED)
     two.servers[1].may_load.set()
     await asyncio.sleep(0.1)
-    await soon(lambda: not any(server.loaded for server in two.servers))
+    await eventually(lambda: not any(server.loaded for server in two.servers))
     assert (await two.get()).serving_version == 0
 
 
@@ -444,7 +442,7 @@ async def test_a_restarted_server_gets_its_adapters_again(two: House) -> None:
     for server in two.servers:
         server.restart()
     assert await streamed(two) == reply_of(files)
-    await soon(lambda: all(len(server.loaded) == 1 for server in two.servers))
+    await eventually(lambda: all(len(server.loaded) == 1 for server in two.servers))
 
 
 async def streamed(two: House) -> str:
@@ -461,12 +459,12 @@ async def test_calls_go_on_while_a_server_is_away(two: House) -> None:
     two.servers[0].down = True
     assert {await two.ask() for _ in range(4)} == {reply_of(files)}
     two.servers[0].restart()
-    await soon(lambda: len(two.servers[0].loaded) == 1)
+    await eventually(lambda: len(two.servers[0].loaded) == 1)
 
 
 async def test_what_nobody_knows_is_unloaded_and_foreign_adapters_are_left(two: House) -> None:
     two.servers[0].loaded.update({"atrium-0123": "/x", "somebody-elses": "/y"})
-    await soon(lambda: list(two.servers[0].loaded) == ["somebody-elses"])
+    await eventually(lambda: list(two.servers[0].loaded) == ["somebody-elses"])
 
 
 async def test_adapters_beyond_the_cap_make_room_and_come_back(tmp_path: Path) -> None:
@@ -490,7 +488,7 @@ async def test_after_a_restart_the_gateway_finishes_what_it_began(tmp_path: Path
         servers[1].down = True
         async with house(tmp_path, servers) as made:
             operation = await made.deploy(files)
-            await soon(lambda: servers[0].loaded)
+            await eventually(lambda: servers[0].loaded)
         servers[1].restart()
         async with house(tmp_path, servers) as made:
             assert (await made.done(operation)).HasField("response")
@@ -551,10 +549,10 @@ async def test_a_deleted_adapter_is_gone_from_servers_folders_and_store(two: Hou
     delete = adapter_service_pb2.DeleteAdapterRequest(name="adapters/clause-risk")
     await two.adapters().DeleteAdapter(delete)
     refused(await refusal(two.get()), "ADAPTER_NOT_FOUND")
-    await soon(lambda: not any(server.loaded for server in two.servers))
+    await eventually(lambda: not any(server.loaded for server in two.servers))
     two.gateway.clock.advance(120)
-    await soon(lambda: two.files_stored() == [])
-    await soon(lambda: list((two.folder / "adapters").iterdir()) == [])
+    await eventually(lambda: two.files_stored() == [])
+    await eventually(lambda: list((two.folder / "adapters").iterdir()) == [])
     # A new one of the same name begins anew.
     assert (await two.deployed(adapter_files(3))).serving_version == 1
 

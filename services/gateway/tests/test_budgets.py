@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from atrium_gateway.domain.quotas import LeaseAsk, Quota
 from atrium_shared.clock import FixedClock
 from atrium_shared.database import Database, DatabaseUnavailable
 from atrium_shared.principal import QuotaUnit, QuotaWindow, TenantQuota
-from atrium_shared.testing import make_principal, memory_folder
+from atrium_shared.testing import eventually, make_principal, memory_folder
 
 TOKENS, REQUESTS = QuotaUnit.TOKENS, QuotaUnit.REQUESTS
 MINUTE, DAY = QuotaWindow.MINUTE, QuotaWindow.DAY
@@ -116,15 +116,6 @@ def tokens(limit: int, window: QuotaWindow = DAY) -> TenantQuota:
 
 def requests(limit: int, window: QuotaWindow = DAY) -> TenantQuota:
     return TenantQuota(REQUESTS, window, limit)
-
-
-async def eventually(holds: Callable[[], object], seconds: float = 20.0) -> None:
-    async with asyncio.timeout(seconds):
-        while True:
-            held = holds()
-            if await held if asyncio.iscoroutine(held) else held:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def refused(budgets: LeasedBudgets, who: Caller, needed: int = 1) -> QuotaExhausted:

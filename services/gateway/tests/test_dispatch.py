@@ -49,11 +49,10 @@ from atrium_gateway.domain.models import Capability, Location, Model
 from atrium_gateway.domain.routes import LOTS, Candidate, Route, RouteOrigin, in_order
 from atrium_gateway.domain.tool_errors import ToolCallRefused
 from atrium_gateway.domain.usage import UsageCount
-from atrium_gateway.testing import eventually
 from atrium_shared.clock import FixedClock
 from atrium_shared.engines import Usage
 from atrium_shared.errors import Unavailable
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import eventually, make_principal
 
 CAPABILITIES = frozenset({Capability.GENERATE, Capability.EMBED})
 CALLER = Caller(make_principal(), "t")

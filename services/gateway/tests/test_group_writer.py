@@ -11,12 +11,11 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.meter_usage import MeterUsage
 from atrium_gateway.app.ports import UsageCursor
 from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
-from atrium_gateway.testing import eventually
 from atrium_shared.audit import AuditEvent, AuditUnavailable
 from atrium_shared.clock import FixedClock
 from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.errors import Unavailable
-from atrium_shared.testing import make_principal
+from atrium_shared.testing import eventually, make_principal
 
 CALLER = Caller(make_principal(), "t")
 KEY = UsageKey("acme", date(2030, 1, 2), "t", "models/m", "apiKeys/test")

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 from atrium_gateway.adapters.llama_server import LlamaServer, WatchTimes
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_gateway.domain.models import ModelState
+from atrium_shared.testing import eventually
 
 QUICK = WatchTimes(
     start=20, check=0.05, answer=0.5, first_pause=0.01, longest_pause=0.05, stable=60, stop=0.5
@@ -87,16 +88,6 @@ async def started(server: LlamaServer) -> AsyncIterator[LlamaServer]:
         await server.close()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Wait for what another process does: it sets no event here."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail(f"nothing happened within {seconds} s")
-
-
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -127,7 +118,7 @@ async def test_killed_worker_is_started_again(fake: Fake) -> None:
         first = server.process_id
         assert first
         os.kill(first, signal.SIGKILL)
-        await until(lambda: server.state is ModelState.READY and server.process_id != first)
+        await eventually(lambda: server.state is ModelState.READY and server.process_id != first)
         assert server.restarts == 1
 
 
@@ -138,7 +129,7 @@ async def test_hanging_worker_is_killed_and_started_again(fake: Fake) -> None:
         first = server.process_id
         assert first
         fake.behave("well")
-        await until(lambda: server.restarts == 1 and server.state is ModelState.READY)
+        await eventually(lambda: server.restarts == 1 and server.state is ModelState.READY)
         assert not alive(first)
 
 
@@ -150,7 +141,7 @@ async def test_worker_that_cannot_start_says_why_and_is_tried_again(fake: Fake) 
             await server.ready()
         assert caught.value.reason == "MODEL_UNAVAILABLE"
         fake.behave("well")
-        await until(lambda: server.state is ModelState.READY)
+        await eventually(lambda: server.state is ModelState.READY)
 
 
 async def test_worker_that_says_nothing_is_given_up_after_its_time(fake: Fake) -> None:
@@ -178,7 +169,7 @@ async def test_missing_file_is_said_before_anything_is_started(fake: Fake) -> No
 async def test_close_while_loading_leaves_no_process(fake: Fake) -> None:
     fake.behave("silent")
     async with started(fake.server()) as server:
-        await until(lambda: server.process_id is not None)
+        await eventually(lambda: server.process_id is not None)
         pid = server.process_id
         assert pid
     assert not alive(pid)
@@ -207,7 +198,7 @@ asyncio.run(main())
     line = await process.stderr.readline()
     process.kill()
     await process.wait()
-    await until(lambda: not alive(int(line)))
+    await eventually(lambda: not alive(int(line)))
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from atrium_gateway.testing import (
     ServedGateway,
     delta,
     event,
-    eventually,
     failure,
     json_answer,
     refusal,
@@ -34,6 +33,7 @@ from atrium_gateway.testing import (
     serve_gateway,
 )
 from atrium_shared.audit import Decision
+from atrium_shared.testing import eventually
 
 SCHEMA = {
     "type": "object",
@@ -238,16 +238,17 @@ async def test_a_full_queue_refuses_and_an_empty_one_takes_calls_again(
 ) -> None:
     variables = servers(tmp_path, upstream, concurrent=1) | {"GATEWAY_QUEUE_CAPACITY": "1"}
     async with serve_gateway(tmp_path, routes=route_to("tiny"), **variables) as served:
-        upstream.enqueue(Answer([delta("on its way"), 0.4, delta("", "stop")]))
+        upstream.enqueue(Answer([delta("on its way")], hang=True))
         first = served.models.StreamGenerate(ask())
         await first.read()
-        second = asyncio.ensure_future(collect(served.models.StreamGenerate(ask("second"))))
-        await asyncio.sleep(0.1)
-        error = await refusal(served.models.Generate(ask()))
+        two = [asyncio.ensure_future(served.models.Generate(ask("second"))) for _ in range(2)]
+        (refused,), (waits,) = await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED)
+        error = await refusal(refused)
         assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.reason == "GENERATOR_QUEUE_FULL"
         assert error.metadata == {"model": "models/tiny", "waiting": "1"}
-        assert (await second).text == "second"
+        first.cancel()
+        assert (await waits).text == "second"
         assert (await served.models.Generate(ask("third"))).text == "third"
 
 
@@ -521,12 +522,12 @@ async def test_an_encoder_behind_a_url_embeds(tmp_path: Path, upstream: FakeUpst
 
 async def test_an_encoder_that_hangs_times_out(tmp_path: Path, upstream: FakeUpstream) -> None:
     variables = servers(tmp_path, upstream, capability="embed", concurrent=1)
-    routes = route_to("tiny", timeout_seconds=0.2)
+    routes = route_to("tiny", timeout_seconds=1)
     variables["GATEWAY_QUEUE_CAPACITY"] = "0"
     async with serve_gateway(tmp_path, routes=routes, **variables) as served:
         upstream.enqueue(Answer(hang=True))
         first = asyncio.ensure_future(refusal(served.models.Embed(embedding("a"))))
-        await asyncio.sleep(0.05)
+        await eventually(lambda: upstream.posted)
         error = await refusal(served.models.Embed(embedding("a")))
         assert error.reason == "ENCODER_QUEUE_FULL"
         assert error.code is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -19,10 +19,10 @@ from atrium_gateway.adapters.scripted_backend import ScriptedReply
 from atrium_gateway.domain.errors import UpstreamFailed, UpstreamTimedOut
 from atrium_gateway.domain.generation import Role, ToolChoice, ToolMode
 from atrium_gateway.openai_http.app import MOST_BODY_BYTES
-from atrium_gateway.testing import ServedGateway, eventually, serve_gateway
+from atrium_gateway.testing import ServedGateway, serve_gateway
 from atrium_shared.http_server import HttpServer, listen
 from atrium_shared.principal import QuotaUnit, QuotaWindow, TenantQuota
-from atrium_shared.testing import Decision, FakeAuthenticator, make_principal
+from atrium_shared.testing import Decision, FakeAuthenticator, eventually, make_principal
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -318,7 +318,7 @@ async def test_a_client_that_leaves_stops_the_model_and_is_recorded(api: Api) ->
 
 
 async def test_a_stream_ends_when_its_caller_loses_the_permission(api: Api) -> None:
-    api.gateway.scripted.enqueue(ScriptedReply("one two three four", pause_seconds=0.2))
+    api.gateway.scripted.enqueue(ScriptedReply("word " * 500, pause_seconds=0.2))
     authenticator = api.gateway.authenticator
     assert isinstance(authenticator, FakeAuthenticator)
     stream = asyncio.create_task(api.chat(stream=True))

@@ -18,7 +18,6 @@ from atrium_gateway.testing import (
     FakeUpstream,
     ServedGateway,
     delta,
-    eventually,
     failure,
     fake_upstream,
     refusal,
@@ -27,6 +26,7 @@ from atrium_gateway.testing import (
 )
 from atrium_shared.audit import Decision
 from atrium_shared.principal import QuotaUnit, QuotaWindow, TenantQuota
+from atrium_shared.testing import eventually
 
 Quota = quota_service_pb2.Quota
 OPERATOR = {

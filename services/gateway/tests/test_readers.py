@@ -235,7 +235,7 @@ async def test_a_reading_need_not_wait_for_all_of_a_large_call(
 ) -> None:
     threads = FairThreads(1)
     reader = await OnnxReader.load(write_reader(tmp_path / "reader"), threads)
-    work = threads.run("other", lambda _: time.sleep(0.005), range(30), background=background)
+    work = threads.run("other", lambda _: time.sleep(0.005), range(200), background=background)
     large = asyncio.create_task(work)
     await asyncio.sleep(0)
     await reader.read("how", [passage("days")])

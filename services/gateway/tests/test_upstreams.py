@@ -27,6 +27,7 @@ from atrium_gateway.testing import (
     serve_gateway,
 )
 from atrium_shared.settings import SettingsInvalid
+from atrium_shared.testing import eventually
 
 HANGS = Answer(hang=True)
 TRICKLES = Answer([delta("so"), *([b": still here\n\n", 0.02] * 500)])
@@ -242,9 +243,7 @@ async def test_a_deadline_over_several_attempts_ends_the_call_and_frees_both_ser
             await served.models.Generate(ask(), timeout=2)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert asyncio.get_running_loop().time() - began < 30
-        async with asyncio.timeout(20):
-            while not (first.left_at and second.left_at):  # noqa: ASYNC110 - has no event
-                await asyncio.sleep(0.01)
+        await eventually(lambda: first.left_at and second.left_at)
         assert (await served.models.Generate(ask())).text == "a b c"
 
 

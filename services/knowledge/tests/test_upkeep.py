@@ -1,26 +1,19 @@
 """The index is kept complete: with the vectors of the encoder there is, and with every passage."""
 
-import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_knowledge.app.ports import IndexPoint
 from atrium_knowledge.testing import HashEmbedder, House
+from atrium_shared.testing import eventually
 from atrium_shared.testing_models import NoModel
 
 TEXT = "# Leave\n\nEveryone has 25 days of leave."
 OTHER = "# Trips\n\nFlights are booked by the office."
 At = Callable[..., AbstractAsyncContextManager[House]]
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until upkeep, which runs beside, has done its work."""
-    async with asyncio.timeout(20):
-        while not await holds():  # noqa: ASYNC110 - it shows from outside only
-            await asyncio.sleep(0.02)
 
 
 def without_encoder() -> HashEmbedder:
@@ -45,7 +38,7 @@ async def test_documents_without_vectors_get_them_when_there_is_an_encoder(house
         async def complete() -> bool:
             return await found_by_vector(house) == 2
 
-        await until(complete)
+        await eventually(complete)
 
 
 async def test_an_encoder_that_comes_later_is_noticed_without_a_restart(house_at: At):
@@ -58,7 +51,7 @@ async def test_an_encoder_that_comes_later_is_noticed_without_a_restart(house_at
         async def complete() -> bool:
             return await found_by_vector(house) == 1
 
-        await until(complete)
+        await eventually(complete)
 
 
 async def test_another_encoder_replaces_all_vectors(house_at: At):
@@ -71,7 +64,7 @@ async def test_another_encoder_replaces_all_vectors(house_at: At):
         async def complete() -> bool:
             return await found_by_vector(house) == 2
 
-        await until(complete)
+        await eventually(complete)
         await house.add("# More\n\nMore days in the office.")
         assert await found_by_vector(house) == 3
 
@@ -88,7 +81,7 @@ async def test_an_encoder_changed_under_way_is_noticed_by_a_search(house_at: At)
         async def complete() -> bool:
             return await found_by_vector(house) == 1
 
-        await until(complete)
+        await eventually(complete)
 
 
 async def test_topics_get_vectors_when_there_is_an_encoder(house_at: At):
@@ -107,7 +100,7 @@ async def test_topics_get_vectors_when_there_is_an_encoder(house_at: At):
         async def complete() -> bool:
             return len(house.stored_rows("topic_vectors")) == 1
 
-        await until(complete)
+        await eventually(complete)
 
 
 async def test_topics_are_encoded_when_they_are_set(house: House):
@@ -136,7 +129,7 @@ async def test_a_lost_index_is_made_again_from_the_records(house_at: At, tmp_pat
             found = await house.search("leave days office")
             return sum(one.vector_rank > 0 and one.keyword_rank > 0 for one in found.results) == 2
 
-        await until(complete)
+        await eventually(complete)
         assert len(house.parser.parsed) == 0
 
 
@@ -151,4 +144,4 @@ async def test_points_that_the_records_do_not_know_are_removed(house_at: At):
         async def complete() -> bool:
             return await house.index.revisions(uid) == {1: 1}
 
-        await until(complete)
+        await eventually(complete)

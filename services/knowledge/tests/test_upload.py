@@ -7,7 +7,7 @@ import pytest
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
 from atrium_knowledge.adapters.sql_documents import SqlDocuments
 from atrium_knowledge.testing import House, upload_requests
-from atrium_shared.testing import error_of
+from atrium_shared.testing import error_of, eventually
 
 TEXT = "# Leave\n\nEveryone has 25 days."
 Request = knowledge_service_pb2.UploadDocumentRequest
@@ -182,13 +182,9 @@ async def test_who_hangs_up_leaves_nothing(house: House):
 
     call = house.as_("editor").UploadDocument(stalled())
     await begun.wait()
-    await asyncio.sleep(0.1)
+    await eventually(lambda: house.stored_rows("uploads"))
     call.cancel()
-    for _ in range(100):
-        if not house.stored_rows("uploads"):
-            break
-        await asyncio.sleep(0.02)
-    assert house.stored_rows("uploads") == []
+    await eventually(lambda: not house.stored_rows("uploads"))
     await assert_nothing_stored(house)
 
 
@@ -213,9 +209,7 @@ async def test_who_hangs_up_while_the_note_of_a_file_is_written_leaves_nothing(
     await noted.wait()
     assert len(house.stored_rows("uploads")) == 1
     call.cancel()
-    async with asyncio.timeout(5):
-        while house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not house.stored_rows("uploads"))
     await assert_nothing_stored(house)
 
 

@@ -29,7 +29,7 @@ from atrium_meeting.testing_live import (
 from atrium_meeting.testing_service import Fakes, House, open_house, run_sql
 from atrium_shared.clock import FixedClock
 from atrium_shared.database import Database
-from atrium_shared.testing import error_of
+from atrium_shared.testing import error_of, eventually
 
 FAST = {"live_partial_seconds": 0.4, "live_keep_seconds": 0.1}
 
@@ -511,9 +511,9 @@ async def test_a_client_that_hangs_up_leaves_nothing_behind(house: House):
             await client.next("started")
             await client.play(say(range(10)))
         await asyncio.sleep(0.05)
-    async with asyncio.timeout(5):
-        while live_tasks() or stored(house, "lease_time", "live_streams") is not None:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+    await eventually(
+        lambda: not live_tasks() and stored(house, "lease_time", "live_streams") is None
+    )
     assert threading.active_count() <= threads + 2  # one that hears, one that recognises
 
 

@@ -39,7 +39,7 @@ from atrium_meeting.testing_service import (
     upload_requests,
 )
 from atrium_models import ModelNotPulled
-from atrium_shared.testing import error_of, make_principal
+from atrium_shared.testing import error_of, eventually, make_principal
 
 Opened = Callable[..., AbstractAsyncContextManager[House]]
 Get = meeting_service_pb2.GetMeetingRequest
@@ -250,9 +250,7 @@ async def test_a_caller_who_hangs_up_leaves_nothing(house: House):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    async with asyncio.timeout(5):
-        while house.stored_files() or house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not (house.stored_files() or house.stored_rows("uploads")))
     assert house.stored_rows("recordings") == []
 
 
@@ -273,9 +271,7 @@ async def test_a_caller_who_hangs_up_while_the_note_of_a_file_is_written_leaves_
     await noted.wait()
     assert len(house.stored_rows("uploads")) == 1
     call.cancel()
-    async with asyncio.timeout(5):
-        while house.stored_files() or house.stored_rows("uploads"):  # noqa: ASYNC110 - no event
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not (house.stored_files() or house.stored_rows("uploads")))
     assert house.stored_rows("recordings") == []
 
 

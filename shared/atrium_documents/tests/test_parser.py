@@ -30,6 +30,7 @@ from atrium_documents import (
 from atrium_documents import frames as frames_module
 from atrium_documents import parser as parser_module
 from atrium_documents.frames import document_frames, document_from_frames
+from atrium_shared.testing import eventually
 
 from .conftest import check
 from .making import PdfPage, image_bytes, paragraph_xml, pdf, picture, raw_docx
@@ -57,7 +58,7 @@ async def being_read(parser: DocumentParser) -> asyncio.Task[ParsedDocument]:
     """Have the worker given a file that it does not finish, as it is stopped."""
     os.kill(worker_pid(), signal.SIGSTOP)
     reading = asyncio.create_task(parser.parse(b"never read", "a.txt"))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: not all(slot.is_usable for slot in parser._slots))
     return reading
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_shared.database import Database, DatabaseUnavailable, UtcDateTime
+from atrium_shared.testing import eventually
 
 REVISION = """
 import sqlalchemy as sa
@@ -222,6 +223,4 @@ async def test_a_statement_ends_however_often_its_task_is_cancelled_meanwhile(
         assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == []
         await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
     await notes.close()
-    async with asyncio.timeout(20):
-        while connection_threads() - before:  # noqa: ASYNC110 - a thread that ends tells nobody
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not (connection_threads() - before))

@@ -43,6 +43,7 @@ from atrium_shared.testing import (
     TEST_SECRET,
     FakeCredentialUnknown,
     FakeImpersonationDenied,
+    eventually,
     make_principal,
     running_server,
 )
@@ -450,9 +451,7 @@ class World:
 
     async def asked(self, times: int) -> None:
         """Wait until the admin service was asked so often."""
-        async with asyncio.timeout(20):
-            while len(self.admin.asked) < times:  # noqa: ASYNC110 - no event
-                await asyncio.sleep(0.005)
+        await eventually(lambda: len(self.admin.asked) >= times)
 
 
 @asynccontextmanager
@@ -832,9 +831,7 @@ async def test_without_a_lease_everybody_is_refused_and_streams_are_looked_at_ag
         w.admin.heartbeat()
         with pytest.raises(PolicyFeedStale):
             await w.client.authenticate("atr_lin", None)
-        async with asyncio.timeout(20):
-            while not w.changes:  # noqa: ASYNC110 - no event
-                await asyncio.sleep(0.005)
+        await eventually(lambda: w.changes)
         assert w.changes == [("", frozenset())]
         w.admin.lease_error = None
         w.admin.heartbeat()

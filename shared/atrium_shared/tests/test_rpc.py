@@ -56,6 +56,7 @@ from atrium_shared.testing import (
     TEST_SECRET,
     FakeAuthenticator,
     RunningServer,
+    eventually,
     make_principal,
     running_server,
 )
@@ -468,9 +469,10 @@ async def test_a_message_larger_than_the_limit_is_refused(echo: Any) -> None:
 
 
 async def test_calls_beyond_the_bound_are_refused(echo: Any) -> None:
-    release = asyncio.Event()
+    release, begun = asyncio.Event(), []
 
     async def say(request: Any, context: Any) -> Any:
+        begun.append(request)
         await release.wait()
         return request
 
@@ -478,7 +480,7 @@ async def test_calls_beyond_the_bound_are_refused(echo: Any) -> None:
     async with running_server([echo.app(Say=say)], PRINCIPALS, limits=limits) as server:
         channel = server.open_channel("lin")
         under_way = [asyncio.create_task(invoke(echo, channel, "Say")) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        await eventually(lambda: len(begun) == 2)
         error = await failure(invoke(echo, channel, "Ping"))
         release.set()
         await asyncio.gather(*under_way)
@@ -562,7 +564,8 @@ async def test_a_deadline_is_counted_as_such(echo: Any) -> None:
         before = _count("Say", "DEADLINE_EXCEEDED")
         stub = echo.call(server.open_channel("lin"), "Say")
         error = await failure(stub(echo.words(text="hello"), timeout=0.1))
-        await asyncio.sleep(0.05)
+        # The server notices its own deadline, a little before or after the caller's.
+        await eventually(lambda: _count("Say", "DEADLINE_EXCEEDED") > before)
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert isinstance(error, Unavailable)
     assert _count("Say", "DEADLINE_EXCEEDED") == before + 1
@@ -813,9 +816,10 @@ async def test_reflection_lists_the_services(echo: Any, server: RunningServer) -
 
 
 async def test_a_stopping_server_says_so_and_lets_calls_finish(echo: Any) -> None:
-    release, order = asyncio.Event(), []
+    begun, release, order = asyncio.Event(), asyncio.Event(), []
 
     async def say(request: Any, context: Any) -> Any:
+        begun.set()
         await release.wait()
         order.append("call ended")
         return request
@@ -828,7 +832,7 @@ async def test_a_stopping_server_says_so_and_lets_calls_finish(echo: Any) -> Non
         health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         under_way = asyncio.create_task(invoke(echo, channel, "Say"))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         stopping = asyncio.create_task(server.server.stop(5))
         assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         error = await failure(invoke(echo, channel, "Say"))
@@ -842,7 +846,7 @@ async def test_a_stopping_server_says_so_and_lets_calls_finish(echo: Any) -> Non
 
 
 async def test_calls_under_way_may_still_call_services_of_a_stopping_server(echo: Any) -> None:
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
     nested, _ = TokenSigner.generate("k1").sign(
         tenant="acme",
         actor="users/lin",
@@ -854,6 +858,7 @@ async def test_calls_under_way_may_still_call_services_of_a_stopping_server(echo
     target = ""
 
     async def say(request: Any, context: Any) -> Any:
+        begun.set()
         await release.wait()
         async with open_channel(target) as channel:
             return await echo.call(channel, "WhoAmI")(
@@ -864,10 +869,12 @@ async def test_calls_under_way_may_still_call_services_of_a_stopping_server(echo
     async with running_server([echo.app(Say=say)], {"lin": lin, nested: lin}) as server:
         target = server.target
         channel = server.open_channel("lin")
+        health = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.SERVING
         under_way = asyncio.create_task(invoke(echo, channel, "Say"))
-        await asyncio.sleep(0.05)
+        await begun.wait()
         stopping = asyncio.create_task(server.server.stop(5))
-        await asyncio.sleep(0.05)
+        assert (await health.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert (await failure(invoke(echo, channel, "WhoAmI"))).reason == "SHUTTING_DOWN"
         release.set()
         (answer,) = await under_way
