@@ -271,10 +271,15 @@ def _same(one: Quantity, other: Quantity) -> bool:
 
 
 def _loose_date(number: Quantity, date: Quantity) -> bool:
-    """A bare number equals a year, or the day of a month ("on the 10th")."""
+    """A bare number equals a year, the day of a month ("on the 10th"), or a part of a time."""
     if number.kind not in (QuantityKind.NUMBER, QuantityKind.COUNT):
         return False
-    return isinstance(date.value, tuple) and number.value in date.value
+    if not isinstance(date.value, tuple) or date.unit == "weekday":
+        return False
+    if date.kind is QuantityKind.DATE:
+        year, _, day = date.value
+        return number.value in (year, day)
+    return number.value in date.value
 
 
 def _number(text: str) -> float | None:

@@ -164,3 +164,56 @@ def test_speakers_without_names_are_told_apart_by_their_numbers():
     whole = [Said(0, "S1", "I'll order the lunch."), Said(1, "S2", "Thanks.")]
     assert checker.check("S1 will order the lunch.", whole, whole).fault is None
     assert checker.check("S2 will order the lunch.", whole, whole).fault is Fault.OWNER
+
+
+WORKS: tuple[str, ...] = (
+    "S3: Nobody rents a wet cellar.",  # 0
+    "S4: So we have it dried out.",
+    "S3: How many of the old lamps are there?",  # 2
+    "S4: Oven three has no old lamps any more.",
+    "S3: Somebody has to sweep it.",  # 4
+    "S3: Priya, oven three has to be swept.",
+    "S4: It will be clean on Thursday.",  # 6
+    "S3: Shall we open on the ninth of March?",
+    "S4: On the tenth, then everyone is back.",  # 8
+    "S3: If we had the money I'd buy a second oven. We don't.",
+    "S4: I could sell the van and rent nothing.",  # 10
+    "S3: We rent the small van.",
+    "S3: From March on we bake at night.",  # 12
+    "S4: It's two hundred and fifty loaves.",
+    "S3: I'll call you about it once I know.",  # 14
+    "S4: 那个易拉宝就算了。",
+    "S3: 这间店零三年开的。",  # 16
+    "S4: 差百分之五不到。",
+)
+WORKERS = {"S3": "Ana", "S4": "Priya"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence", "cited"),
+    [
+        (None, "The cellar is dried out.", [0, 1]),
+        (None, "Oven three will be swept by Priya on Thursday.", [5, 6]),
+        (Fault.OWNER, "Oven three will be swept by Ana on Thursday.", [5, 6]),
+        (None, "Oven three will be clean on Thursday.", [6]),
+        (Fault.NUMBER, "Oven four will be clean on Thursday.", [6]),
+        (None, "They open on the tenth of March.", [7, 8]),
+        (Fault.DATE, "They open on the ninth of March.", [7, 8]),
+        (Fault.NEGATION, "They buy a second oven.", [9]),
+        (None, "The small van is rented.", [10, 11]),
+        (Fault.NEGATION, "The small van is not rented.", [10, 11]),
+        (Fault.NEGATION, "Priya will not sweep the oven on Thursday.", [5, 6]),
+        (None, "They bake at night from March.", [12]),
+        (None, "Two hundred and fifty loaves are baked.", [12, 13]),
+        (None, "Ana calls Priya once she knows.", [14]),
+        (None, "不做易拉宝。", [15]),
+        (Fault.NEGATION, "做易拉宝。", [15]),
+        (None, "这间店是二零零三年开的。", [16]),
+        (Fault.DATE, "这间店是二零零四年开的。", [16]),
+        (None, "差不足百分之五。", [17]),
+    ],
+)
+def test_how_people_really_say_it(fault, sentence, cited):
+    checker = FaithfulnessChecker(WORKERS, MONDAY, lexicon())
+    whole = said(WORKS)
+    assert checker.check(sentence, [whole[i] for i in cited], whole).fault is fault

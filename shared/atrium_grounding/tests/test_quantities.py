@@ -56,6 +56,12 @@ def test_a_bare_number_supports_one_with_a_unit() -> None:
     assert supported_by(days, find_quantities("Days: 15"))
 
 
+@pytest.mark.parametrize("said", ["on Thursday", "in April", "周四", "四月"])
+def test_a_weekday_or_a_month_supports_no_bare_number(said: str) -> None:
+    (four,) = find_quantities("number 4")
+    assert not supported_by(four, find_quantities(said))
+
+
 def test_codes_and_words_that_look_like_numbers_are_none() -> None:
     assert find_quantities("Grade P5, may I, one of us, 一个人") == []
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Final
 
 from atrium_grounding import tokens
@@ -25,7 +25,7 @@ from atrium_grounding.names import names_in
 from atrium_grounding.quantities import Quantity, supported_by
 from atrium_grounding.sentences import split_units
 from atrium_meeting.domain.faithfulness.base_forms import base_forms
-from atrium_meeting.domain.faithfulness.moments import Stated
+from atrium_meeting.domain.faithfulness.moments import Moment, Stated
 from atrium_meeting.domain.faithfulness.people import (
     GROUP,
     Named,
@@ -34,6 +34,7 @@ from atrium_meeting.domain.faithfulness.people import (
     agrees,
     asks,
     beside,
+    calls,
     doers,
     goes_on,
     joins,
@@ -46,6 +47,7 @@ from atrium_meeting.domain.faithfulness.polarity import (
     Poles,
     answers_no,
     answers_yes,
+    denies_all,
     without_denials,
 )
 from atrium_meeting.domain.transcript import is_unspaced
@@ -66,7 +68,7 @@ _ROOT: Final = 4
 _ANSWERED_WITHIN: Final = 2
 _OF_NUMBERS: Final = frozenset(
     "cost price pay month year week day euro amount number figur total 元 每月 每年 价格 报价 "
-    "报 费用 "
+    "报 费用 花费 每天 每人 每次 每周 per apiec singl "
     "金额 人 个 有 要 大概".split()
 )
 """What is said of any number: it tells not which thing it is of."""
@@ -76,12 +78,16 @@ _JUST_BEFORE: Final = 4
 """Utterances before what is cited in which a number may have been said."""
 _ELSEWHERE: Final = 0.5
 """A line that meets so much of a clause is what the clause tells of."""
+_SAME_THING: Final = 0.5
+"""A clause of the talk of which so much is told by a sentence is about the same."""
 _ELSEWHERE_MORE: Final = 0.3
 """So much more of a clause in another exchange that is cited, and it is said there, not here."""
 _WEEKDAY: Final = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)days?")
 _CLAUSE: Final = re.compile(r"[，。；！？、\n]|[,;.!?:](?=\s|$)")
 _CLAIM_CLAUSE: Final = re.compile(
-    r"[，。；！？\n]|[,;.!?:](?=\s|$)|\s(?:and|but|while|whereas|because|so that|so|although)(?=\s)"
+    r"[，。；！？\n]|[,;.!?:](?=\s|$)"
+    r"|(?<!hundred)(?<!thousand)(?<!million)\s"
+    r"(?:and|but|while|whereas|because|so that|so|although)(?=\s)"
     r"|(?:但是|但|而且|因为|所以|因此|同时|并且|并(?![不非没未列行排存购])|然后)"
 )
 _MARK: Final = re.compile(r"\s*[\[【(（](?:u?\d{1,5}\s*[,，、]?\s*)+[\]】)）]")
@@ -94,14 +100,23 @@ _NEUTRAL: Final = frozenset(
     "approxim cannot current today everyon everybodi particip member speaker person peopl whole "
     "final "
     "topic item point question answer idea matter thing issu action task respons take set would "
+    "inform prepar make made arrang organ organis handl provid receiv hold held choos chosen "
+    "select togeth goe happen occur place total current former final get "
     "committe board colleagu there two three four five six seven eight nine ten hundr thousand "
     "会议 讨论 决定 表示 认为 提出 提到 指出 建议 同意 大家 团队 小组 参会 参会者 介绍 说明 "
     "汇报 确认 将 会 需要 "
     "计划 负责 关于 进行 问题 事项 议题 任务 目前 现在 约 大约 左右 说 询问 问 希望 打算 准备 "
     "一致 今天 这次 本次 "
     "暂时 考虑 会议上 方面 情况 相关 完成 通过 已经 已 并 由 成员 发言人 用 做 把 后 前 才 "
-    "只".split()
+    "只 共 共计 总共 一共 出现 发生 已有 仍 仍旧 依然 仍然 另 另外 从事 最终 最后 选定 稍后 随后 "
+    "先 再 交给 即可 届时 各自 该 其 其中 此 均 予以 征求 意见 得到 采取".split()
 )
+
+
+_SUPPOSES: Final = re.compile(r"\b(?:could|might|what if)\b|要不|如果|要是|万一")
+_ADDRESSES: Final = re.compile(r"\byou(?:r|rs|'ll|'re|'ve)?\b|[你您]")
+_TITLES: Final = frozenset("dr mr mrs ms prof professor sir madam".split())
+_GOES_ON: Final = re.compile(r"(?:it|that|this|they|those|these)(?:'s|'re|\s)|[那这它]")
 
 
 class Fault(StrEnum):
@@ -184,6 +199,13 @@ class _Line:
     asks: bool
     requests: bool
 
+    @property
+    def pieces(self) -> tuple[tuple[Folded, Poles], ...]:
+        """Clauses, and the whole sentence where none of them denies anything."""
+        if len(self.clauses) > 1 and not any(poles.denied for _, poles in self.clauses):
+            return (*self.clauses, (self.folded, self.poles))
+        return self.clauses
+
 
 _REQUEST: Final = re.compile(
     r"\b(?:can|could|would|will) you\b|\bplease\b|\bwho (?:can|could|will|takes|wants|does|is)\b|"
@@ -220,6 +242,8 @@ class _Exchange:
     stated_around: Stated
     lines_around: tuple[_Line, ...]
     before: tuple[_Nearby, ...]
+    beside: frozenset[str]
+    """Who speaks just before or after: whom "you" may mean."""
 
 
 class FaithfulnessChecker:
@@ -292,6 +316,8 @@ class FaithfulnessChecker:
     def _name(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
         present = {said.speaker for said in exchange.said}
         present |= {one.key for line in exchange.lines for one in line.named}
+        if any(_ADDRESSES.search(said.text.lower()) for said in exchange.said):
+            present |= exchange.beside
         for person in claim.people:
             if person.key not in present:
                 return Verdict(Fault.NAME, claim.text[person.start : person.end])
@@ -308,16 +334,58 @@ class FaithfulnessChecker:
         return any(mentions(slot, folded) > 0 for slot in self._lexicon.slots(name)[:1])
 
     def _moment(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
-        lacking = claim.stated.lacks_moment(exchange.stated, exchange.stated_around)
-        if lacking is None:
+        for lacking in claim.stated.lacking_moments(exchange.stated, exchange.stated_around):
+            if not self._known_day(lacking, claim, exchange):
+                return Verdict(Fault.DATE, claim.text[lacking.start : lacking.end])
+        given_up = self._given_up(claim, exchange)
+        if given_up is not None:
+            return Verdict(Fault.DATE, claim.text[given_up.start : given_up.end])
+        return None
+
+    def _known_day(self, lacking: Moment, claim: _Claim, exchange: _Exchange) -> bool:
+        """Tell whether a day was said just before, and no other is said in what is cited."""
+        others = {one.key for one in claim.stated.moments if one.key != lacking.key}
+        if {one.key for one in exchange.stated.moments} - others:
+            return False
+        return any(
+            lacking.key in {one.key for one in near.stated.moments} for near in exchange.before
+        )
+
+    def _given_up(self, claim: _Claim, exchange: _Exchange) -> Moment | None:
+        """Return a moment that was asked about or denied, and another was said after it."""
+        if not claim.stated.moments or any(clause.poles.denied for clause in claim.clauses):
             return None
-        return Verdict(Fault.DATE, claim.text[lacking.start : lacking.end])
+        stated = [(line, Stated(line.text, self._day)) for line in exchange.lines]
+        for moment in claim.stated.moments:
+            saying = [
+                (line, one)
+                for line, one in stated
+                if moment.key in {other.key for other in one.moments}
+            ]
+            if not saying or not all(
+                (line.asks and not self._agreed(line, exchange)) or line.poles.denied
+                for line, _ in saying
+            ):
+                continue
+            last = max(line.said.index for line, _ in saying)
+            if any(
+                0 < line.said.index - last <= _ANSWERED_WITHIN
+                and one.moments
+                and moment.key not in {other.key for other in one.moments}
+                for line, one in stated
+            ):
+                return moment
+        return None
+
+    def _agreed(self, line: _Line, exchange: _Exchange) -> bool:
+        answer = next((one for one in exchange.said if one.index > line.said.index), None)
+        return answer is not None and (answers_yes(answer.text) or takes(answer.text))
 
     def _quantity(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
-        lacking = claim.stated.lacks_quantity(exchange.stated, exchange.stated_around)
-        if lacking is not None and not self._told_before(lacking, claim, exchange):
-            kind = Fault.DATE if lacking.kind in ("date", "time") else Fault.NUMBER
-            return Verdict(kind, claim.text[lacking.start : lacking.end])
+        for lacking in claim.stated.lacking_quantities(exchange.stated, exchange.stated_around):
+            if not self._told_before(lacking, claim, exchange):
+                kind = Fault.DATE if lacking.kind in ("date", "time") else Fault.NUMBER
+                return Verdict(kind, claim.text[lacking.start : lacking.end])
         for quantity in claim.stated.loose:
             if self._rivalled(quantity, claim, exchange):
                 return Verdict(Fault.NUMBER, claim.text[quantity.start : quantity.end])
@@ -387,6 +455,12 @@ class FaithfulnessChecker:
                 or _share(clause.slots, line.folded) > 0
                 or any(supported_by(one, stated.quantities) for one in others)
                 or (i > 0 and exchange.lines[i - 1].asks)
+                or (
+                    i > 0
+                    and _GOES_ON.match(line.text.lower())
+                    and _share(clause.slots, exchange.lines[i - 1].folded) > 0
+                )
+                or _share(clause.slots, _folded(line.said.text)) >= best
             ):
                 return True
         return not any(
@@ -397,14 +471,36 @@ class FaithfulnessChecker:
     def _told_before(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
         """Tell whether a number was said of the same just before: "fifty vouchers", "them"."""
         clause = _around(claim, quantity.start)
-        if clause is None or len(clause.slots) < _SAME_SUBJECT:
+        if clause is None:
             return False
-        if any(_comparable(one, quantity) for one in exchange.stated.loose):
+        if self._beside_its_word(quantity, claim, exchange):
+            return True
+        if len(clause.slots) < _SAME_SUBJECT or any(
+            _comparable(one, quantity) for one in exchange.stated.loose
+        ):
             return False
         return any(
             supported_by(quantity, one.stated.quantities)
             and sum(mentions(slot, one.folded) > 0 for slot in clause.slots) >= _SAME_SUBJECT
             for one in exchange.before
+        )
+
+    def _beside_its_word(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
+        """Tell whether the talk around says a number beside the word it stands beside here.
+
+        "Silo three" and "the nine aunts" are known by then, and no number of the exchange.
+        """
+        words = _neighbours(claim.text, quantity)
+        if any(
+            _comparable(other, quantity) and words & _neighbours(line.text, other)
+            for line in exchange.lines
+            for other in Stated(line.text, self._day).quantities
+        ):
+            return False
+        return any(
+            supported_by(quantity, [other]) and words & _neighbours(line.text, other)
+            for line in exchange.lines_around
+            for other in Stated(line.text, self._day).quantities
         )
 
     def _content(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
@@ -428,13 +524,15 @@ class FaithfulnessChecker:
         Numbers and days that are said count like two words each.
         """
         stated = 2 * (len(claim.stated.loose) + len(claim.stated.moments))
-        total = len(claim.slots) + stated
+        telling = [
+            slot for slot in claim.slots if not (claim.stated.loose and slot.surface in _OF_NUMBERS)
+        ]
+        total = len(telling) + stated
         if not total:
             return 0.0, 0.0
-        own = [_met(slot, exchange.whole) for slot in claim.slots]
+        own = [_met(slot, exchange.whole) for slot in telling]
         near = [
-            max(met, _met(slot, exchange.around))
-            for slot, met in zip(claim.slots, own, strict=True)
+            max(met, _met(slot, exchange.around)) for slot, met in zip(telling, own, strict=True)
         ]
         return (sum(own) + stated) / total, (sum(near) + stated) / total
 
@@ -457,16 +555,18 @@ class FaithfulnessChecker:
                 )
                 for line in exchange.lines
                 if not line.asks or self._answered(line, exchange)
-                for folded, poles in line.clauses
+                for folded, poles in (line.clauses if clause.poles.denied % 2 else line.pieces)
             ]
             best = max((item[0] for item in shares), default=0.0)
             if best == 0:
-                if clause.poles.denied % 2 and not any(item[1].denied for item in shares):
+                if clause.poles.denied % 2:
                     return Verdict(Fault.NEGATION, clause.text.strip())
                 continue
             near = [item for item in shares if item[0] >= _CLOSE_SECOND * best]
+            # What is denied must be denied where it is spoken of.
             if clause.poles.denied % 2 and not any(
-                item[1].denied or not clause.poles.opposes(item[1]) for item in shares
+                poles.denied or clause.poles.opposes(poles) == self._turned(line, exchange)
+                for _, poles, line, _ in near
             ):
                 return Verdict(Fault.NEGATION, clause.text.strip())
             if self._opposed(clause, near, exchange) or self._denied_around(clause, best, exchange):
@@ -486,18 +586,35 @@ class FaithfulnessChecker:
     ) -> bool:
         """Tell whether the nearest clauses say the opposite.
 
-        Where some do and some do not, those count that hold words of the clause which the others
-        lack: "We don't need the corner stand. Let's book the small one."
+        What is only supposed or asked says nothing, nor does a clause that shares one word and is
+        about something else. Where some do and some do not, those count that hold words of the
+        clause which the others lack: "We don't need the corner stand. Let's book the small one."
         """
+        stated = Stated(clause.text, self._day)
+        told = _folded(clause.text)
         sides: dict[bool, set[str]] = {}
+        flat: dict[bool, bool] = {}
         for _, poles, line, folded in near:
             opposite = clause.poles.opposes(poles) != self._turned(line, exchange)
-            met = {slot.surface for slot in clause.slots if mentions(slot, folded) > 0}
+            met = _met_words(clause.slots, folded)
+            met |= _said_too(stated, Stated(folded.text, self._day))
+            covered = _share(self._content_slots(folded.text), told)
+            if opposite and (
+                _supposes(line)
+                or (len(met) < min(_SAME_SUBJECT, len(clause.slots)) and covered < _SAME_THING)
+            ):
+                continue
             sides.setdefault(opposite, set()).update(met)
+            denies = poles.denied > 0 and clause.poles.denied == 0
+            flat[opposite] = flat.get(opposite, False) or (
+                covered == 1 and (denies or not opposite)
+            )
+        if flat.get(True) and not flat.get(False):
+            return True  # All that one of them says is the denial of it: "he hasn't".
         if True not in sides or False not in sides:
             return True in sides
         against, agreeing = sides[True], sides[False]
-        return bool(against - agreeing) and len(against) >= len(agreeing)
+        return bool(against - agreeing) and len(against) > len(agreeing)
 
     def _denied_around(self, clause: _Clause, best: float, exchange: _Exchange) -> bool:
         """Tell whether what is said much nearer to a clause, beside what is cited, denies it."""
@@ -523,9 +640,10 @@ class FaithfulnessChecker:
         return answer is None or answers_no(answer.text) or answers_yes(answer.text)
 
     def _turned(self, line: _Line, exchange: _Exchange) -> bool:
-        """Tell whether a question is answered with a no."""
+        """Tell whether a question is answered with a no, or a supposition with "we don't"."""
         if not line.asks:
-            return False
+            after = next((two for one, two in pairwise(exchange.lines) if one is line), None)
+            return after is not None and after.said == line.said and denies_all(after.text)
         answer = next((one for one in exchange.said if one.index > line.said.index), None)
         return answer is not None and answers_no(answer.text) and not answers_yes(answer.text)
 
@@ -595,6 +713,10 @@ class FaithfulnessChecker:
                 found |= {one.key for one in line.named if joins(line.text, one)}
             others = [one for one in exchange.said if one.speaker != line.said.speaker]
             later = [one for one in others if one.index > line.said.index]
+            if later and not answers_no(later[0].text):
+                # "Hana, you have the best words of us." "You get a draft on Tuesday."
+                called = {one.key for one in line.named if calls(line.text, one)}
+                found |= called & {later[0].speaker}
             if line.requests:
                 found |= {one.key for one in line.named if not beside(line.text, one)}
                 if not line.named:
@@ -674,7 +796,11 @@ class FaithfulnessChecker:
             word = tokens.fold(first[1])
             if word not in tokens.ENGLISH_STOP_WORDS and word not in found:
                 found.append(word)
-        return [name for name in found if not name.isdigit() and not _WEEKDAY.fullmatch(name)]
+        return [
+            name
+            for name in found
+            if not name.isdigit() and name not in _TITLES and not _WEEKDAY.fullmatch(name)
+        ]
 
     def _content_slots(self, text: str) -> list[Slot]:
         bare = self._people.without(text)
@@ -711,6 +837,11 @@ class FaithfulnessChecker:
                 self._nearby([one], about=False)
                 for one in around
                 if cited[0].index - _JUST_BEFORE <= one.index < cited[0].index
+            ),
+            frozenset(
+                one.speaker
+                for one in around
+                if any(abs(one.index - other.index) == 1 for other in cited)
             ),
         )
 
@@ -800,6 +931,20 @@ def _shared_days(one: Stated, other: Stated) -> float:
     return 0.25 * (len(days) + numbers)
 
 
+def _said_too(one: Stated, other: Stated) -> set[str]:
+    """Return the days and numbers that two texts share, as words."""
+    days = {moment.key for moment in one.moments} & {moment.key for moment in other.moments}
+    numbers = [quantity for quantity in one.loose if supported_by(quantity, other.loose)]
+    return {str(day) for day in days} | {f"{number.start}" for number in numbers}
+
+
+def _neighbours(text: str, quantity: Quantity) -> set[str]:
+    """Return the words that a number stands between, but for those of any number."""
+    before = tokens.words(text[: quantity.start])[-1:]
+    after = tokens.words(text[quantity.end :])[:1]
+    return {word for word in (*before, *after) if word not in _OF_NUMBERS}
+
+
 def _comparable(one: Quantity, other: Quantity) -> bool:
     """Tell whether two quantities could be said of the same thing."""
     plain = ("number", "count")
@@ -809,15 +954,26 @@ def _comparable(one: Quantity, other: Quantity) -> bool:
 
 
 _OLD: Final = re.compile(
-    r"\b(?:from|instead of|rather than|not|no longer)\s+\W*$|(?:从|由|不是|"
-    r"而不是|原来|原先)\W*$"
+    r"\b(?:instead of|rather than|not|no longer)\s+\W*$|(?:不是|而不是|原来|原先)\W*$"
 )
+_FROM: Final = re.compile(r"\bfrom\s+\W*$|[从由]\W*$")
+_TO: Final = re.compile(r"^[^,.;，。；]{0,12}(?:\bto\b|[到至改换变涨降调])")
+
+
+def _supposes(line: _Line) -> bool:
+    """Tell whether a line says what might be, or asks how something is."""
+    text = line.text.lower()
+    return _SUPPOSES.search(text) is not None or (line.asks and _ASKS_OF.search(text) is not None)
 
 
 def _was_before(quantity: Quantity, stated: Sequence[Quantity], text: str) -> bool:
     """Tell whether a number is the one that another takes the place of: "from ten to twelve"."""
     found = [one for one in stated if supported_by(quantity, [one])]
-    return bool(found) and all(_OLD.search(text[: one.start].lower()) is not None for one in found)
+    return bool(found) and all(
+        _OLD.search(text[: one.start].lower()) is not None
+        or (_FROM.search(text[: one.start].lower()) and _TO.search(text[one.end :].lower()))
+        for one in found
+    )
 
 
 def _cut(text: str) -> list[tuple[int, int]]:

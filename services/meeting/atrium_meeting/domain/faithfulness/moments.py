@@ -73,14 +73,14 @@ class Stated:
         ]
         """Those that are no part of a moment."""
 
-    def lacks_moment(self, source: Stated, around: Stated) -> Moment | None:
-        """Return the first moment that a source does not state.
+    def lacking_moments(self, source: Stated, around: Stated) -> list[Moment]:
+        """Return the moments that a source does not state.
 
         Args:
             source: What must state it.
             around: The talk around it: which one of several ("the second shop") it may tell.
         """
-        return next((one for one in self.moments if not self._carried(one, source, around)), None)
+        return [one for one in self.moments if not self._carried(one, source, around)]
 
     def _carried(self, moment: Moment, source: Stated, around: Stated) -> bool:
         if _states(source, moment) or (moment.key == self._today and not source.moments):
@@ -89,17 +89,18 @@ class Stated:
         inside = [q for q in self.quantities if moment.start <= q.start < moment.end]
         return bool(inside) and all(_ordinal(q, self._folded, source, around) for q in inside)
 
-    def lacks_quantity(self, source: Stated, around: Stated) -> Quantity | None:
-        """Return the first quantity that a source does not state; arguments as `lacks_moment`."""
-        for quantity in self.loose:
+    def lacking_quantities(self, source: Stated, around: Stated) -> list[Quantity]:
+        """Return the quantities that a source does not state; as `lacking_moments`."""
+        return [
+            quantity
+            for quantity in self.loose
             if not (
                 supported_by(quantity, source.quantities)
                 or _day_of(quantity, source)
                 or _hour_of(quantity, source)
                 or _ordinal(quantity, self._folded, source, around)
-            ):
-                return quantity
-        return None
+            )
+        ]
 
 
 _DIGITS: Final = "零一二三四五六七八九"
@@ -121,6 +122,12 @@ _SHORT: Final = re.compile(
     "(?<![零〇一二三四五六七八九十百千万])(?P<whole>[一二三四五六七八九两](?P<scale>[百千万]))"
     "(?P<part>[一二三四五六七八九])(?![十百千万年月日号个位次点])"
 )
+_SHORT_YEAR: Final = re.compile(
+    "(?<![零〇一二三四五六七八九十百千万])(?P<a>[零一二三四五六七八九])(?P<b>[零一二三四五六七八九])年"
+    "(?![前后内来级以之])"
+)
+_LAST_CENTURY: Final = 50
+_ONCE: Final = re.compile(r"once (?:she|he|they|it|we|you|i|the|that|this|all|everything)\b")
 _SCALES: Final = {"百": 100.0, "千": 1000.0, "万": 10000.0}
 
 
@@ -134,6 +141,11 @@ def _quantities(text: str) -> list[Quantity]:
         start, end = match.span()
         found = [one for one in found if one.end <= start or one.start >= end]
         found.append(Quantity(QuantityKind.NUMBER, value, "", start, end))
+    for match in _SHORT_YEAR.finditer(text):
+        year = 10 * _DIGITS.index(match["a"]) + _DIGITS.index(match["b"])
+        value3 = (year + (1900 if year > _LAST_CENTURY else 2000), -1, -1)
+        found.append(Quantity(QuantityKind.DATE, value3, "", *match.span()))
+    found = [one for one in found if not _ONCE.match(text.lower(), one.start)]
     for match in _TENTHS.finditer(text):
         value = 10.0 * _DIGITS.index(match["a"].replace("两", "二")) + _DIGITS.index(
             match["b"] or "零"

@@ -80,7 +80,9 @@ THIRD: Final = re.compile(r"\b(?:he|she|him|her|his|they|them|their)\b|他(?!们
 _TAKES: Final = re.compile(
     r"\b(?:i'll|i will|i can|i could|i'd be|i'm on it|let me|i'm happy|i would|i am going|i'm "
     r"going|"
-    r"leave it to me|on my list|that's me|you(?:'ll| will)? (?:get|have)|promised?|will do|on it|"
+    r"leave (?:\w+ ){1,4}?(?:to|with) me|on my list|that's me|"
+    r"(?:can|may as well|might as well|has to|will|would|'d) be me|"
+    r"you(?:'ll| will)? (?:get|have)|promised?|will do|on it|"
     r"consider it done|i (?!think|guess|mean|know|believe|hope|wish|see|saw|hear|feel|agree|"
     r"like|love|hate|want|"
     r"need|miss|was|were|am|have|had|did|do|don't|can't|couldn't|would|used|said|told|remember|"
@@ -92,6 +94,8 @@ _TAKES: Final = re.compile(
     r"一定|给你|给您|发你|发您|放心|我就|我现在|我马上|我一会|我今晚|我晚上|我月底|我尽快|"
     r"我争取|我来|我去|我会|我负责|我可以|交给我|"
     r"我这边|我尽|我今|我明|我下|我周|我先|"
+    r"我后天|我大后天|我打听|我正好|我这就|我顺便|我上午|我中午|我下午|还是我[吧呗来]|"
+    r"我弄|我搞定|我盯|我查|我拿|我问问|"
     r"我把|我跟|我再|我回头|我能|我写|我发|我安排|我联系|包在我"
 )
 _DELEGATES: Final = re.compile(
@@ -230,6 +234,20 @@ _NEW_SUBJECT: Final = re.compile(
 def asks(clause: str) -> bool:
     """Tell whether to say something may be what somebody is to do."""
     return _ASKS.search(clause) is not None
+
+
+_BEFORE_CALL: Final = re.compile(
+    r"(?:^|[,.;:!?，。；：！？、]\s*|\b(?:ok|okay|so|and|well|then)\s+)$"
+)
+_AFTER_CALL: Final = re.compile(r"\s*(?:$|[,.;:!?，。；：！？、])|[你您]")
+
+
+def calls(text: str, person: Named) -> bool:
+    """Tell whether somebody is called by name, and not told of: "Hana, could you?"."""
+    return (
+        _BEFORE_CALL.search(text[: person.start].lower()) is not None
+        and _AFTER_CALL.match(text[person.end :]) is not None
+    )
 
 
 def takes(text: str) -> bool:

@@ -23,6 +23,9 @@ _HARMLESS: Final = re.compile(
     r"不过|不同|不断"
     r"|不管|不论|不如说|不好意思|对不起|差不多|了不起|不客气|不少|要不然|要不|不然|没问题|"
     r"没关系|没事|没错|"
+    r"(?:不到|不足|不满)\s*(?:百分之|[0-9一二三四五六七八九十百千万半两])|(?:[0-9一二三四五六七八九十百千万半两]|%|％)\w{0,2}?不到|"
+    r"无人[机车店]|无障碍|无纸|无限|无缝|"
+    r"无犯罪|"
     r"未来|未必|别的|别人|特别|区别|分别|级别|类别|个别|性别|告别|无论|无线|无锡|毫无疑问|莫非|"
     r"非常|除非|"
     r"(.)不\1|是否|能否|可否"
@@ -30,7 +33,7 @@ _HARMLESS: Final = re.compile(
 _DENIALS: Final = re.compile(
     r"\b(?:not|never|no|none|nobody|nothing|cannot|without|neither|nor|forbidden|unable|dont|wont|"
     r"cant|didnt|isnt|doesnt|hardly)\b|n't\b"
-    r"|不|没|别|未|无|勿|(?<![是除并])非(?!洲)|否(?!认|决|定)"
+    r"|不|没|别|未|无|勿|(?<!打)算了|拉倒|免了|砍掉|(?<![是除并])非(?!洲)|否(?!认|决|定)"
 )
 # Each word with what says the opposite; stems of English words, Chinese words as they stand.
 _OPPOSITES: Final = (
@@ -53,6 +56,11 @@ _OPPOSITES: Final = (
     ("in.favour in.favor", "against"),
     ("cheaper cheap", "expens pricier"),
     ("full", "empti"),
+    ("free avail vacant", "taken take occupi"),
+    ("includ", "exclud"),
+    ("remember", "forget forgot"),
+    ("correct", "wrong incorrect"),
+    ("safe", "unsaf danger"),
     ("insid indoor", "outsid outdoor"),
     ("same", "differ"),
     ("easier easi", "harder hard difficult"),
@@ -72,8 +80,13 @@ _OPPOSITES: Final = (
     ("同意 通过 批准 赞成 支持 认可 采纳 接受", "反对 否决 驳回 拒绝 不赞成"),
     ("增加 提高 上升 上调 上涨 增长 扩大 加大 "
         "涨", "减少 降低 下降 下调 下跌 缩减 缩小 削减 压缩 降"),
+    ("换成 改用 更换 换了 换掉", "还按 还用 仍用 沿用 照旧 照用"),
+    ("免费", "收费"),
+    ("出席 到场", "缺席 请假"),
+    ("正常", "异常 故障"),
+    ("盈利", "亏损"),
     ("提前", "推迟 延后 延期 推后 往后推 顺延"),
-    ("保留 继续 维持 留着", "取消 放弃 删除 去掉 停止 砍掉 终止 移除 停掉"),
+    ("保留 继续 维持 留着", "取消 划掉 放弃 删除 去掉 停止 砍掉 终止 移除 停掉"),
     ("开始 启动 启用 开放 上线 打开", "停止 结束 关闭 停用 下线 暂停"),
     ("允许", "禁止"),
     ("内部", "外部"),
@@ -182,15 +195,31 @@ _NO: Final = re.compile(
 )
 _YES: Final = re.compile(
     r"^\W*(?:yes|yeah|yep|yup|sure|ok|okay|right|exactly|correct|agreed|absolutely|of course|fine|"
-    r"definitely|indeed|certainly|sounds good|good|great|will do|done|deal|no problem|"
-    r"对|是|是的|好|好的|行|可以|没问题|没错|同意|嗯|当然|确实|没意见|赞成|就这么定)(?:\W|的|啊|"
+    r"definitely|indeed|certainly|"
+    r"i can|we can|i do|we do|we are|gladly|happily|by all means|"
+    r"makes sense|all good|works for me|sounds good|good|great|will do|done|deal|no problem|"
+    r"对|是|是的|好|好的|行|可以|没问题|没错|同意|赞同|附议|嗯|当然|明白|收到|成|确实|没意见|赞成|就这么定)(?:\W|的|啊|"
     r"吧|了|，|$)"
 )
 
 
+_SAID_NO: Final = re.compile(r"\b(?:said|say) no\b|没答应|没同意|拒绝了|回绝了")
+_DENIES_ALL: Final = re.compile(
+    r"^\W*(?:but )?(?:we|i|they|he|she|it|you)(?:'s| is| are|'re| was)? ?"
+    r"(?:don't|didn't|can't|couldn't|won't|doesn't|isn't|not|do not|said no)\W*$|"
+    r"^(?:可)?(?:没有|不是|不行)\W*$"
+)
+
+
 def answers_no(text: str) -> bool:
-    """Tell whether what is said begins with a no."""
-    return _NO.match(tokens.fold(text).replace("’", "'")) is not None
+    """Tell whether what is said begins with a no, or tells of one."""
+    folded = tokens.fold(text).replace("’", "'")
+    return _NO.match(folded) is not None or _SAID_NO.search(folded) is not None
+
+
+def denies_all(text: str) -> bool:
+    """Tell whether a sentence only takes back what was said before it: "We don't."."""
+    return _DENIES_ALL.match(tokens.fold(text).replace("’", "'")) is not None
 
 
 def answers_yes(text: str) -> bool:
