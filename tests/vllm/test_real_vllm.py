@@ -27,6 +27,7 @@ from atrium.gateway.v1 import gateway_pb2
 from atrium_gateway.domain.adapters import ADAPTER_FILES
 from atrium_gateway.testing import refusal, serve_gateway
 from atrium_gateway.testing_vllm import AdapterDesk
+from atrium_shared.testing import eventually
 from tests.figures import ROOT
 from tests.processes import free_port
 

@@ -258,7 +258,6 @@ async def test_results_are_exact(sandbox: MontySandbox, program: str, result: st
     [
         ("result = 1\nwhile True:\n    pass", "longer than 0.5 s"),
         ("def f(x):\n    return f(x)\nresult = f(3)", "calls itself"),
-        ("x = [1]\nwhile True:\n    x = x + x", "memory"),
         ("result = 9 ** 9 ** 9", "too large"),
         ("x = 9\nwhile True:\n    x = x * x", "too large|longer than"),
         ("result = 10 ** 100", "too large"),
@@ -266,7 +265,6 @@ async def test_results_are_exact(sandbox: MontySandbox, program: str, result: st
         ("result = date(2024, 2, 30)", "day"),
         ("result = 'a' + 1", "TypeError"),
         ("result = sqrt(-1)", "negative"),
-        ("x = 'a'\nfor i in range(60):\n    x = x + x\nresult = x", "memory"),
         ("result = [1][5]", "IndexError"),
         ("result = []", "1 to 50 parts"),
         ("result = workdays_between(date(1, 1, 1), date(9999, 1, 1))", "100 years"),
@@ -278,6 +276,24 @@ async def test_a_program_that_goes_wrong_is_stopped_with_the_reason(
     with pytest.raises(ProgramFailed, match=why):
         await run(sandbox, program)
     assert await run(sandbox, "result = 1") == "1"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "program",
+    [
+        "x = [1]\nwhile True:\n    x = x + x",
+        "x = 'a'\nfor i in range(60):\n    x = x + x\nresult = x",
+    ],
+)
+async def test_a_program_that_takes_too_much_memory_is_stopped(program: str) -> None:
+    # With more time than it takes to fill the memory, also on a busy machine.
+    sandbox = MontySandbox(SandboxLimits(seconds=20), processes=1)
+    try:
+        with pytest.raises(ProgramFailed, match="memory"):
+            await run(sandbox, program)
+    finally:
+        await sandbox.close()
 
 
 @pytest.mark.asyncio(loop_scope="module")

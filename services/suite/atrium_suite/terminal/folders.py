@@ -142,12 +142,14 @@ async def _reached(client: AtriumClient, source: str, token: str) -> str | None:
 
 
 async def _item(file: FolderFile, sync: FolderSync) -> AsyncIterator[sync_pb2.SyncDocumentsRequest]:
+    # Opened here and not in a thread, as the client does: nobody would close it after a refusal.
     try:
-        opened = await anyio.open_file(file.path, "rb")
+        opened = file.path.open("rb")
     except OSError:
         sync.unreadable.append(file.id)
         return
-    async with opened as content:
+    with opened:
+        content = anyio.wrap_file(opened)
         upsert = sync_pb2.SyncItem.Upsert(
             filename=file.path.name, size_bytes=file.size_bytes, access=file.access
         )

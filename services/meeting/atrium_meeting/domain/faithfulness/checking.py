@@ -534,7 +534,10 @@ class FaithfulnessChecker:
         near = [
             max(met, _met(slot, exchange.around)) for slot, met in zip(telling, own, strict=True)
         ]
-        return (sum(own) + stated) / total, (sum(near) + stated) / total
+        lacking = claim.stated.lacking_quantities(exchange.stated, exchange.stated_around)
+        lacking_days = claim.stated.lacking_moments(exchange.stated, exchange.stated_around)
+        here = stated - 2 * (len(lacking) + len(lacking_days))
+        return (sum(own) + here) / total, (sum(near) + stated) / total
 
     def _same_language(self, claim: _Claim, exchange: _Exchange) -> bool:
         return any(detect_language(said.text) == claim.language for said in exchange.said)
@@ -661,7 +664,8 @@ class FaithfulnessChecker:
                 if one.part is Part.SAYS and agrees(clause.text):
                     allowed |= speakers
                 if one.part is Part.DOES or asks(clause.text):
-                    allowed |= self._allowed(clause, lines, exchange)
+                    alone = len(claim.clauses) == 1
+                    allowed |= self._allowed(clause, lines, exchange, alone=alone)
                 if one.key not in allowed:
                     return Verdict(Fault.OWNER, clause.text[one.start : one.end])
             # "Anna will write the report and call the bank": who calls the bank?
@@ -688,17 +692,25 @@ class FaithfulnessChecker:
             if share >= _CLOSE_SECOND * best
         ]
 
-    def _allowed(self, clause: _Clause, lines: Sequence[_Line], exchange: _Exchange) -> set[str]:
+    def _allowed(
+        self,
+        clause: _Clause,
+        lines: Sequence[_Line],
+        exchange: _Exchange,
+        *,
+        alone: bool = False,
+    ) -> set[str]:
         """Return who may be told to do something.
 
-        Of what is still to be done it is who takes it on or is asked to, where anybody does; of
-        all else who speaks of it.
+        Of what is still to be done it is who takes it on or is asked to, where anybody does: in
+        the nearest lines, and if it is all that is told, anywhere in the exchange. Of all else it
+        is who speaks of it.
         """
         if to_come(clause.text):
             taking = self._taking(lines, exchange)
             if not taking:
                 here = self._doers(lines, exchange)
-                told = all(GROUP.search(line.text.lower()) or line.asks for line in lines)
+                told = alone or all(GROUP.search(line.text.lower()) or line.asks for line in lines)
                 taking = self._taking(exchange.lines, exchange) if told else here
             if taking:
                 return taking
