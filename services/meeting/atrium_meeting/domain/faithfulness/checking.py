@@ -590,13 +590,13 @@ class FaithfulnessChecker:
         """Tell whether the nearest clauses say the opposite.
 
         What is only supposed or asked says nothing, nor does a clause that shares one word and is
-        about something else. Where some do and some do not, those count that hold words of the
-        clause which the others lack: "We don't need the corner stand. Let's book the small one."
+        about something else. Where some do and some do not, those count that hold more words of
+        the clause: "We don't need the corner stand. Let's book the small one."
         """
         stated = Stated(clause.text, self._day)
         told = _folded(clause.text)
         sides: dict[bool, set[str]] = {}
-        flat: dict[bool, bool] = {}
+        said_flatly = denied_flatly = False
         for _, poles, line, folded in near:
             opposite = clause.poles.opposes(poles) != self._turned(line, exchange)
             met = _met_words(clause.slots, folded)
@@ -608,16 +608,17 @@ class FaithfulnessChecker:
             ):
                 continue
             sides.setdefault(opposite, set()).update(met)
-            denies = poles.denied > 0 and clause.poles.denied == 0
-            flat[opposite] = flat.get(opposite, False) or (
-                covered == 1 and (denies or not opposite)
-            )
-        if flat.get(True) and not flat.get(False):
-            return True  # All that one of them says is the denial of it: "he hasn't".
+            # All that it says is told here: "it never rose", and nothing else.
+            if covered == 1 and not opposite:
+                said_flatly = True
+            elif covered == 1 and poles.denied and not clause.poles.denied:
+                denied_flatly = True
+        if denied_flatly and not said_flatly:
+            return True
         if True not in sides or False not in sides:
             return True in sides
         against, agreeing = sides[True], sides[False]
-        return bool(against - agreeing) and len(against) > len(agreeing)
+        return len(against) > len(agreeing)
 
     def _denied_around(self, clause: _Clause, best: float, exchange: _Exchange) -> bool:
         """Tell whether what is said much nearer to a clause, beside what is cited, denies it."""
