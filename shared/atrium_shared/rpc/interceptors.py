@@ -52,6 +52,9 @@ from atrium_shared.rpc.status import (
 
 _SECONDS_TO_END_A_STREAM = 1.0
 _MOST_LASTING = 100
+_LATE_SECONDS = 0.25
+"""Who leaves so shortly before a deadline left because of it: a call takes its time to arrive, so
+the caller's deadline comes before the one that is read here."""
 
 HttpCall = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Principal]]
 """Surrounds one HTTP request; takes its headers by lower-case name, gives who calls."""
@@ -467,7 +470,9 @@ class Interceptors:
             # A servicer of another project (health, reflection) answered by itself.
             code, status = _as_code(context.code()), None
         else:
-            code, status = self._conclude(call, cause, late=left is not None and left <= 0)
+            code, status = self._conclude(
+                call, cause, late=left is not None and left <= _LATE_SECONDS
+            )
         self._end(call, code.name)
         if status is not None:
             await context.abort(code, status.message, ((DETAILS_KEY, status.SerializeToString()),))

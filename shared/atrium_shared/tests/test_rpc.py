@@ -563,12 +563,28 @@ async def test_a_deadline_is_counted_as_such(echo: Any) -> None:
     async with running_server([echo.app(Say=say)], PRINCIPALS) as server:
         before = _count("Say", "DEADLINE_EXCEEDED")
         stub = echo.call(server.open_channel("lin"), "Say")
-        error = await failure(stub(echo.words(text="hello"), timeout=0.1))
-        # The server notices its own deadline, a little before or after the caller's.
+        error = await failure(stub(echo.words(text="hello"), timeout=0.5))
+        # The caller leaves a little before or after the server's own clock says so.
         await eventually(lambda: _count("Say", "DEADLINE_EXCEEDED") > before)
     assert error.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert isinstance(error, Unavailable)
     assert _count("Say", "DEADLINE_EXCEEDED") == before + 1
+
+
+async def test_who_leaves_long_before_the_deadline_is_counted_as_gone(echo: Any) -> None:
+    begun = asyncio.Event()
+
+    async def say(request: Any, context: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(60)
+
+    async with running_server([echo.app(Say=say)], PRINCIPALS) as server:
+        before = _count("Say", "CANCELLED")
+        call = echo.call(server.open_channel("lin"), "Say")(echo.words(text="hello"), timeout=30)
+        await begun.wait()
+        call.cancel()
+        await eventually(lambda: _count("Say", "CANCELLED") > before)
+    assert _count("Say", "CANCELLED") == before + 1
 
 
 def _count(method: str, code: str) -> float:
