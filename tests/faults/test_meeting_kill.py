@@ -161,7 +161,7 @@ async def check_served(service: Service, ledger: Ledger) -> set[str]:
 
 async def cleaned_up(folder: Path) -> None:
     """Wait until what follows the end of operations is done."""
-    await eventually(lambda: not count_in(folder, "purges"))
+    await eventually(lambda: not count_in(folder, "purges"), seconds=30)
 
 
 def count_in(folder: Path, what: str) -> int:

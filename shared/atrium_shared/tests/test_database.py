@@ -223,4 +223,4 @@ async def test_a_statement_ends_however_often_its_task_is_cancelled_meanwhile(
         assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == []
         await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
     await notes.close()
-    await eventually(lambda: not (connection_threads() - before))
+    await eventually(lambda: not connection_threads() - before)

@@ -16,16 +16,16 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import NamedTuple
 
 from atrium_grounding.lexicon import lexicon
 from atrium_meeting.domain.faithfulness.checking import FaithfulnessChecker, Said
+from atrium_meeting.domain.writing.meeting_text import AROUND
 from tests.eval.meeting_scripts import Meeting, read
 from tests.eval.meeting_scripts.build import build
 
-_TALKS = Path(__file__).parent / "talks"
-_AROUND = 12
+from .train import TALKS
+
 _RIGHT = "right"
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     of: Counter[str] = Counter()
     published: Counter[str] = Counter()
     faults: Counter[str] = Counter()
-    for meeting in read(build(sorted(_TALKS.glob("*.txt")))):
+    for meeting in read(build(sorted(TALKS.glob("*.txt")))):
         said = [Said(i, one.speaker, one.text) for i, one in enumerate(meeting.utterances)]
         numbers = {one.id: i for i, one in enumerate(meeting.utterances)}
         names = {one.id: one.display_name for one in meeting.speakers}
@@ -54,7 +54,7 @@ def main() -> None:
         for told in _sentences(meeting):
             cited = [said[numbers[one]] for one in told.cited]
             first, last = cited[0].index, cited[-1].index
-            around = said[max(0, first - _AROUND) : last + _AROUND + 1]
+            around = said[max(0, first - AROUND) : last + AROUND + 1]
             verdict = checker.check(told.text, cited, around)
             of[told.kind] += 1
             published[told.kind] += verdict.fault is None

@@ -101,7 +101,7 @@ _NEUTRAL: Final = frozenset(
     "final "
     "topic item point question answer idea matter thing issu action task respons take set would "
     "inform prepar make made arrang organ organis handl provid receiv hold held choos chosen "
-    "select togeth goe happen occur place total current former final get "
+    "select togeth goe happen occur place total former "
     "committe board colleagu there two three four five six seven eight nine ten hundr thousand "
     "会议 讨论 决定 表示 认为 提出 提到 指出 建议 同意 大家 团队 小组 参会 参会者 介绍 说明 "
     "汇报 确认 将 会 需要 "
@@ -196,6 +196,7 @@ class _Line:
     clauses: tuple[tuple[Folded, Poles], ...]
     poles: Poles
     named: tuple[Named, ...]
+    stated: Stated
     asks: bool
     requests: bool
 
@@ -344,41 +345,33 @@ class FaithfulnessChecker:
 
     def _known_day(self, lacking: Moment, claim: _Claim, exchange: _Exchange) -> bool:
         """Tell whether a day was said just before, and no other is said in what is cited."""
-        others = {one.key for one in claim.stated.moments if one.key != lacking.key}
-        if {one.key for one in exchange.stated.moments} - others:
+        if exchange.stated.days - (claim.stated.days - {lacking.key}):
             return False
-        return any(
-            lacking.key in {one.key for one in near.stated.moments} for near in exchange.before
-        )
+        return any(lacking.key in near.stated.days for near in exchange.before)
 
     def _given_up(self, claim: _Claim, exchange: _Exchange) -> Moment | None:
         """Return a moment that was asked about or denied, and another was said after it."""
         if not claim.stated.moments or any(clause.poles.denied for clause in claim.clauses):
             return None
-        stated = [(line, Stated(line.text, self._day)) for line in exchange.lines]
         for moment in claim.stated.moments:
-            saying = [
-                (line, one)
-                for line, one in stated
-                if moment.key in {other.key for other in one.moments}
-            ]
+            saying = [line for line in exchange.lines if moment.key in line.stated.days]
             if not saying or not all(
                 (line.asks and not self._agreed(line, exchange)) or line.poles.denied
-                for line, _ in saying
+                for line in saying
             ):
                 continue
-            last = max(line.said.index for line, _ in saying)
+            last = max(line.said.index for line in saying)
             if any(
                 0 < line.said.index - last <= _ANSWERED_WITHIN
-                and one.moments
-                and moment.key not in {other.key for other in one.moments}
-                for line, one in stated
+                and line.stated.days
+                and moment.key not in line.stated.days
+                for line in exchange.lines
             ):
                 return moment
         return None
 
     def _agreed(self, line: _Line, exchange: _Exchange) -> bool:
-        answer = next((one for one in exchange.said if one.index > line.said.index), None)
+        answer = _answer(line, exchange)
         return answer is not None and (answers_yes(answer.text) or takes(answer.text))
 
     def _quantity(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
@@ -432,11 +425,8 @@ class FaithfulnessChecker:
         )
         if there - best and len(best - there) <= len(there - best):
             return True
-        said = {one.key for one in claim.stated.moments}
-        return bool(said) and all(
-            stated.moments and not said & {one.key for one in stated.moments}
-            for _, _, stated in mine
-        )
+        said = claim.stated.days
+        return bool(said) and all(stated.days and not said & stated.days for _, _, stated in mine)
 
     def _in_its_place(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
         """Tell whether a number is said of what the sentence says it of."""
@@ -445,28 +435,25 @@ class FaithfulnessChecker:
             return True
         best = max(_share(clause.slots, line.folded) for line in exchange.lines)
         for i, line in enumerate(exchange.lines):
-            stated = Stated(line.text, self._day)
-            if not supported_by(quantity, stated.quantities):
+            if not supported_by(quantity, line.stated.quantities):
                 continue
+            previous = exchange.lines[i - 1] if i else None
             # The line that says the number says something else of the clause too, or answers.
             others = [one for one in claim.stated.quantities if one.start != quantity.start]
             if (
                 best < _ELSEWHERE
                 or _share(clause.slots, line.folded) > 0
-                or any(supported_by(one, stated.quantities) for one in others)
-                or (i > 0 and exchange.lines[i - 1].asks)
+                or any(supported_by(one, line.stated.quantities) for one in others)
+                or (previous is not None and previous.asks)
                 or (
-                    i > 0
+                    previous is not None
                     and _GOES_ON.match(line.text.lower())
-                    and _share(clause.slots, exchange.lines[i - 1].folded) > 0
+                    and _share(clause.slots, previous.folded) > 0
                 )
                 or _share(clause.slots, _folded(line.said.text)) >= best
             ):
                 return True
-        return not any(
-            supported_by(quantity, Stated(line.text, self._day).quantities)
-            for line in exchange.lines
-        )
+        return not any(supported_by(quantity, line.stated.quantities) for line in exchange.lines)
 
     def _told_before(self, quantity: Quantity, claim: _Claim, exchange: _Exchange) -> bool:
         """Tell whether a number was said of the same just before: "fifty vouchers", "them"."""
@@ -494,13 +481,13 @@ class FaithfulnessChecker:
         if any(
             _comparable(other, quantity) and words & _neighbours(line.text, other)
             for line in exchange.lines
-            for other in Stated(line.text, self._day).quantities
+            for other in line.stated.quantities
         ):
             return False
         return any(
             supported_by(quantity, [other]) and words & _neighbours(line.text, other)
             for line in exchange.lines_around
-            for other in Stated(line.text, self._day).quantities
+            for other in line.stated.quantities
         )
 
     def _content(self, claim: _Claim, exchange: _Exchange) -> Verdict | None:
@@ -640,7 +627,7 @@ class FaithfulnessChecker:
         """
         if _ASKS_OF.search(line.text.lower()):
             return True
-        answer = next((one for one in exchange.said if one.index > line.said.index), None)
+        answer = _answer(line, exchange)
         return answer is None or answers_no(answer.text) or answers_yes(answer.text)
 
     def _turned(self, line: _Line, exchange: _Exchange) -> bool:
@@ -648,7 +635,7 @@ class FaithfulnessChecker:
         if not line.asks:
             after = next((two for one, two in pairwise(exchange.lines) if one is line), None)
             return after is not None and after.said == line.said and denies_all(after.text)
-        answer = next((one for one in exchange.said if one.index > line.said.index), None)
+        answer = _answer(line, exchange)
         return answer is not None and answers_no(answer.text) and not answers_yes(answer.text)
 
     # Who it is that says or does it.
@@ -681,7 +668,7 @@ class FaithfulnessChecker:
     def _nearest(self, clause: _Clause, exchange: _Exchange) -> list[_Line]:
         stated = Stated(clause.text, self._day)
         shares = [
-            _share(clause.slots, line.folded) + _shared_days(stated, Stated(line.text, self._day))
+            _share(clause.slots, line.folded) + _shared_days(stated, line.stated)
             for line in exchange.lines
         ]
         best = max(shares, default=0.0)
@@ -902,6 +889,7 @@ class FaithfulnessChecker:
                     ),
                     Poles(text),
                     tuple(self._people.find(text)),
+                    Stated(text, self._day),
                     asks,
                     _REQUEST.search(text.lower()) is not None,
                 )
@@ -939,16 +927,18 @@ def _asked_before(said: Sequence[Said], around: Sequence[Said]) -> list[Said]:
 
 def _shared_days(one: Stated, other: Stated) -> float:
     """Return how many days and numbers two texts share, each worth a part of their words."""
-    days = {moment.key for moment in one.moments} & {moment.key for moment in other.moments}
-    numbers = sum(supported_by(quantity, other.loose) for quantity in one.loose)
-    return 0.25 * (len(days) + numbers)
+    return 0.25 * len(_said_too(one, other))
+
+
+def _answer(line: _Line, exchange: _Exchange) -> Said | None:
+    """Return what is said after a line, by whomever."""
+    return next((one for one in exchange.said if one.index > line.said.index), None)
 
 
 def _said_too(one: Stated, other: Stated) -> set[str]:
     """Return the days and numbers that two texts share, as words."""
-    days = {moment.key for moment in one.moments} & {moment.key for moment in other.moments}
-    numbers = [quantity for quantity in one.loose if supported_by(quantity, other.loose)]
-    return {str(day) for day in days} | {f"{number.start}" for number in numbers}
+    numbers = {f"{each.start}" for each in one.loose if supported_by(each, other.loose)}
+    return numbers | (one.days & other.days)
 
 
 def _neighbours(text: str, quantity: Quantity) -> set[str]:

@@ -63,6 +63,7 @@ class Stated:
         self._folded = folded
         self._today = (day or _ANY_DAY).isoformat()
         self.moments = _moments(text, folded, day or _ANY_DAY)
+        self.days = frozenset(moment.key for moment in self.moments)
         inside = [(moment.start, moment.end) for moment in self.moments]
         self.quantities: list[Quantity] = _quantities(text)
         """All of them, those inside of a moment too."""
@@ -143,8 +144,8 @@ def _quantities(text: str) -> list[Quantity]:
         found.append(Quantity(QuantityKind.NUMBER, value, "", start, end))
     for match in _SHORT_YEAR.finditer(text):
         year = 10 * _DIGITS.index(match["a"]) + _DIGITS.index(match["b"])
-        value3 = (year + (1900 if year > _LAST_CENTURY else 2000), -1, -1)
-        found.append(Quantity(QuantityKind.DATE, value3, "", *match.span()))
+        year += 1900 if year > _LAST_CENTURY else 2000
+        found.append(Quantity(QuantityKind.DATE, (year, -1, -1), "", *match.span()))
     found = [one for one in found if not _ONCE.match(text.lower(), one.start)]
     for match in _TENTHS.finditer(text):
         value = 10.0 * _DIGITS.index(match["a"].replace("两", "二")) + _DIGITS.index(

@@ -14,7 +14,7 @@ from atrium_meeting.domain.minutes import Stretch
 from atrium_meeting.domain.transcript import Span, Transcript
 from atrium_meeting.domain.writing.lines import Line, lines_of, merged
 
-_AROUND: Final = 12
+AROUND: Final = 12
 """Lines before and after what is cited that may explain its words."""
 
 
@@ -62,8 +62,8 @@ class MeetingText:
         """Return whether lines carry a sentence. Takes some milliseconds."""
         if not cited:
             return Verdict(Fault.UNSUPPORTED)
-        first = max(0, min(line.number for line in cited) - _AROUND)
-        last = max(line.number for line in cited) + _AROUND + 1
+        first = max(0, min(line.number for line in cited) - AROUND)
+        last = max(line.number for line in cited) + AROUND + 1
         around = [line.said for line in self.lines[first:last]]
         return self._checker.check(sentence, [line.said for line in cited], around)
 
