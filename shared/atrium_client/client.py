@@ -63,6 +63,9 @@ class AtriumClient:
         target: ``host:port`` of the installation.
         on_behalf_of: End user for whom a service account calls, such as ``lin``.
         tls: Channel credentials; None speaks plain text, for the loopback only.
+
+    Raises:
+        AtriumCallError: The credential or the user's name is none.
     """
 
     def __init__(

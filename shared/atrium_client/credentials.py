@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import grpc
 import grpc.aio
 
+from atrium_client.errors import AtriumCallError
 from atrium_shared.rpc.early_end import stream_until_ended
 
 
@@ -63,10 +65,36 @@ def credential_interceptors(
     """Return interceptors that authenticate every call.
 
     Args:
-        credential: API key or token, sent as ``authorization: Bearer``.
+        credential: API key or token, sent as ``authorization: Bearer``; white space around it, such
+            as the end of a file's line, does not count.
         on_behalf_of: End user named in ``x-atrium-user``, or None.
+
+    Raises:
+        AtriumCallError: One of them is empty, or holds what no key and no user name holds.
     """
+    credential = credential.strip()
+    if not credential or not _is_word(credential):
+        raise _malformed(
+            "The key is empty." if not credential else "The key holds a character that no key has.",
+            "It begins with atr_, or is a token, and is one word of ASCII characters: copy it anew.",
+        )
     metadata = [("authorization", f"Bearer {credential}")]
-    if on_behalf_of:
+    if on_behalf_of is not None:
+        if not _is_word(on_behalf_of):
+            # Left out it would be a call with the service's own rights, which is another thing.
+            raise _malformed(
+                f"{on_behalf_of!r} is no user name.",
+                "The end user is named by id, such as lin; None is for a call of one's own.",
+            )
         metadata.append(("x-atrium-user", on_behalf_of))
     return [kind(metadata) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
+
+
+def _is_word(text: str) -> bool:
+    return text.isascii() and text.isprintable() and text != "" and " " not in text
+
+
+def _malformed(what: str, expected: str) -> AtriumCallError:
+    return AtriumCallError(
+        grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_MALFORMED", f"{what} {expected}"
+    )

@@ -238,7 +238,17 @@ async def test_other_paths_and_methods_are_not_found_in_openais_shape(api: Api) 
         ("POST", "/v1/models"),
     ):
         response = await api.http.request(method, path)
-        assert (response.status_code, error_of(response)["code"]) == (404, "PATH_UNKNOWN")
+        error = error_of(response)
+        assert (response.status_code, error["code"]) == (404, "PATH_UNKNOWN")
+        assert f"{method} {path}." in error["message"]
+        assert "x-request-id" not in response.headers
+
+
+async def test_an_empty_or_a_second_user_is_refused(api: Api) -> None:
+    for users in ([""], ["lin", "max"]):
+        headers = [("authorization", "Bearer acme"), *(("x-atrium-user", user) for user in users)]
+        response = await api.http.get("/v1/models", headers=headers)
+        assert (response.status_code, error_of(response)["code"]) == (401, "invalid_api_key")
 
 
 async def test_a_model_that_fails_before_its_first_word_has_a_status(api: Api) -> None:

@@ -3,6 +3,7 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 
 from atrium_client import AtriumCallError, AtriumClient, readable_errors
+from atrium_client.credentials import credential_interceptors
 from atrium_shared.errors import Invalid
 from atrium_shared.rpc.status import error_to_status
 
@@ -31,6 +32,33 @@ def test_a_cancelled_operation_reads_as_cancelled():
         status_pb2.Status(code=code_pb2.CANCELLED, message="It was cancelled.")
     )
     assert (error.code, error.reason) == (grpc.StatusCode.CANCELLED, "CANCELLED")
+
+
+@pytest.mark.parametrize(
+    ("key", "user"),
+    [
+        ("", None),
+        (" \n", None),
+        ("钥匙", None),
+        ("atr_a b", None),
+        ("atr_a\nb", None),
+        ("atr_x", ""),
+        ("atr_x", "林"),
+        ("atr_x", "lin ma"),
+        ("atr_x", "lin\n"),
+    ],
+)
+def test_what_cannot_be_a_key_or_a_user_is_told_before_anything_is_sent(key, user):
+    with pytest.raises(AtriumCallError) as caught:
+        AtriumClient(key, on_behalf_of=user)
+    assert caught.value.reason == "CREDENTIAL_MALFORMED"
+    assert caught.value.code is grpc.StatusCode.UNAUTHENTICATED
+    assert (repr(user) in caught.value.message) is (key == "atr_x")
+
+
+def test_the_line_end_of_a_file_is_no_part_of_the_key():
+    credentials = credential_interceptors("atr_x\n", None)
+    assert credentials[0]._metadata == [("authorization", "Bearer atr_x")]
 
 
 async def test_a_server_that_is_not_there_is_named_in_plain_words():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from contextvars import Token
 from typing import Any
@@ -150,6 +150,20 @@ class _Method:
             if violations:
                 raise FieldInvalid([_describe(violation) for violation in violations])
         return message
+
+
+def combined(pairs: Collection[tuple[str, Any]]) -> dict[str, Any]:
+    """Return metadata or headers by name; the values of a name that stands twice, with commas.
+
+    As RFC 9110, section 5.3, has it. Two users or two credentials are thereby neither of them.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name in found:
+            values = [value for other, value in pairs if other == name]
+            if len(values) > 1 and isinstance(values[0], str):
+                found[name] = ", ".join(values)
+    return found
 
 
 def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
@@ -353,7 +367,7 @@ class Interceptors:
 
     def _unary(self, method: _Method, behaviour: Callable[..., Awaitable[Any]]) -> Any:
         async def serve(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            metadata = combined(context.invocation_metadata() or ())
             call = self._begin(method, metadata)
             try:
                 await self._admit(call, metadata)
@@ -370,7 +384,7 @@ class Interceptors:
         async def serve(
             raw: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
         ) -> Any:
-            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            metadata = combined(context.invocation_metadata() or ())
             call = self._begin(method, metadata)
             try:
                 self._enlist(call)
@@ -394,7 +408,7 @@ class Interceptors:
         # A coroutine that writes, not a generator: the servicer's generator then runs and is
         # closed in the task of the call, whatever ends the call.
         async def serve(raw: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            metadata = combined(context.invocation_metadata() or ())
             call = self._begin(method, metadata)
             try:
                 self._enlist(call)
@@ -541,7 +555,8 @@ class Interceptors:
             call.principal = self._service_principal(method, credential)
             return
         on_behalf_of = metadata.get("x-atrium-user")
-        on_behalf_of = user_name(on_behalf_of) if on_behalf_of else None
+        # An empty one is a mistake of the caller, not nobody: the rights of a service are others.
+        on_behalf_of = None if on_behalf_of is None else user_name(on_behalf_of)
         changes = self._changes
         principal = await self._authenticator.authenticate(credential, on_behalf_of)
         # A change that came meanwhile counts: whoever made it may rely on it from now on.

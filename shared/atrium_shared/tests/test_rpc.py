@@ -408,6 +408,26 @@ async def test_an_unforeseen_error_shows_its_trace_id_and_nothing_else(
     assert isinstance(line["exc_info"], ZeroDivisionError)
 
 
+@pytest.mark.parametrize("users", [("",), (" ",), ("users/",), ("lin ma",), ("lin", "guest")])
+async def test_who_names_no_user_or_two_does_not_act_for_the_service_itself(
+    echo: Any, server: RunningServer, users: tuple[str, ...]
+) -> None:
+    named = [("x-atrium-user", user) for user in users]
+    call = echo.call(server.open_channel("portal"), "Say")
+    error = await failure(call(echo.words(text="hello"), metadata=named))
+    assert (error.code, error.reason) == (
+        grpc.StatusCode.UNAUTHENTICATED,
+        "CREDENTIAL_MALFORMED",
+    )
+
+
+async def test_two_credentials_are_none(echo: Any, server: RunningServer) -> None:
+    call = echo.call(server.open_channel(), "Say")
+    both = [("authorization", f"Bearer {key}") for key in ("guest", "lin")]
+    error = await failure(call(echo.words(text="hello"), metadata=both))
+    assert error.code is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_a_failed_call_is_one_line_without_content(echo: Any, server: RunningServer) -> None:
     bad = echo.words(text="very private " * 5)
     with structlog.testing.capture_logs() as lines:

@@ -93,7 +93,7 @@ class OpenAIEndpoints:
                 return self._list, self._list_models
             case (("GET" | "HEAD"), path) if path.startswith(_MODELS):
                 return self._list, self._get_model
-        raise PathUnknown(exchange.method, exchange.path)
+        raise PathUnknown(exchange.method, exchange.mount + exchange.path)
 
     async def _complete(self, exchange: Exchange, principal: Principal) -> None:
         sent = read_body(ChatRequest, await exchange.body(MOST_BODY_BYTES))
@@ -171,7 +171,8 @@ async def _fail(exchange: Exchange, error: Exception) -> None:
         await exchange.end(done=False)
         return
     status, seconds = status_of(error), retry_after(error)
-    headers = {"x-request-id": trace_id()}
+    # A path that nothing serves is answered before there is a call to trace.
+    headers = {"x-request-id": trace} if (trace := trace_id()) else {}
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="atrium"'
     if seconds is not None:

@@ -11,6 +11,7 @@ import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from atrium_gateway.openai_http.errors import BodyTooLarge
+from atrium_shared.rpc.interceptors import combined
 
 _JSON = [(b"content-type", b"application/json")]
 _EVENTS = [
@@ -32,17 +33,19 @@ class Exchange:
     Attributes:
         headers: Headers by lower-case name.
         method: ``"POST"``.
+        mount: Where the application is mounted, ``"/v1"``.
         path: Below the mount, ``"/chat/completions"``.
         streaming: Whether events were begun; an error is an event from then on.
         left: Whether the client left before its answer was written.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.headers: dict[str, str] = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        self.headers: dict[str, str] = combined(
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        )
         self.method: str = scope["method"]
-        self.path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        self.mount: str = scope.get("root_path", "")
+        self.path: str = scope["path"].removeprefix(self.mount)
         self.streaming = False
         self.left = False
         self._receive = receive

@@ -45,7 +45,7 @@ def bad_cases(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """List answers that did not help or are others than in an earlier run, or export them."""

@@ -30,7 +30,7 @@ Key = Annotated[
     ),
 ]
 AsUser = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--as",
         help="End user to act for (needs a key that may).",
@@ -93,15 +93,16 @@ class KeyMissing(Unauthenticated):
         )
 
 
-def connect(target: str, key: str, as_user: str = "") -> AtriumClient:
+def connect(target: str, key: str, as_user: str | None = None) -> AtriumClient:
     """Return a client for an installation.
 
     Raises:
         KeyMissing: No key was given.
+        AtriumCallError: The key or the user's name is none.
     """
     if not key:
         raise KeyMissing
-    return AtriumClient(key, target=target, on_behalf_of=as_user or None)
+    return AtriumClient(key, target=target, on_behalf_of=as_user)
 
 
 def collection_name(collection: str) -> str:

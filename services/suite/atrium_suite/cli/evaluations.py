@@ -36,7 +36,7 @@ def evaluate(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a set of questions as its users and roles. Exit 1 when something was not as expected."""

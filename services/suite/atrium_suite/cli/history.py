@@ -39,7 +39,7 @@ def versions(
     name: Name,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """List the versions of a document with the labels that were in force."""
@@ -66,7 +66,7 @@ def explain(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Say who could read a document or a passage at a time, and through which grants."""

@@ -122,7 +122,7 @@ def add(
     document_id: Annotated[str, typer.Option("--id", help="Id, for a single file.")] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload files; a file that was added before becomes a new version. Exit 1 when one failed."""
@@ -162,7 +162,7 @@ def list_(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """List collections, or the documents of one."""
@@ -213,7 +213,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
 ) -> None:
     """Delete a document, or a collection with all its documents."""
     what = f"document {document}" if document else f"collection {collection} with all documents"
@@ -244,7 +244,7 @@ def label(
     sections: SectionLabels = None,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the labels of a document and of its sections. Without --label everyone reads it."""
@@ -276,7 +276,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most passages.")] = 10,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Find the passages that answer best, of those that the asker may read."""
@@ -328,7 +328,7 @@ def ask(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a question; the answer cites its sources."""

@@ -162,7 +162,7 @@ def transcribe(
     labels: Labels = None,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Transcribe a recording; print what was said, with what is struck out, and minutes."""
@@ -211,7 +211,7 @@ def live(
     labels: Labels = None,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
 ) -> None:
     """Transcribe while people speak: arecord -f S16_LE -r 16000 -t raw | atrium meeting live -."""
 
@@ -248,7 +248,7 @@ def import_(
     labels: Labels = None,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a transcript that was made elsewhere."""
@@ -286,7 +286,7 @@ def import_(
 def list_(
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """List the meetings that may be read, newest first."""
@@ -329,7 +329,7 @@ def show(
     version: Annotated[int, typer.Option(min=0, help="Version. 0: the newest.")] = 0,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what was said."""
@@ -360,7 +360,7 @@ def minutes(
     language: Language = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Write minutes; every sentence cites when it was said."""
@@ -399,7 +399,7 @@ def catchup(
     language: Language = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what somebody missed who came late or left early; also while it goes on."""
@@ -436,7 +436,7 @@ def ask(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask what was said; the answer cites when."""
@@ -474,7 +474,7 @@ def name(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Name a speaker, or make two speakers one."""
@@ -503,7 +503,7 @@ def edit(
     text: Annotated[str, typer.Argument(help="Its new words. Empty: it is removed.")],
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the words of an utterance; words that stay keep their times."""
@@ -528,7 +528,7 @@ def clean(
     text: Annotated[str, typer.Argument(help="Text; - reads it from the standard input.")],
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a text holds of fillers, repetitions, repairs and false starts."""
@@ -568,7 +568,7 @@ def export(
     ] = "",
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
 ) -> None:
     """Write a meeting to a file."""
 
@@ -597,7 +597,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
 ) -> None:
     """Delete a meeting with its recording, transcript and minutes."""
 

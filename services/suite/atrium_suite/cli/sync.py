@@ -42,7 +42,7 @@ def sync(
     ] = False,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
-    as_user: AsUser = "",
+    as_user: AsUser = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring a collection in step with a folder. Exit 1 when a file failed."""
