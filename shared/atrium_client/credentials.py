@@ -76,7 +76,7 @@ def credential_interceptors(
     if not credential or not _is_word(credential):
         raise _malformed(
             "The key is empty." if not credential else "The key holds a character that no key has.",
-            "It begins with atr_, or is a token, and is one word of ASCII characters: copy it anew.",
+            "It begins with atr_, or is a token, and is one word of plain ASCII: copy it anew.",
         )
     metadata = [("authorization", f"Bearer {credential}")]
     if on_behalf_of is not None:

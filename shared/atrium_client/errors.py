@@ -79,6 +79,11 @@ class AtriumCallError(Exception):
 
 def _unreachable(details: str) -> str:
     """Say in plain words that no server answered."""
+    if "HTTP/2" in details:
+        return (
+            f"What answers there does not speak gRPC ({details}). Is it the port of HTTP? Atrium's "
+            "gRPC is at 7400 where nobody chose another."
+        )
     if refused := _REFUSED.search(details):
         where, why = unquote(refused["address"]), refused["why"].strip()
         said = f"Nothing answers at {where} ({why[:1].lower()}{why[1:]})."

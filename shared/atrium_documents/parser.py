@@ -286,7 +286,8 @@ class _Slot:
             await self._dispose(worker)
             raise DocumentTimedOut(
                 f"Reading the document took longer than {limits.timeout_seconds:g} seconds, the "
-                "most that one file may take. Split it, or save it in a simpler format.",
+                "most that one file may take. If the machine was busy, add it again; else split "
+                "it, or save it in a simpler format.",
                 limit=limits.timeout_seconds,
             ) from error
         except EOFError as error:

@@ -72,6 +72,23 @@ def as_json(result: Result) -> Any:
     return json.loads(result.output)
 
 
+def test_who_lost_all_keys_makes_one_where_the_suite_is(
+    running: RunningSuite, atrium: Command, tmp_path: Path
+) -> None:
+    issue = ("admin", "issue-key", "acme", "admin", "--state")
+    made = atrium(*issue, str(running.suite.state_dir))
+    assert made.exit_code == 0, made.output
+    key = re.search(r"ATRIUM_API_KEY=(atr_\S+)", made.output)
+    assert key is not None
+    assert atrium("admin", "user", "list", ATRIUM_API_KEY=key[1]).exit_code == 0
+    nowhere = atrium(*issue, str(tmp_path / "none"))
+    assert nowhere.exit_code == 1
+    assert "atrium up" in nowhere.output
+    assert not (tmp_path / "none").exists()
+    nobody = atrium("admin", "issue-key", "acme", "eve", "--state", str(running.suite.state_dir))
+    assert "USER_NOT_FOUND" in nobody.output
+
+
 def test_a_newcomer_gets_from_a_folder_to_an_answer(atrium: Command, handbook: Path) -> None:
     assert atrium("admin", "user", "create", "mia").exit_code == 0
     secret = as_json(atrium("admin", "key", "create", "mia", "--json"))["secret"]

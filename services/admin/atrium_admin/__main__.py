@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from atrium_admin.bootstrap import build
+from atrium_admin.bootstrap import build, issue_key
 from atrium_admin.settings import AdminSettings
 from atrium_shared.errors import AtriumError
 from atrium_shared.http_server import AddressTaken, HttpServer, listen
@@ -46,22 +46,6 @@ async def serve(settings: AdminSettings) -> None:
     await serve_until_signal(server, http)
 
 
-async def issue_key(settings: AdminSettings, tenant: str, user: str) -> None:
-    """Print a new key of a user. A server may be running on the same database.
-
-    Raises:
-        AtriumError: There is no such tenant or user, or the database cannot be opened.
-    """
-    admin = build(settings)
-    await admin.service_app.start()
-    try:
-        key, credential = await admin.issue_key(tenant, user)
-    finally:
-        await admin.service_app.stop()
-    sys.stderr.write(f"Made {key.name} for users/{user} of {tenant}. It is shown this once:\n")
-    sys.stdout.write(f"{credential}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m atrium_admin", description=__doc__)
@@ -75,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(json=settings.log_json)
         configure_tracing("admin", settings.otlp_endpoint)
         if options.command == "issue-key":
-            asyncio.run(issue_key(settings, options.tenant, options.user))
+            name, credential = asyncio.run(issue_key(settings, options.tenant, options.user))
+            sys.stderr.write(
+                f"Made {name} for users/{options.user} of {options.tenant}. It is shown this "
+                "once:\n"
+            )
+            sys.stdout.write(f"{credential}\n")
         else:
             asyncio.run(serve(settings))
     except (SettingsInvalid, ServerMisconfigured, AddressTaken, AtriumError) as error:

@@ -297,3 +297,18 @@ def build(
         feed=feed,
         scim=scim.app(),
     )
+
+
+async def issue_key(settings: AdminSettings, tenant: str, user: str) -> tuple[str, str]:
+    """Return the name of a new key of a user, and the key. A server may use the same database.
+
+    Raises:
+        AtriumError: There is no such tenant or user, or the database cannot be opened.
+    """
+    admin = build(settings)
+    await admin.service_app.start()
+    try:
+        key, credential = await admin.issue_key(tenant, user)
+    finally:
+        await admin.service_app.stop()
+    return key.name, credential

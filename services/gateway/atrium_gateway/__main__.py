@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 
 import uvloop
@@ -66,6 +67,11 @@ async def serve(settings: GatewaySettings) -> None:
 
 def main() -> int:
     """Run the gateway; return the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m atrium_gateway",
+        description="Runs the gateway alone, until SIGTERM. Variables of the "
+        "environment set it up; README.md lists them.",
+    ).parse_args()
     try:
         settings = load_settings(GatewaySettings)
         configure_logging(json=settings.log_json)

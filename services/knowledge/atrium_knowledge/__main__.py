@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from contextlib import AsyncExitStack
@@ -75,6 +76,11 @@ async def serve(settings: KnowledgeSettings) -> None:
 
 def main() -> int:
     """Run knowledge; return the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m atrium_knowledge",
+        description="Runs knowledge alone, until SIGTERM. Variables of the "
+        "environment set it up; README.md lists them.",
+    ).parse_args()
     try:
         settings = load_settings(KnowledgeSettings)
         configure_logging(json=settings.log_json)

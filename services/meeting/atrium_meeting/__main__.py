@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from contextlib import AsyncExitStack
@@ -67,6 +68,11 @@ async def serve(settings: MeetingSettings) -> None:
 
 def main() -> int:
     """Run the meeting service; return the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m atrium_meeting",
+        description="Runs the meeting service alone, until SIGTERM. Variables of the "
+        "environment set it up; README.md lists them.",
+    ).parse_args()
     try:
         settings = load_settings(MeetingSettings)
         configure_logging(json=settings.log_json)

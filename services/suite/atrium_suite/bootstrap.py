@@ -142,13 +142,7 @@ class Suite:
     async def _start_services(self, secret: SecretStr, stack: AsyncExitStack) -> RpcServer:
         settings, state = self._settings, self._state
         admin = atrium_admin.bootstrap.build(
-            load_service_settings(
-                AdminSettings,
-                {
-                    "ATRIUM_SECRET": secret.get_secret_value(),
-                    "ADMIN_DATABASE_URL": state.database_url("admin"),
-                },
-            ),
+            load_service_settings(AdminSettings, state.admin_variables(secret)),
             served=("admin", "gateway", "knowledge", "meeting"),
         )
         jobs = Jobs(state.jobs_url(), executor_id=_EXECUTOR_ID, name="atrium")

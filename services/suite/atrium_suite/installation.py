@@ -81,6 +81,13 @@ class StateDir:
         """Return the URL of the SQLite file of the jobs, for sync drivers."""
         return f"sqlite:///{self.folder / 'jobs.db'}"
 
+    def admin_variables(self, secret: SecretStr) -> dict[str, str]:
+        """Return the variables that set up the admin service on this folder."""
+        return {
+            "ATRIUM_SECRET": secret.get_secret_value(),
+            "ADMIN_DATABASE_URL": self.database_url("admin"),
+        }
+
     def secret(self) -> SecretStr:
         """Return the secret of this folder, making it the first time.
 
@@ -120,6 +127,9 @@ def read_secret(folder: Path) -> SecretStr:
         secret_bytes(secret)
     except (ValidationError, UnicodeDecodeError) as error:
         raise SecretBroken(file) from error
+    except FileNotFoundError as error:
+        why = "it has no secret yet, which `atrium up` makes at its first start"
+        raise StateDirUnusable(folder, why) from error
     except OSError as error:
         raise StateDirUnusable(folder, error.strerror or str(error)) from error
     return secret

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.console import Console
 
 from atrium.engine.v1 import engine_pb2
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_suite.demo.transcript import Transcript
 from atrium_suite.terminal.answers import engine_in_words, place_of, tokens_in_words
-from atrium_suite.terminal.output import megabytes, plain, printable, wrap
+from atrium_suite.terminal.output import add_row, make_table, megabytes, plain, printable, wrap
 from atrium_suite.terminal.uploads import document_id_for, find_files
 
 
@@ -20,6 +23,34 @@ def test_what_steers_a_terminal_is_not_printed() -> None:
 
 def test_markup_in_a_text_from_outside_means_nothing() -> None:
     assert plain("[red]x[/red]").plain == "[red]x[/red]"
+
+
+def test_what_is_copied_from_a_table_stands_on_one_line() -> None:
+    table = make_table("document", "title", whole=("document",))
+    add_row(table, "benefits-docx-4a35fa9c", "Benefits and family support of the whole company")
+    console = Console(width=40)
+    with console.capture() as shown:
+        console.print(table)
+    assert "benefits-docx-4a35fa9c" in shown.get()
+
+
+def test_a_reader_who_has_enough_is_no_error() -> None:
+    code = (
+        "import typer\n"
+        "from atrium_suite.cli.calls import run\n"
+        "async def work():\n"
+        "    for number in range(100_000): print(number)\n"
+        "typer.run(lambda: run(work()))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 141
 
 
 def test_a_place_names_document_sections_and_page_once() -> None:

@@ -1,3 +1,5 @@
+import asyncio
+
 import grpc
 import pytest
 from google.rpc import code_pb2, status_pb2
@@ -70,6 +72,20 @@ async def test_a_server_that_is_not_there_is_named_in_plain_words():
     async with AtriumClient("atr_x", target="no-such-host.invalid:1") as client:
         with pytest.raises(AtriumCallError, match=r"no host 'no-such-host\.invalid:?1?'"):
             await client.answer("collections/handbook", "Who?")
+
+
+async def test_the_port_of_http_is_told_from_nothing_at_all():
+    async def answer(reader, writer):
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        async with AtriumClient("atr_x", target=f"127.0.0.1:{port}") as client:
+            with pytest.raises(AtriumCallError, match="does not speak gRPC"):
+                await client.answer("collections/handbook", "Who?")
 
 
 async def test_a_server_that_knows_no_such_call_is_told_in_plain_words():

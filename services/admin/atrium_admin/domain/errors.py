@@ -74,8 +74,9 @@ class AlreadyBootstrapped(Conflict):
 
     def __init__(self, tenant: str) -> None:
         super().__init__(
-            f"The first tenant exists already: {tenant!r}. Use an administrator's key, or "
-            "`python -m atrium_admin issue-key` where the database lies if all keys are lost.",
+            f"The first tenant exists already: {tenant!r}. Use an administrator's key. If all keys "
+            "are lost: `atrium admin issue-key` on the machine of `atrium up`, `python -m "
+            "atrium_admin issue-key` where admin runs alone.",
             tenant=tenant,
         )
 

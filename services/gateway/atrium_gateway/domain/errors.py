@@ -322,7 +322,8 @@ class UsagePeriodInvalid(Invalid):
 
     def __init__(self, start: str, end: str) -> None:
         super().__init__(
-            f"The period from {start} to {end} is empty. `end_time` must lie after `start_time`.",
+            f"The period is empty: it would begin at {start} and end at {end}. Its start lies "
+            "before its end, which is now when none is given.",
             field="end_time",
             start_time=start,
             end_time=end,

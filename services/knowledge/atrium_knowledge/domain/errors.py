@@ -27,7 +27,7 @@ class CollectionExists(Conflict):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"Collection {name!r} exists already. Choose another collection_id, or update it.",
+            f"Collection {name!r} exists already. Choose another id, or add to that one.",
             field="collection_id",
             collection=name,
         )

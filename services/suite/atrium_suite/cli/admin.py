@@ -13,7 +13,9 @@ import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from rich.text import Text
 
+import atrium_admin.bootstrap
 from atrium.admin.v1 import admin_pb2, admin_service_pb2, admin_service_pb2_grpc
+from atrium_admin.settings import AdminSettings
 from atrium_shared.identity import ServiceIdentity
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.settings import load_settings, secret_bytes
@@ -30,8 +32,8 @@ from atrium_suite.cli.calls import (
 )
 from atrium_suite.cli.directory import group_app, role_app, user_app
 from atrium_suite.cli.identity_providers import idp_app
-from atrium_suite.installation import read_secret
-from atrium_suite.settings import SuiteSettings
+from atrium_suite.installation import StateDir, read_secret
+from atrium_suite.settings import SuiteSettings, load_service_settings
 from atrium_suite.terminal.names import full_name, moment, short_name
 from atrium_suite.terminal.output import make_console, print_json, print_rows
 
@@ -106,6 +108,25 @@ def bootstrap(
         console = make_console()
         console.print(f"Made {made.tenant.name} with {made.admin.name}.", markup=False)
         _print_secret(made.secret)
+
+    run(work())
+
+
+@app.command("issue-key")
+def issue_key(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT")],
+    user: Annotated[str, typer.Argument(metavar="USER")],
+    state: Annotated[Path | None, typer.Option(help="State folder of the suite.")] = None,
+) -> None:
+    """Make a key when all keys of a tenant are lost; needs the state folder, not a key."""
+
+    async def work() -> None:
+        settings = load_settings(SuiteSettings)
+        folder = StateDir(state or settings.state_dir)
+        secret = settings.secret or read_secret(folder.folder)
+        own = load_service_settings(AdminSettings, folder.admin_variables(secret))
+        _, credential = await atrium_admin.bootstrap.issue_key(own, tenant, user)
+        _print_secret(credential)
 
     run(work())
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -132,6 +134,7 @@ _HINTS = {
     "API_KEY_UNKNOWN": "The key of this command is what --key or ATRIUM_API_KEY says.",
     "COLLECTION_NOT_FOUND": "Those that you may read: atrium knowledge list",
     "DOCUMENT_NOT_FOUND": "Those that you may read: atrium knowledge list COLLECTION",
+    "SYNC_LIST_EMPTY": "On the command line that is --allow-empty.",
     "MEETING_NOT_FOUND": "Those that you may read: atrium meeting list",
     "UNIMPLEMENTED": "The address of this command is what --target or ATRIUM_TARGET says.",
     "UNAVAILABLE": "The address of this command is what --target or ATRIUM_TARGET says.",
@@ -162,6 +165,11 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     try:
         with readable_errors():
             asyncio.run(work)
+    except BrokenPipeError as error:
+        # Whoever read the output has enough, as `head` has: nothing went wrong. What is still to be
+        # written goes nowhere, or the interpreter would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(128 + signal.SIGPIPE) from error
     except (AtriumCallError, AtriumError, SettingsInvalid, OSError) as error:
         report(error)
         raise typer.Exit(1) from error

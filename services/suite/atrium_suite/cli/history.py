@@ -29,6 +29,9 @@ Name = Annotated[
         help="COLLECTION/DOCUMENT, COLLECTION/DOCUMENT/PASSAGE, or a whole resource name.",
     ),
 ]
+DocumentName = Annotated[
+    str, typer.Argument(metavar="NAME", help="COLLECTION/DOCUMENT, or a whole resource name.")
+]
 _ORIGINS = {
     access_pb2.AccessClause.DOCUMENT: "document 文档",
     access_pb2.AccessClause.SECTION: "section 章节",
@@ -36,7 +39,7 @@ _ORIGINS = {
 
 
 def versions(
-    name: Name,
+    name: DocumentName,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
     as_user: AsUser = None,

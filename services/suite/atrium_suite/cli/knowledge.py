@@ -55,7 +55,9 @@ DocumentId = Annotated[str, typer.Argument(metavar="DOCUMENT", help="As `list` s
 Labels = Annotated[
     list[str] | None,
     typer.Option(
-        "--label", help="Who reads it holds one of the labels; repeatable. None: everyone.",
+        "--label",
+        help="Who reads it holds one of the labels; repeatable. None: everyone; a document that is "
+        "there already keeps its own.",
         metavar="LABEL",
     ),
 ]  # fmt: skip
@@ -461,8 +463,7 @@ def _print_documents(documents: list[knowledge_pb2.Document]) -> None:
             (
                 each.name.rpartition("/")[2],
                 each.title,
-                state.Name(each.state).lower()
-                + (f": {each.error_message}" * bool(each.error_message)),
+                state.Name(each.state).lower(),
                 str(each.passage_count),
                 megabytes(each.size_bytes) if each.size_bytes else "",
                 ", ".join(each.labels) or "everyone",
@@ -471,7 +472,13 @@ def _print_documents(documents: list[knowledge_pb2.Document]) -> None:
             for each in documents
         ],
         empty="There are no documents. Add some: atrium knowledge add COLLECTION PATH",
+        whole=("document",),
     )
+    # Below the table: a sentence in a column would make every row as long as itself.
+    console = make_console()
+    for each in documents:
+        if each.error_message:
+            console.print(f"{each.title}: {printable(each.error_message)}", markup=False)
 
 
 def _name_of(collection: str, document: str = "") -> str:

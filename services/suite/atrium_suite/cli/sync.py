@@ -32,7 +32,9 @@ def sync(
     source: Annotated[str, typer.Option(help="Name of the source, such as wiki.")],
     labels: Annotated[
         Path | None,
-        typer.Option(help='YAML: patterns to labels, such as "hr/*": [hr/pay]. The first counts.'),
+        typer.Option(
+            help='YAML: patterns to labels, such as "hr/*": \\[hr/pay]. The first counts.'
+        ),
     ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep documents whose files are gone.")

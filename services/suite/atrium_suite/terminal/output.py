@@ -70,11 +70,17 @@ def wrap(text: str, width: int, *, lines: int | None = None) -> list[str]:
     return [*broken[: lines - 1], f"{last} …"]
 
 
-def make_table(*columns: str, title: str | None = None) -> Table:
-    """Return a table without lines, which reads well in a pipe too."""
+def make_table(*columns: str, title: str | None = None, whole: Sequence[str] = ()) -> Table:
+    """Return a table without lines, which reads well in a pipe too.
+
+    Args:
+        columns: Their headings.
+        title: Stands above it.
+        whole: Columns that are never broken: what people copy into the next command.
+    """
     table = Table(box=None, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, header_style="bold", overflow="fold")
+        table.add_column(column, header_style="bold", overflow="fold", no_wrap=column in whole)
     return table
 
 
@@ -83,9 +89,15 @@ def add_row(table: Table, *cells: str | Text) -> None:
     table.add_row(*(plain(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, empty: str) -> None:
-    """Print a table, or a sentence when it has no rows."""
-    table = make_table(*columns)
+def print_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    empty: str,
+    whole: Sequence[str] = (),
+) -> None:
+    """Print a table, or a sentence when it has no rows; ``whole`` columns are never broken."""
+    table = make_table(*columns, whole=whole)
     for row in rows:
         add_row(table, *row)
     console = make_console()
