@@ -89,6 +89,16 @@ def test_who_lost_all_keys_makes_one_where_the_suite_is(
     assert "USER_NOT_FOUND" in nobody.output
 
 
+@pytest.mark.parametrize("grant", ["labels/hr:write", "labels/hr:fly", "knowledge.documents:raed"])
+def test_a_grant_that_would_do_nothing_is_refused(atrium: Command, grant: str) -> None:
+    for option in ("--grant", "--deny"):
+        refused = atrium("admin", "role", "create", "typo", option, grant)
+        assert refused.exit_code == 1
+        assert "OPTION_INVALID" in refused.output
+        assert " or *." in refused.output
+    assert "typo" not in atrium("admin", "role", "list").output
+
+
 def test_a_newcomer_gets_from_a_folder_to_an_answer(atrium: Command, handbook: Path) -> None:
     assert atrium("admin", "user", "create", "mia").exit_code == 0
     secret = as_json(atrium("admin", "key", "create", "mia", "--json"))["secret"]
