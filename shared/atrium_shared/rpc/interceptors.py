@@ -16,7 +16,6 @@ from contextvars import Token
 from typing import Any
 
 import grpc
-import protovalidate
 import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
@@ -49,6 +48,7 @@ from atrium_shared.rpc.status import (
     internal_status,
     status_code,
 )
+from atrium_shared.rpc.violations import described, violations_of
 
 _SECONDS_TO_END_A_STREAM = 1.0
 _MOST_LASTING = 100
@@ -61,7 +61,6 @@ HttpCall = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Principal]]
 
 _log = structlog.get_logger(__name__)
 _propagator = TraceContextTextMapPropagator()
-_violations_of = protovalidate.Validator().collect_violations
 
 
 class RequestMalformed(Invalid):
@@ -126,7 +125,7 @@ class _Method:
         self._validated = validated
         if self._validated and parse is not None:
             # Compiles the rules of the message now instead of in the first call (some 10 ms).
-            _violations_of(parse(b""))
+            violations_of(parse(b""))
 
     def finished(self, code: str, seconds: float) -> None:
         self.in_flight.dec()
@@ -146,9 +145,9 @@ class _Method:
         except DecodeError as error:
             raise RequestMalformed(self.path) from error
         if self._validated:
-            violations = _violations_of(message)
+            violations = violations_of(message)
             if violations:
-                raise FieldInvalid([_describe(violation) for violation in violations])
+                raise FieldInvalid(list(map(described, violations)))
         return message
 
 
@@ -164,16 +163,6 @@ def combined(pairs: Collection[tuple[str, Any]]) -> dict[str, Any]:
             if len(values) > 1 and isinstance(values[0], str):
                 found[name] = ", ".join(values)
     return found
-
-
-def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
-    proto = violation.proto
-    path = ""
-    for element in proto.field.elements if proto.field else ():
-        path += f".{element.field_name}" if path else element.field_name
-        if element.subscript is not None:
-            path += f"[{element.subscript.value!r}]"
-    return path, proto.message or f"breaks the rule {proto.rule_id}"
 
 
 class _Call(CallContext):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
-import protovalidate
-
 from atrium.knowledge.v1 import knowledge_pb2, sync_pb2
 from atrium_knowledge.app.label_warnings import LabelWarning
 from atrium_knowledge.app.sync_documents import SyncOutcome, SyncPart
@@ -27,6 +25,7 @@ from atrium_knowledge.rpc.convert import section_labels_from_proto, timestamp
 from atrium_shared.errors import AtriumError
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 from atrium_shared.rpc.status import FieldInvalid
+from atrium_shared.rpc.violations import described, violations_of
 
 _STAGES: Final = {
     SyncStage.RUNNING: sync_pb2.SyncState.RUNNING,
@@ -34,8 +33,6 @@ _STAGES: Final = {
     SyncStage.REMOVING: sync_pb2.SyncState.REMOVING,
     SyncStage.COMPLETE: sync_pb2.SyncState.COMPLETE,
 }
-# A wrong item is reported and stops no other, so it is not the server that validates it.
-_violations_of = protovalidate.Validator().collect_violations
 
 
 async def sync_parts(
@@ -123,9 +120,11 @@ def _change_from_proto(
 ) -> ItemContent | ItemAccess | Removal | AtriumError:
     if not item.id:
         return SyncItemWithoutId()
-    violations = _violations_of(item)
+    # A wrong item is reported and stops no other, so it is not the server that validates it.
+    violations = violations_of(item)
     if violations:
-        return FieldInvalid(list(map(_describe, violations)))
+        broken = map(described, violations)
+        return FieldInvalid([(f"item.{path}".rstrip("."), what) for path, what in broken])
     match item.WhichOneof("change"):
         case "upsert":
             upsert = item.upsert
@@ -135,13 +134,6 @@ def _change_from_proto(
             return _access_from_proto(item.access)
         case _:
             return Removal()
-
-
-def _describe(violation: protovalidate.Violation) -> tuple[str, str]:
-    proto = violation.proto
-    elements = proto.field.elements if proto.field else ()
-    path = ".".join(["item", *(one.field_name for one in elements)])
-    return path, proto.message or f"breaks the rule {proto.rule_id}"
 
 
 def _access_from_proto(access: sync_pb2.SyncItem.Access) -> ItemAccess:

@@ -1,0 +1,66 @@
+"""The rules that protos put on their fields (``buf.validate``), and what breaks them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import protovalidate
+
+violations_of: Final = protovalidate.Validator().collect_violations
+"""Returns every :class:`protovalidate.Violation` of a message."""
+
+_ID = "starts with a lower-case letter; then lower-case letters, digits and hyphens, {} in all"
+_SHAPES: Final = {
+    "^[a-z][a-z0-9-]{0,62}$": (_ID.format("at most 63"), "handbook-2"),
+    "^[a-z][a-z0-9-]{1,62}$": (_ID.format("2 to 63"), "acme"),
+    "^[a-z][a-z0-9-]{0,31}$": (_ID.format("at most 32"), "wiki"),
+    "^([a-z0-9][a-z0-9-]{0,62})?$": (
+        "consists of lower-case letters, digits and hyphens, at most 63, no hyphen first",
+        "leave-2026",
+    ),
+    "^[A-Za-z0-9_-]+(/[A-Za-z0-9_.-]+)*$": (
+        "consists of letters, digits, _ and -, in parts with slashes between them",
+        "hr/compensation",
+    ),
+    "^[A-Za-z0-9_-]{1,64}$": ("consists of letters, digits, _ and -, at most 64", "2026-a"),
+    "^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$": (
+        "starts with a letter or digit; then letters, digits, . _ @ and -, at most 128 in all",
+        "lin.ma",
+    ),
+    "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$": (
+        "starts with a letter or digit; then letters, digits, . _ and -, at most 128 in all",
+        "page-17",
+    ),
+    "^[a-z][a-z0-9_-]*([.][a-z0-9_-]+)*$": (
+        "consists of lower-case letters, digits, _ and -, in parts with dots between them, a "
+        "letter first",
+        "docs.polish",
+    ),
+}
+"""What a pattern of the protos asks for, and an example; all letters are those of ASCII."""
+
+
+def described(violation: protovalidate.Violation) -> tuple[str, str]:
+    """Return the path of the field, such as ``"labels[2]"``, and what is wrong with it."""
+    proto = violation.proto
+    path = ""
+    for element in proto.field.elements if proto.field else ():
+        path += f".{element.field_name}" if path else element.field_name
+        if element.subscript is not None:
+            path += f"[{element.subscript.value!r}]"
+    return path, _in_words(proto.rule_id, violation.rule_value) or proto.message or (
+        f"breaks the rule {proto.rule_id}"
+    )
+
+
+def _in_words(rule: str, value: object) -> str:
+    if rule == "string.pattern" and value in _SHAPES:
+        shape, example = _SHAPES[str(value)]
+        return f"{shape}, such as {example}"
+    if rule == "string.min_len" and value == 1:
+        return "must not be empty"
+    if rule == "string.in" and isinstance(value, Sequence):
+        known = [str(each) for each in value if each]
+        return f"must be {' or '.join(known)}{', or empty' * ('' in value)}"
+    return ""
