@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import uvloop
 from starlette.applications import Starlette
@@ -65,13 +66,13 @@ async def serve(settings: GatewaySettings) -> None:
             await identity.close()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway; return the exit code."""
     argparse.ArgumentParser(
         prog="python -m atrium_gateway",
         description="Runs the gateway alone, until SIGTERM. Variables of the "
         "environment set it up; README.md lists them.",
-    ).parse_args()
+    ).parse_args(arguments)
     try:
         settings = load_settings(GatewaySettings)
         configure_logging(json=settings.log_json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from atrium_knowledge.adapters.admin_client import IDEMPOTENT_ADMIN_METHODS, AdminReaderDirectory
@@ -74,13 +75,13 @@ async def serve(settings: KnowledgeSettings) -> None:
         )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run knowledge; return the exit code."""
     argparse.ArgumentParser(
         prog="python -m atrium_knowledge",
         description="Runs knowledge alone, until SIGTERM. Variables of the "
         "environment set it up; README.md lists them.",
-    ).parse_args()
+    ).parse_args(arguments)
     try:
         settings = load_settings(KnowledgeSettings)
         configure_logging(json=settings.log_json)

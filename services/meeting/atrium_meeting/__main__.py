@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from atrium_meeting.app.analyse_meeting import EMBED_TASK
@@ -66,13 +67,13 @@ async def serve(settings: MeetingSettings) -> None:
         )
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the meeting service; return the exit code."""
     argparse.ArgumentParser(
         prog="python -m atrium_meeting",
         description="Runs the meeting service alone, until SIGTERM. Variables of the "
         "environment set it up; README.md lists them.",
-    ).parse_args()
+    ).parse_args(arguments)
     try:
         settings = load_settings(MeetingSettings)
         configure_logging(json=settings.log_json)

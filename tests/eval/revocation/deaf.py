@@ -28,7 +28,7 @@ def main() -> int:
         IdentityClient._forget = ignore_change
     else:
         IdentityClient._has_lease = always_leased
-    return int(import_module(f"atrium_{service}.__main__").main())
+    return int(import_module(f"atrium_{service}.__main__").main([]))
 
 
 if __name__ == "__main__":
