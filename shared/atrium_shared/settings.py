@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, SecretBytes, SecretStr, ValidationError
@@ -18,7 +19,14 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-__all__ = ["InstallationSecret", "Settings", "SettingsInvalid", "load_settings", "secret_bytes"]
+__all__ = [
+    "InstallationSecret",
+    "Settings",
+    "SettingsInvalid",
+    "load_settings",
+    "secret_bytes",
+    "take_no_arguments",
+]
 
 _MIN_SECRET_BYTES = 32
 
@@ -53,6 +61,20 @@ InstallationSecret = Annotated[SecretStr, AfterValidator(_check_secret)]
 def secret_bytes(value: SecretStr) -> bytes:
     """Return the bytes behind an :data:`InstallationSecret`."""
     return _decode_secret(value.get_secret_value())
+
+
+def take_no_arguments(module: str, summary: str, arguments: Sequence[str] | None = None) -> None:
+    """Answer ``--help`` of ``python -m module``, and end on any other argument.
+
+    Args:
+        module: Its name.
+        summary: What it does, a sentence.
+        arguments: Of the command line; None takes those of this process.
+    """
+    argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=f"{summary} Variables of the environment set it up; README.md lists them.",
+    ).parse_args(arguments)
 
 
 class Settings(BaseSettings):

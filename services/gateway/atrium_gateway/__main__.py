@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -18,7 +17,12 @@ from atrium_shared.identity import IdentityClient, ServiceIdentity
 from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
-from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
+from atrium_shared.settings import (
+    SettingsInvalid,
+    load_settings,
+    secret_bytes,
+    take_no_arguments,
+)
 from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
@@ -68,11 +72,7 @@ async def serve(settings: GatewaySettings) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway; return the exit code."""
-    argparse.ArgumentParser(
-        prog="python -m atrium_gateway",
-        description="Runs the gateway alone, until SIGTERM. Variables of the "
-        "environment set it up; README.md lists them.",
-    ).parse_args(arguments)
+    take_no_arguments("atrium_gateway", "Runs the gateway alone, until SIGTERM.", arguments)
     try:
         settings = load_settings(GatewaySettings)
         configure_logging(json=settings.log_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,12 @@ from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.models import IDEMPOTENT_METHODS, GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
-from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
+from atrium_shared.settings import (
+    SettingsInvalid,
+    load_settings,
+    secret_bytes,
+    take_no_arguments,
+)
 from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
@@ -77,11 +81,7 @@ async def serve(settings: KnowledgeSettings) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run knowledge; return the exit code."""
-    argparse.ArgumentParser(
-        prog="python -m atrium_knowledge",
-        description="Runs knowledge alone, until SIGTERM. Variables of the "
-        "environment set it up; README.md lists them.",
-    ).parse_args(arguments)
+    take_no_arguments("atrium_knowledge", "Runs knowledge alone, until SIGTERM.", arguments)
     try:
         settings = load_settings(KnowledgeSettings)
         configure_logging(json=settings.log_json)

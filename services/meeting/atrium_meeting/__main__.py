@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,12 @@ from atrium_shared.jobs import Jobs
 from atrium_shared.rpc.channel import open_channel
 from atrium_shared.rpc.models import IDEMPOTENT_METHODS, GatewayEmbedder, GatewayGenerator
 from atrium_shared.rpc.server import RpcServer, ServerMisconfigured, serve_until_signal
-from atrium_shared.settings import SettingsInvalid, load_settings, secret_bytes
+from atrium_shared.settings import (
+    SettingsInvalid,
+    load_settings,
+    secret_bytes,
+    take_no_arguments,
+)
 from atrium_shared.telemetry import configure_logging, configure_tracing
 
 
@@ -69,11 +73,7 @@ async def serve(settings: MeetingSettings) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the meeting service; return the exit code."""
-    argparse.ArgumentParser(
-        prog="python -m atrium_meeting",
-        description="Runs the meeting service alone, until SIGTERM. Variables of the "
-        "environment set it up; README.md lists them.",
-    ).parse_args(arguments)
+    take_no_arguments("atrium_meeting", "Runs the meeting service alone, until SIGTERM.", arguments)
     try:
         settings = load_settings(MeetingSettings)
         configure_logging(json=settings.log_json)

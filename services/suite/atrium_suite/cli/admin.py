@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
+from pydantic import SecretStr
 from rich.text import Text
 
 import atrium_admin.bootstrap
@@ -51,6 +52,11 @@ app.add_typer(audit_app, name="audit")
 Name = Annotated[str, typer.Option("--name", help="Name for people. Empty: the id.")]
 
 
+State = Annotated[
+    Path | None, typer.Option(help="State folder of the suite, for its secret and its files.")
+]
+
+
 class ResidencyName(StrEnum):
     """Where a tenant's texts may go, as it is typed."""
 
@@ -83,17 +89,14 @@ def bootstrap(
     tenant: Annotated[str, typer.Option(help="Id of the first tenant, such as acme.")],
     display_name: Name = "",
     admin: Annotated[str, typer.Option(help="Id of its administrator.")] = "admin",
-    state: Annotated[
-        Path | None, typer.Option(help="State folder of the suite, for its secret.")
-    ] = None,
+    state: State = None,
     target: Target = DEFAULT_TARGET,
     as_json: AsJson = False,
 ) -> None:
     """Make the first tenant, its administrator and the first key. Works once."""
 
     async def work() -> None:
-        settings = load_settings(SuiteSettings)
-        secret = settings.secret or read_secret(state or settings.state_dir)
+        _, secret = _installation(state)
         caller = ServiceIdentity("cli", secret_bytes(secret))
         async with open_channel(target, service=caller) as channel:
             stub = admin_service_pb2_grpc.AdminServiceStub(channel)
@@ -116,14 +119,12 @@ def bootstrap(
 def issue_key(
     tenant: Annotated[str, typer.Argument(metavar="TENANT")],
     user: Annotated[str, typer.Argument(metavar="USER")],
-    state: Annotated[Path | None, typer.Option(help="State folder of the suite.")] = None,
+    state: State = None,
 ) -> None:
     """Make a key when all keys of a tenant are lost; needs the state folder, not a key."""
 
     async def work() -> None:
-        settings = load_settings(SuiteSettings)
-        folder = StateDir(state or settings.state_dir)
-        secret = settings.secret or read_secret(folder.folder)
+        folder, secret = _installation(state)
         own = load_service_settings(AdminSettings, folder.admin_variables(secret))
         _, credential = await atrium_admin.bootstrap.issue_key(own, tenant, user)
         _print_secret(credential)
@@ -364,6 +365,13 @@ def revoke_key(
         make_console().print(f"Revoked {short_name(ended.name)}.", markup=False)
 
     run(work())
+
+
+def _installation(state: Path | None) -> tuple[StateDir, SecretStr]:
+    """Return the state folder, the one that was chosen or the usual one, and its secret."""
+    settings = load_settings(SuiteSettings)
+    folder = StateDir(state or settings.state_dir)
+    return folder, settings.secret or read_secret(folder.folder)
 
 
 def _print_secret(secret: str) -> None:

@@ -130,7 +130,8 @@ async def all_pages(method: Callable[[Any], Awaitable[Any]], request: Any, field
 
 
 _HINTS = {
-    "CREDENTIAL_MALFORMED": "The key of this command is what --key or ATRIUM_API_KEY says.",
+    "CREDENTIAL_MALFORMED": "The key of this command is what --key or ATRIUM_API_KEY says, the end "
+    "user what --as says.",
     "API_KEY_UNKNOWN": "The key of this command is what --key or ATRIUM_API_KEY says.",
     "COLLECTION_NOT_FOUND": "Those that you may read: atrium knowledge list",
     "DOCUMENT_NOT_FOUND": "Those that you may read: atrium knowledge list COLLECTION",

@@ -60,7 +60,7 @@ Labels = Annotated[
         "there already keeps its own.",
         metavar="LABEL",
     ),
-]  # fmt: skip
+]
 SectionLabels = Annotated[
     list[str] | None,
     typer.Option(
