@@ -39,6 +39,16 @@ FilePath = Annotated[str, AfterValidator(_check_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+def _check_conversion(name: str) -> str:
+    if name not in CONVERSIONS:
+        raise ValueError(f"no conversion {name!r}")
+    return name
+
+
+ConversionName = Annotated[str, AfterValidator(_check_conversion)]
+"""Name of one of :data:`atrium_models.conversions.CONVERSIONS`."""
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -102,7 +112,7 @@ class Packages(_Entry):
     wheels: Annotated[tuple[Wheel, ...], Field(min_length=1)]
     files: Mapping[FilePath, tuple[str, ...]]
     intermediate: Mapping[FilePath, FileSpec] = Field(default_factory=dict)
-    conversion: str | None = None
+    conversion: ConversionName | None = None
 
     @cached_property
     def download_bytes(self) -> int:
@@ -116,9 +126,20 @@ class Packages(_Entry):
             for piece in pieces:
                 if piece.partition(":")[0] not in names:
                     raise ValueError(f"{file}: no package for the piece {piece!r}")
-        if self.conversion is not None and self.conversion not in CONVERSIONS:
-            raise ValueError(f"no conversion {self.conversion!r}")
         return self
+
+
+class Derived(_Entry):
+    """Another model of the store that this one is made from; it is pulled where it is missing.
+
+    Attributes:
+        model: Its name.
+        conversion: What makes the model's files from its files.
+    """
+
+    kind: Literal["derived"]
+    model: str
+    conversion: ConversionName
 
 
 class ModelSpec(_Entry):
@@ -140,7 +161,7 @@ class ModelSpec(_Entry):
     licence: str
     origin: str
     files: Annotated[Mapping[FilePath, FileSpec], Field(min_length=1)]
-    sources: tuple[Annotated[Mirror | Hub | Packages, Field(discriminator="kind")], ...]
+    sources: tuple[Annotated[Mirror | Hub | Packages | Derived, Field(discriminator="kind")], ...]
 
     @cached_property
     def disk_bytes(self) -> int:
@@ -148,8 +169,18 @@ class ModelSpec(_Entry):
         return sum(file.bytes for file in self.files.values())
 
     @cached_property
+    def base(self) -> str | None:
+        """The model that it is made from."""
+        return next((s.model for s in self.sources if isinstance(s, Derived)), None)
+
+    @cached_property
     def download_bytes(self) -> int:
-        """What is downloaded when no mirror is set: the packages, or else the files themselves."""
+        """What is downloaded when no mirror is set: the packages, or else the files themselves.
+
+        Nothing for a model that is made from another one, which counts by itself.
+        """
+        if self.base is not None:
+            return 0
         sizes = [s.download_bytes for s in self.sources if isinstance(s, Packages)]
         return sizes[0] if sizes else self.disk_bytes
 
@@ -193,6 +224,10 @@ class Catalog(_Entry):
 
     @model_validator(mode="after")
     def _check(self) -> Catalog:
+        for name, model in self.models.items():
+            base = None if model.base is None else self.models.get(model.base)
+            if model.base is not None and (base is None or base.base is not None):
+                raise ValueError(f"{name!r} cannot be made from {model.base!r}")
         for name, members in self.sets.items():
             if name in self.models:
                 raise ValueError(f"{name!r} is a model and a set")

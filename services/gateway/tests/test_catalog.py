@@ -92,7 +92,7 @@ async def test_every_model_is_listed_with_its_state_and_what_to_do(
     assert encoder.state == gateway_pb2.Model.UNAVAILABLE
     assert "run `atrium models pull small`" in encoder.state_reason
     reader = models["models/atrium-reader"]
-    assert (reader.backend, reader.context_tokens) == ("onnxruntime", 448)
+    assert (reader.backend, reader.context_tokens) == ("onnxruntime", 1100)
     assert list(reader.capabilities) == [gateway_pb2.Model.READ]
     generator = models["models/qwen2.5-1.5b"]
     assert (generator.backend, generator.context_tokens) == ("llama.cpp", 8192)

@@ -29,6 +29,7 @@ from atrium_knowledge.app.ports import (
     Reader,
     ReaderPage,
     Readings,
+    Relation,
 )
 from atrium_knowledge.bootstrap import Patience, build
 from atrium_knowledge.domain.access import AccessGrant, AccessReader
@@ -113,7 +114,11 @@ class WordReader:
         self.questions: list[str] = []
 
     async def read(
-        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+        self,
+        principal: Principal,
+        question: str,
+        passages: Sequence[PassageToRead],
+        relation: Relation,
     ) -> Readings:
         """Return 9 times the share of words, less 3."""
         await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atrium_gateway.domain.reading import Relation
 from atrium_knowledge.domain.answering.evidence import scaled_log_odds
 from atrium_knowledge.domain.answering.questions import understand
 from atrium_knowledge.domain.topics import (
@@ -94,7 +95,9 @@ def case(
     )
     rows = []
     for one, views in considered.viewed:
-        log_odds = max(float(row[0]) for row in reader(question, topic_to_read(one)))
+        log_odds = max(
+            float(row[0]) for row in reader(question, topic_to_read(one), Relation.CONCERNS)
+        )
         reading = float(scaled_log_odds(np.array([log_odds]))[0])
         rows.append([1.0, reading, *views.features])
     return Case(

@@ -4,8 +4,7 @@ The graph reads one text at a time, ``input_ids`` of shape ``(1, tokens)``, and 
 ``embedding`` of shape ``(1, 384)``: mean over tokens, scaled to length 1 (Wang et al. 2024,
 "Multilingual E5 Text Embeddings"). It is a BERT encoder (Devlin et al. 2019) written straight into
 ONNX Runtime's fused operators. Word embeddings keep their 4-bit blocks; the other weights are
-rounded to seven bits a column, because ``vpmaddubsw`` on processors without VNNI adds two products
-in sixteen bits and would saturate with eight. Activations are quantised to eight bits while it
+rounded to seven bits a column. Activations are quantised to eight bits while it
 runs: by the range of the text, and row by row in front of the second feed-forward product, whose
 GELU outputs have the widest range.
 """
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
+from atrium_models.conversions.graphs import MICROSOFT, Floats, Graph
 from atrium_models.errors import ModelConversionFailed
 
 MODEL = "multilingual-e5-small"
@@ -34,10 +33,7 @@ TOKENIZER_NAME = "tokenizer.json"
 _MAGIC = b"E5S1"
 _BLOCK = 32
 _BLOCK_BYTES = 18  # one float16 scale and 32 four-bit codes
-_MS = "com.microsoft"
-_MAX_CODE = 63  # seven bits and a sign
 
-Floats = npt.NDArray[np.float32]
 _Bytes = npt.NDArray[np.uint8]
 
 
@@ -55,7 +51,7 @@ class _Shape:
     unknown: int
 
 
-class WeightFile:
+class _WeightFile:
     """The parts of one ``E5S1`` file: header, vocabulary, character map, tensors by name.
 
     Little endian. Four-bit tensors come in blocks of 32 along a row: a float16 scale, then 16
@@ -136,58 +132,10 @@ class WeightFile:
         return (codes.astype(np.float32) - 8) * np.repeat(scales, _BLOCK, axis=1)
 
 
-class Graph:
-    """Collects nodes and constants; every method returns the name of what it added."""
+class _Writer:
+    """Writes the encoder's graph, layer by layer."""
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def constant(self, name: str, value: npt.NDArray[Any]) -> str:
-        """Add a constant."""
-        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
-        return name
-
-    def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node with one output."""
-        output = f"{operator}_{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, inputs, [output], output, domain=domain, **attributes)
-        )
-        return output
-
-    def end(self, value: str, name: str) -> None:
-        """Make ``value`` the graph's output ``name``."""
-        self.nodes.append(helper.make_node("Identity", [value], [name], name))
-
-    def split(self, value: str, parts: int) -> list[str]:
-        """Cut ``value`` into equal parts along its last axis."""
-        outputs = [f"{value}_part{i}" for i in range(parts)]
-        self.nodes.append(
-            helper.make_node(
-                "Split", [value], outputs, f"{value}_split", axis=-1, num_outputs=parts
-            )
-        )
-        return outputs
-
-
-def _column_codes(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Int8 codes ``(inputs, outputs)`` and one scale an output of ``weights (outputs, inputs)``."""
-    scales = np.maximum(np.abs(weights).max(axis=1), np.float32(1e-12)) / np.float32(_MAX_CODE)
-    codes = np.rint(weights / scales[:, None]).astype(np.int8)
-    return codes.T, scales.astype(np.float32)
-
-
-class EncoderWriter:
-    """Writes the encoder's graph, layer by layer; what follows the last layer can be replaced.
-
-    Args:
-        weights: The weights.
-    """
-
-    name = MODEL
-
-    def __init__(self, weights: WeightFile) -> None:
+    def __init__(self, weights: _WeightFile) -> None:
         self.file = weights
         self._shape = weights.shape
         self._graph = Graph()
@@ -199,49 +147,20 @@ class EncoderWriter:
             KeyError, ValueError: A tensor is missing or has another size.
         """
         shape, graph = self._shape, self._graph
-        graph.constant("last_axis", np.array([-1], np.int64))
-        graph.constant("token_axis", np.array([1], np.int64))
-        graph.constant("zero", np.array([0], np.int64))
-        graph.constant("row_step", np.array(1 / 127, np.float32))
-        graph.constant("row_middle", np.array(128, np.uint8))
-        graph.constant("row_floor", np.array(1e-9, np.float32))
         hidden = self._embeddings()
         for layer in range(shape.layers):
             hidden = self._layer(f"l{layer}.", hidden)
-        output = self._output(hidden)
-        proto = helper.make_graph(
-            graph.nodes,
-            self.name,
-            [helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])],
-            [output],
-            graph.constants,
-        )
-        model = helper.make_model(
-            proto,
-            ir_version=10,
-            producer_name="atrium_models",
-            opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(_MS, 1)],
-        )
-        helper.set_model_props(model, self._properties())
-        return model
-
-    def _output(self, hidden: str) -> onnx.ValueInfoProto:
-        """Add what follows the last layer, ``hidden`` of shape ``(1, tokens, 384)``."""
-        mean = self._graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
-        unit = self._graph.node("LpNormalization", mean, axis=-1, p=2)
-        self._graph.end(unit, "embedding")
-        return helper.make_tensor_value_info(
-            "embedding", TensorProto.FLOAT, [1, self._shape.hidden]
-        )
-
-    def _properties(self) -> dict[str, str]:
-        """What an engine must know to use the graph."""
-        return {
-            "atrium.dimensions": str(self._shape.hidden),
-            "atrium.max_tokens": str(self._shape.positions),
+        mean = graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
+        graph.end(graph.node("LpNormalization", mean, axis=-1, p=2), "embedding")
+        ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])
+        vector = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, shape.hidden])
+        properties = {
+            "atrium.dimensions": str(shape.hidden),
+            "atrium.max_tokens": str(shape.positions),
             "atrium.passage_prefix": "passage: ",
             "atrium.query_prefix": "query: ",
         }
+        return graph.model(MODEL, [ids], [vector], properties)
 
     def _embeddings(self) -> str:
         graph, shape = self._graph, self._shape
@@ -251,7 +170,7 @@ class EncoderWriter:
             graph.constant("words", codes[:, 0::2] | (codes[:, 1::2] << 4)),
             "input_ids",
             graph.constant("words.scale", scales),
-            domain=_MS,
+            domain=MICROSOFT,
             bits=4,
             block_size=_BLOCK,
             gather_axis=0,
@@ -274,12 +193,12 @@ class EncoderWriter:
         graph, shape = self._graph, self._shape
         packed = self._project_by_text(hidden, [prefix + name for name in "qkv"])
         attended = graph.node(
-            "MultiHeadAttention", *graph.split(packed, 3), domain=_MS, num_heads=shape.heads
+            "MultiHeadAttention", *graph.split(packed, 3), domain=MICROSOFT, num_heads=shape.heads
         )
         hidden = self._add_and_norm(
             hidden, self._project_by_text(attended, [prefix + "ao"]), prefix + "aln"
         )
-        wide = graph.node("Gelu", self._project_by_text(hidden, [prefix + "fi"]), domain=_MS)
+        wide = graph.node("Gelu", self._project_by_text(hidden, [prefix + "fi"]), domain=MICROSOFT)
         return self._add_and_norm(hidden, self._project_by_row(wide, prefix + "fo"), prefix + "oln")
 
     def _norm(self, name: str) -> tuple[str, str]:
@@ -292,49 +211,22 @@ class EncoderWriter:
             hidden,
             update,
             *self._norm(norm),
-            domain=_MS,
+            domain=MICROSOFT,
             epsilon=self._shape.epsilon,
         )
 
     def _project_by_text(self, value: str, names: list[str]) -> str:
-        """``value`` times the weights ``names`` side by side, plus biases; one scale a text."""
+        """``value`` times the weights ``names`` side by side, plus biases."""
         weights = np.concatenate([self.file.weights(n + ".w", self._shape.hidden) for n in names])
         bias = np.concatenate([self.file.dense(n + ".b") for n in names])
-        codes, scales = _column_codes(weights)
-        return self._graph.node(
-            "DynamicQuantizeMatMul",
-            value,
-            self._graph.constant(names[0] + ".w", codes),
-            self._graph.constant(names[0] + ".scale", scales),
-            "",
-            self._graph.constant(names[0] + ".b", bias),
-            domain=_MS,
-        )
+        return self._graph.project_by_text(value, names[0], weights, bias)
 
     def _project_by_row(self, value: str, name: str) -> str:
-        """``value`` times the weights ``name``, plus bias; one scale a token."""
-        graph = self._graph
-        codes, scales = _column_codes(self.file.weights(name + ".w", self._shape.inner))
-        highest = graph.node("ReduceMax", value, "last_axis", keepdims=1)
-        lowest = graph.node("ReduceMin", value, "last_axis", keepdims=1)
-        range_ = graph.node("Max", highest, graph.node("Neg", lowest), "row_floor")
-        rows = graph.node(
-            "QuantizeLinear", graph.node("Div", value, range_), "row_step", "row_middle"
-        )
-        product = graph.node(
-            "MatMulIntegerToFloat",
-            rows,
-            graph.constant(name + ".w", codes),
-            "row_step",
-            graph.constant(name + ".scale", scales),
-            "row_middle",
-            domain=_MS,
-        )
-        bias = graph.constant(name + ".b", self.file.dense(name + ".b"))
-        return graph.node("Add", graph.node("Mul", product, range_), bias)
+        weights = self.file.weights(name + ".w", self._shape.inner)
+        return self._graph.project_by_row(value, name, weights, self.file.dense(name + ".b"))
 
 
-def tokenizer_of(weights: WeightFile) -> dict[str, Any]:
+def _tokenizer_of(weights: _WeightFile) -> dict[str, Any]:
     """The Unigram tokenizer (Kudo 2018) in the format of the ``tokenizers`` library.
 
     Its normaliser is SentencePiece's ``nmt_nfkc``: NFKC without the full-width tilde, control
@@ -395,28 +287,11 @@ def convert_e5(source: Path, target: Path) -> None:
     Raises:
         ModelConversionFailed: The file is not what its name says.
     """
-    convert(MODEL, source, target, lambda data: EncoderWriter(WeightFile(data)))
-
-
-def convert(
-    model: str, source: Path, target: Path, writer: Callable[[bytes], EncoderWriter]
-) -> None:
-    """Write the files of ``model``, a graph that ``writer`` makes of ``e5-small-q4.bin``.
-
-    Args:
-        model: The model's name, for errors.
-        source: Folder that holds ``e5-small-q4.bin``.
-        target: Folder that receives ``model.int8.onnx`` and ``tokenizer.json``.
-        writer: Returns what writes the graph, from the bytes of the file.
-
-    Raises:
-        ModelConversionFailed: The file is not what its name says.
-    """
     try:
-        written = writer((source / SOURCE_NAME).read_bytes())
-        graph = written.write()
+        weights = _WeightFile((source / SOURCE_NAME).read_bytes())
+        graph = _Writer(weights).write()
     except (struct.error, ValueError, KeyError) as exc:
-        raise ModelConversionFailed(model, f"{SOURCE_NAME} is damaged ({exc})") from exc
+        raise ModelConversionFailed(MODEL, f"{SOURCE_NAME} is damaged ({exc})") from exc
     (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(tokenizer_of(written.file), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_tokenizer_of(weights), ensure_ascii=False, separators=(",", ":"))
     (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")

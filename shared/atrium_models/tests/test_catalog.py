@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from atrium_models import Catalog, CatalogInvalid, ModelUnknown
-from atrium_models.catalog import Hub, Mirror, Packages
+from atrium_models.catalog import Derived, Hub, Mirror, Packages
 
 
 def test_shipped_catalogue_names_every_model_with_its_licence_and_sizes() -> None:
@@ -16,8 +16,8 @@ def test_shipped_catalogue_names_every_model_with_its_licence_and_sizes() -> Non
     assert list(catalog.models) == [
         "whisper-base",
         "multilingual-e5-small",
-        "atrium-reader",
         "qwen2.5-0.5b",
+        "atrium-reader",
         "qwen2.5-1.5b",
         "whisper-tiny.en",
         "speakers",
@@ -26,19 +26,19 @@ def test_shipped_catalogue_names_every_model_with_its_licence_and_sizes() -> Non
     assert [spec.name for spec in catalog.resolve(["small"])] == [
         "whisper-base",
         "multilingual-e5-small",
-        "atrium-reader",
         "qwen2.5-0.5b",
+        "atrium-reader",
     ]
     assert catalog.resolve(["none"]) == []
     for spec in catalog.models.values():
         assert spec.licence
         assert spec.title
-        assert spec.download_bytes > 10_000_000
+        assert spec.download_bytes > 10_000_000 or spec.base == "qwen2.5-0.5b"
         assert spec.disk_bytes > 10_000_000
 
 
 def test_shipped_catalogue_tries_mirror_then_hub_then_packages() -> None:
-    order = {Mirror: 0, Hub: 1, Packages: 2}
+    order = {Mirror: 0, Hub: 1, Packages: 2, Derived: 2}
     for spec in Catalog.load().models.values():
         kinds = [order[type(source)] for source in spec.sources]
         assert kinds == sorted(kinds)
@@ -100,6 +100,18 @@ WRONG = {
     ),
     "package without a file": (_set("models", "ears", "sources", 2, "files"), {}),
     "unknown conversion": (_set("models", "ears", "sources", 2, "conversion"), "magic"),
+    "made from an unknown model": (
+        _set("models", "ears", "sources", 0),
+        {"kind": "derived", "model": "eyes", "conversion": "e5"},
+    ),
+    "made from itself": (
+        _set("models", "ears", "sources", 0),
+        {"kind": "derived", "model": "ears", "conversion": "e5"},
+    ),
+    "made by an unknown conversion": (
+        _set("models", "ears", "sources", 0),
+        {"kind": "derived", "model": "voice", "conversion": "magic"},
+    ),
     "set of an unknown model": (_set("sets", "both"), ["eyes"]),
     "set with the name of a model": (_set("sets", "ears"), ["voice"]),
     "model name that is a path": (_set("models", "../ears"), {}),

@@ -1,8 +1,7 @@
-"""The converted graphs against the same networks in plain NumPy, from the same weights."""
+"""The converted graph against the same network in plain NumPy, from the same weights."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import struct
@@ -15,14 +14,11 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
-import yaml
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 
 from atrium_models import ModelConversionFailed, ModelStore
-from atrium_models.conversions import reader as reader_module
 from atrium_models.conversions.e5 import convert_e5
-from atrium_models.conversions.reader import ADAPTER_NAME, convert_reader, read_adapter
 
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 64, 2, 4, 128, 24
 EPSILON = 1e-12
@@ -102,8 +98,8 @@ def gelu(x: Floats) -> Floats:
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
-def last_layer(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
-    """BERT (Devlin et al. 2019) in float arithmetic: ``(tokens, hidden)``."""
+def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
+    """BERT (Devlin et al. 2019) in float arithmetic; the mean of the tokens, scaled to length 1."""
     hidden = weights["emb.word"].shape[1]
     positions = weights["emb.pos"].reshape(-1, hidden)[: len(ids)]
     if "emb.type" in weights:
@@ -124,38 +120,8 @@ def last_layer(ids: list[int], weights: Mapping[str, Floats], layers: int, heads
         x = normalised(x + mixed @ weights[p + "ao.w"].T + weights[p + "ao.b"], weights, p + "aln")
         wide = gelu(x @ weights[p + "fi.w"].T + weights[p + "fi.b"])
         x = normalised(x + wide @ weights[p + "fo.w"].T + weights[p + "fo.b"], weights, p + "oln")
-    return x
-
-
-def encode(ids: list[int], weights: Mapping[str, Floats], layers: int, heads: int) -> Floats:
-    """Mean of the tokens, scaled to length 1."""
-    mean = last_layer(ids, weights, layers, heads).mean(axis=0)
+    mean = x.mean(axis=0)
     return mean / np.linalg.norm(mean)
-
-
-def adapter() -> dict[str, npt.NDArray[Any]]:
-    """The upper layer of :func:`e5_file` as it might have been learnt, and the last one."""
-    random = np.random.default_rng(4)
-    arrays: dict[str, npt.NDArray[Any]] = {
-        "head.w": random.normal(0, 0.3, (2, HIDDEN)),
-        "head.b": random.normal(size=2),
-    }
-    stem = f"l{LAYERS - 1}."
-    for name in ("q", "k", "v", "ao", "fi", "fo"):
-        rows = INNER if name == "fi" else HIDDEN
-        columns = INNER if name == "fo" else HIDDEN
-        codes = random.integers(-63, 64, (rows, columns))
-        codes[:, 0] = 63
-        arrays[f"{stem}{name}.codes"] = codes
-        arrays[f"{stem}{name}.scale"] = random.uniform(0.001, 0.01, rows)
-        arrays[f"{stem}{name}.b"] = random.normal(0, 0.1, rows)
-    for name in ("aln", "oln"):
-        arrays[f"{stem}{name}.w"] = random.uniform(0.5, 1.5, HIDDEN)
-        arrays[f"{stem}{name}.b"] = random.normal(0, 0.1, HIDDEN)
-    return {
-        name: values.astype(np.int8 if name.endswith(".codes") else np.float32)
-        for name, values in arrays.items()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -242,126 +208,6 @@ def test_damaged_file_is_refused(tmp_path: Path, kept: int) -> None:
         convert_e5(tmp_path, tmp_path)
     assert caught.value.reason == "MODEL_CONVERSION_FAILED"
     assert not (tmp_path / "model.int8.onnx").exists()
-
-
-def read(ids: list[int], stored: Mapping[str, Floats]) -> Floats:
-    """What the reader answers: the encoder with its upper layer replaced, and its own last one."""
-    learnt = adapter()
-    weights = {**stored, **learnt}
-    for name, codes in learnt.items():
-        if name.endswith(".codes"):
-            stem = name.removesuffix(".codes")
-            weights[stem + ".w"] = codes.astype(np.float32) * learnt[stem + ".scale"][:, None]
-    return last_layer(ids, weights, LAYERS, HEADS) @ learnt["head.w"].T + learnt["head.b"]
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Floats]]:
-    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
-    data, weights = e5_file()
-    (source / "e5-small-q4.bin").write_bytes(data)
-    convert_reader(source, target, adapter())
-    return target, weights
-
-
-def test_reader_computes_the_network_with_what_was_learnt_in_place(
-    reader: tuple[Path, dict[str, Floats]],
-) -> None:
-    folder, weights = reader
-    graph = session(folder)
-    random = np.random.default_rng(5)
-    given, expected, bare = [], [], []
-    for length in (1, 2, 7, POSITIONS):
-        ids = random.integers(0, len(PIECES), length).tolist()
-        (scores,) = graph.run(["scores"], {"input_ids": np.array([ids], np.int64)})
-        assert scores.shape == (1, length, 2)
-        given.append(scores[0])
-        expected.append(read(ids, weights))
-        head = adapter()["head.w"].astype(np.float32)
-        bare.append(last_layer(ids, weights, LAYERS, HEADS) @ head.T)
-    got = np.concatenate(given).ravel()
-    assert np.corrcoef(got, np.concatenate(expected).ravel())[0, 1] > 0.99
-    assert np.abs(got - np.concatenate(expected).ravel()).mean() < 0.15
-    assert np.corrcoef(got, np.concatenate(bare).ravel())[0, 1] < 0.9
-
-
-def test_reader_says_how_it_is_used(reader: tuple[Path, dict[str, Floats]]) -> None:
-    properties = session(reader[0]).get_modelmeta().custom_metadata_map
-    assert properties == {"atrium.max_tokens": str(POSITIONS)}
-
-
-def test_reader_splits_texts_as_the_encoder_does(
-    reader: tuple[Path, dict[str, Floats]], converted: tuple[Path, dict[str, Floats]]
-) -> None:
-    name = "tokenizer.json"
-    assert (reader[0] / name).read_bytes() == (converted[0] / name).read_bytes()
-    tokenizer = Tokenizer.from_file(str(reader[0] / name))
-    pair = ["<s>", "▁red", "</s>", "</s>", "▁green", "</s>"]
-    assert tokenizer.encode("red", "green").tokens == pair
-
-
-def test_same_file_and_adapter_give_the_same_reader(
-    reader: tuple[Path, dict[str, Floats]], tmp_path: Path
-) -> None:
-    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
-    np.savez(tmp_path / "reader.npz", **adapter())
-    convert_reader(tmp_path, tmp_path, read_adapter(tmp_path / "reader.npz"))
-    name = "model.int8.onnx"
-    assert (tmp_path / name).read_bytes() == (reader[0] / name).read_bytes()
-
-
-def misfits() -> dict[str, tuple[dict[str, Any], str]]:
-    whole = adapter()
-    return {
-        "an array is missing": ({k: v for k, v in whole.items() if k != "l1.fo.codes"}, "l1.fo"),
-        "no head": ({k: v for k, v in whole.items() if k != "head.w"}, "head.w"),
-        "another width": ({**whole, "l1.q.codes": whole["l1.fo.codes"]}, "l1.q.codes"),
-        "other scales": ({**whole, "l1.q.scale": whole["l1.q.scale"][:2]}, "l1.q.scale"),
-        "not numbers": ({**whole, "head.b": whole["head.b"] * np.float32(np.nan)}, "head.b"),
-        "of a deeper model": ({**whole, "l2.q.b": whole["l1.q.b"]}, "unknown array 'l2.q.b'"),
-    }
-
-
-@pytest.mark.parametrize("why", misfits())
-def test_adapter_that_does_not_fit_is_refused_by_name(tmp_path: Path, why: str) -> None:
-    arrays, named = misfits()[why]
-    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
-    with pytest.raises(ModelConversionFailed, match=named) as caught:
-        convert_reader(tmp_path, tmp_path, arrays)
-    assert caught.value.metadata == {"model": "atrium-reader"}
-    assert not (tmp_path / "model.int8.onnx").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"\x93NUMPY"])
-def test_damaged_adapter_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "reader.npz").write_bytes(content)
-    with pytest.raises(ModelConversionFailed, match=r"reader\.npz is damaged"):
-        read_adapter(tmp_path / "reader.npz")
-
-
-def test_adapter_that_ships_is_of_the_encoders_size() -> None:
-    path = Path(reader_module.__file__).with_name(ADAPTER_NAME)
-    assert path.stat().st_size < 15_000_000
-    arrays = read_adapter(path)
-    assert arrays["head.w"].shape == (2, 384)
-    assert arrays["l11.fo.codes"].shape == (384, 1536)
-    assert arrays["l11.fi.codes"].dtype == np.int8
-
-
-def test_what_the_catalogue_must_say_is_printed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader_module, "read_adapter", lambda _: adapter())
-    assert reader_module.main([str(tmp_path)]) == 2
-    assert "e5-small-q4.bin" in capsys.readouterr().err
-    (tmp_path / "e5-small-q4.bin").write_bytes(e5_file()[0])
-    assert reader_module.main([str(tmp_path)]) == 0
-    convert_reader(tmp_path, tmp_path, adapter())
-    printed = yaml.safe_load(capsys.readouterr().out)
-    for name in ("model.int8.onnx", "tokenizer.json"):
-        content = (tmp_path / name).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        assert printed[name] == {"bytes": len(content), "sha256": digest}
 
 
 def weights_in(graph: onnx.GraphProto) -> dict[str, Floats]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from atrium_models import (
     PullProgress,
     Stage,
 )
+from atrium_models.conversions import CONVERSIONS
 
 
 def visible(root: Path) -> list[str]:
@@ -138,6 +140,79 @@ def test_no_source_at_all_is_explained(world: Any, steps: Any) -> None:
     assert "atrium models bundle" in message
     assert steps[-1].stage is Stage.FAILED
     assert visible(world.root) == []
+
+
+@pytest.fixture
+def echo(world: Any, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Adds the model ``echo``, made from ``voice``; returns what its file holds."""
+    content = b"LA" * 1000
+
+    def louder(source: Path, target: Path) -> None:
+        (target / "echo.bin").write_bytes((source / "voice.bin").read_bytes().upper())
+
+    monkeypatch.setitem(CONVERSIONS, "louder", louder)  # type: ignore[arg-type]
+    world.contents["echo"] = {"echo.bin": content}
+    world.entries["echo"] = {
+        **world.entries["voice"],
+        "files": {
+            "echo.bin": {"bytes": 2000, "sha256": hashlib.sha256(content).hexdigest()},
+        },
+        "sources": [
+            {"kind": "mirror"},
+            {"kind": "derived", "model": "voice", "conversion": "louder"},
+        ],
+    }
+    return content
+
+
+@pytest.mark.parametrize("names", [["echo"], ["echo", "both"], ["voice", "echo"]])
+def test_model_made_from_another_brings_that_one(
+    world: Any, steps: Any, echo: bytes, names: list[str]
+) -> None:
+    mirror = world.mirror()
+    (mirror / "echo" / "echo.bin").unlink()
+    store = world.store(mirror=str(mirror))
+    store.pull(names, steps)
+    assert world.holds(store, "voice")
+    assert world.holds(store, "echo")
+    last = {step.model: step for step in steps}
+    assert {step.stage for step in last.values()} == {Stage.DONE}
+    assert last["echo"].source == "voice"
+    assert [s.stage for s in steps if s.model == "voice"].count(Stage.CHECKING) <= 1
+    assert leftovers(world.root) == []
+
+
+def test_model_made_from_one_that_is_here_needs_no_source(
+    world: Any, echo: bytes, tmp_path: Path
+) -> None:
+    world.store(mirror=str(world.mirror())).pull(["voice"])
+    store = world.store(mirror=str(tmp_path / "nowhere"))
+    store.pull(["echo"])
+    assert world.holds(store, "echo")
+
+
+def test_mirror_that_has_the_model_itself_saves_the_other(world: Any, echo: bytes) -> None:
+    store = world.store(mirror=str(world.mirror()))
+    store.pull(["echo"])
+    assert visible(world.root) == ["echo"]
+    assert world.holds(store, "echo")
+
+
+def test_model_whose_base_cannot_be_had_says_so(world: Any, echo: bytes, steps: Any) -> None:
+    with pytest.raises(ModelSourcesUnreachable) as caught:
+        world.store(mirror="/nowhere").pull(["echo"], steps)
+    assert "voice: it is made from that model, which failed" in caught.value.message
+    assert caught.value.metadata["model"] == "echo"
+    assert visible(world.root) == []
+    last = {step.model: step for step in steps}
+    assert {step.stage for step in last.values()} == {Stage.FAILED}
+
+
+def test_room_is_needed_for_the_model_that_another_is_made_from(world: Any, echo: bytes) -> None:
+    free = shutil.disk_usage(world.folder).free
+    world.entries["voice"]["files"]["voice.bin"]["bytes"] = free + 1
+    with pytest.raises(ModelDiskFull):
+        world.store(mirror=str(world.mirror())).pull(["echo"])
 
 
 def test_missing_file_of_a_folder_is_named(world: Any) -> None:

@@ -22,7 +22,7 @@ import os
 import random
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from atrium_documents.limits import ParseLimits
 from atrium_gateway.adapters.fair_threads import FairThreads
 from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_gateway.adapters.onnx_reader import OnnxReader
-from atrium_gateway.domain.reading import ReadPassage, Segment
+from atrium_gateway.domain.reading import ReadPassage, Relation, Segment
 from atrium_grounding.lexicon import lexicon
 from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
@@ -165,29 +165,45 @@ class Reader:
         self._cache.execute("create table if not exists r(k blob primary key, v blob)")
 
     def __call__(
-        self, question: str, passages: Sequence[PassageToRead]
+        self, question: str, passages: Sequence[PassageToRead], relation: Relation
     ) -> list[NDArray[np.float64]]:
-        keys = [
-            hashlib.sha256(self._model + repr((question, passage)).encode()).digest()
-            for passage in passages
-        ]
-        found: dict[bytes, NDArray[np.float64]] = {}
-        for key in keys:
-            row = self._cache.execute("select v from r where k = ?", (key,)).fetchone()
-            if row is not None:
-                found[key] = np.frombuffer(row[0], "<f8")
-        new = {key: one for key, one in zip(keys, passages, strict=True) if key not in found}
-        if new:
-            asked = [
-                ReadPassage(one.heading, one.text, [Segment(*segment) for segment in one.segments])
-                for one in new.values()
-            ]
-            read = self._loop.run(self._reader.read(question, asked))
-            for key, passage in zip(new, read.passages, strict=True):
-                found[key] = np.array(passage.segment_scores, "<f8")
-                self._cache.execute("insert into r values (?, ?)", (key, found[key].tobytes()))
+        """Return the log-odds of the segments of each passage."""
+        self.prepare([(question, passage) for passage in passages], relation)
+        return [self._kept(question, passage, relation) for passage in passages]
+
+    def prepare(self, pairs: Iterable[tuple[str, PassageToRead]], relation: Relation) -> None:
+        """Read what was not read before, all questions of a passage one after the other."""
+        asked: dict[PassageToRead, list[str]] = defaultdict(list)
+        for question, passage in dict.fromkeys(pairs):
+            if self._kept(question, passage, relation) is None:
+                asked[passage].append(question)
+        for passage, (first, *others) in asked.items():
+            self._loop.run(self._read(passage, [first], relation))  # Its states are kept.
+            self._loop.run(self._read(passage, others, relation))
             self._cache.commit()
-        return [found[key] for key in keys]
+
+    async def _read(
+        self, passage: PassageToRead, questions: Sequence[str], relation: Relation
+    ) -> None:
+        segments = tuple(Segment(*segment) for segment in passage.segments)
+        given = [ReadPassage(passage.heading, passage.text, segments)]
+        made = await asyncio.gather(
+            *(self._reader.read(question, given, relation, "") for question in questions)
+        )
+        for question, read in zip(questions, made, strict=True):
+            row = np.array(read.passages[0].segment_scores, "<f8")
+            key = self._key(question, passage, relation)
+            self._cache.execute("insert into r values (?, ?)", (key, row.tobytes()))
+
+    def _kept(
+        self, question: str, passage: PassageToRead, relation: Relation
+    ) -> NDArray[np.float64] | None:
+        key = self._key(question, passage, relation)
+        row = self._cache.execute("select v from r where k = ?", (key,)).fetchone()
+        return None if row is None else np.frombuffer(row[0], "<f8")
+
+    def _key(self, question: str, passage: PassageToRead, relation: Relation) -> bytes:
+        return hashlib.sha256(self._model + repr((question, passage, relation)).encode()).digest()
 
     def close(self) -> None:
         """Stop the reader's threads."""
@@ -457,15 +473,23 @@ def written_examples(encode: Encoder) -> list[Example]:
     return examples
 
 
-def with_reader(example: Example, reader: Reader) -> Example:
-    """Return an example as the service weighs it when there is a reader."""
-    old = example.evidence
-    question = old.asked.question
-    prepared = Prepared(question, old.hits, shipped_weights("without_encoder"))
-    readings = [row.tolist() for row in reader(question.text, prepared.passages_to_read())]
-    log_odds = prepared.log_odds(old.candidates, readings)
-    evidence = Evidence(old.asked, old.hits, old.candidates, old.cosines, log_odds)
-    return replace(example, evidence=evidence)
+def with_reader(examples: Sequence[Example], reader: Reader) -> list[Example]:
+    """Return examples as the service weighs them when there is a reader."""
+    prepared = [
+        Prepared(one.evidence.asked.question, one.evidence.hits, shipped_weights("without_encoder"))
+        for one in examples
+    ]
+    asked = [(one.asked.question.text, one.passages_to_read()) for one in prepared]
+    reader.prepare(((text, one) for text, read in asked for one in read), Relation.ANSWERS)
+    return [
+        replace(example, evidence=_read(example.evidence, one, reader(*read, Relation.ANSWERS)))
+        for example, one, read in zip(examples, prepared, asked, strict=True)
+    ]
+
+
+def _read(old: Evidence, prepared: Prepared, read: Sequence[NDArray[np.float64]]) -> Evidence:
+    log_odds = prepared.log_odds(old.candidates, [row.tolist() for row in read])
+    return Evidence(old.asked, old.hits, old.candidates, old.cosines, log_odds)
 
 
 def without_vectors(example: Example) -> Example:
@@ -596,8 +620,8 @@ def main() -> None:
     written = written_examples(encode)
     sets: dict[Signal, tuple[list[Example], list[Example]]] = {
         "with_reader": (
-            [with_reader(one, reader) for one in handbook],
-            [with_reader(one, reader) for one in written],
+            with_reader(handbook, reader),
+            with_reader(written, reader),
         ),
         "with_encoder": (handbook, squad),
         "without_encoder": (

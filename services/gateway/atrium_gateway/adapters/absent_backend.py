@@ -8,7 +8,7 @@ from atrium_gateway.app.ports import Embedding, Reading, TextKind
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_gateway.domain.generation import Delta, Finished, Prompt
 from atrium_gateway.domain.models import ModelState, ModelStatus
-from atrium_gateway.domain.reading import ReadPassage
+from atrium_gateway.domain.reading import ReadPassage, Relation
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
 
 
@@ -40,6 +40,8 @@ class AbsentBackend:
         """Raise ModelUnavailable."""
         raise ModelUnavailable(self._name, self._why)
 
-    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+    async def read(
+        self, question: str, passages: Sequence[ReadPassage], relation: Relation, scope: str
+    ) -> Reading:
         """Raise ModelUnavailable."""
         raise ModelUnavailable(self._name, self._why)

@@ -61,7 +61,7 @@ LOCAL_ENCODERS: Mapping[str, LocalEncoder] = {
 }
 """ONNX encoders, by their ids in the store."""
 
-LOCAL_READERS: Mapping[str, LocalReader] = {"atrium-reader": LocalReader(448, 118)}
+LOCAL_READERS: Mapping[str, LocalReader] = {"atrium-reader": LocalReader(1100, 434)}
 """ONNX readers, by their ids in the store."""
 
 SMALL = frozenset({"qwen2.5-0.5b", "multilingual-e5-small", "atrium-reader"})

@@ -11,7 +11,7 @@ from atrium_gateway.adapters.onnx_encoder import OnnxEncoder
 from atrium_gateway.adapters.onnx_reader import OnnxReader
 from atrium_gateway.app.ports import Embedding, Reading, TextKind
 from atrium_gateway.domain.models import ModelStatus
-from atrium_gateway.domain.reading import ReadPassage
+from atrium_gateway.domain.reading import ReadPassage, Relation
 from atrium_gateway.domain.similarity import SimilarityScale
 
 
@@ -101,7 +101,9 @@ class OnnxReaderBackend:
         """Return whether the reader is loaded."""
         return await self._local.status()
 
-    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+    async def read(
+        self, question: str, passages: Sequence[ReadPassage], relation: Relation, scope: str
+    ) -> Reading:
         """Read a question with passages; see ``ReaderBackend``."""
         reader = await self._local.engine()
-        return await reader.read(question, passages)
+        return await reader.read(question, passages, relation, scope)

@@ -44,7 +44,7 @@ from atrium_gateway.domain.generation import (
     ToolCallDelta,
 )
 from atrium_gateway.domain.models import READY, ModelStatus
-from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage
+from atrium_gateway.domain.reading import CUT_OFF, PassageReading, ReadPassage, Relation
 from atrium_gateway.domain.similarity import PLAIN_SCALE, SimilarityScale
 from atrium_gateway.domain.tools import allowed_tools, must_call, schema_of
 from atrium_shared.engines import Usage
@@ -165,8 +165,11 @@ class ScriptedBackend:
                 row[0] = 1  # a text without words still has a vector of length 1
         return Embedding(vectors, read, truncated)
 
-    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+    async def read(
+        self, question: str, passages: Sequence[ReadPassage], relation: Relation, scope: str
+    ) -> Reading:
         """Return the share of the question's words in each segment; see ``ReaderBackend``."""
+        del relation, scope
         self.read_questions.append(question)
         asked = lexical.terms(question)
         readings, read = [], 0

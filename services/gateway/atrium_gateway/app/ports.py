@@ -24,7 +24,7 @@ from atrium_gateway.domain.generation import (
 from atrium_gateway.domain.models import Model, ModelStatus
 from atrium_gateway.domain.outcomes import Generation, Outcome, OutcomeCount
 from atrium_gateway.domain.quotas import Allotment, Charged, LeaseAsk, Quota
-from atrium_gateway.domain.reading import PassageReading, ReadPassage
+from atrium_gateway.domain.reading import PassageReading, ReadPassage, Relation
 from atrium_gateway.domain.routes import Route
 from atrium_gateway.domain.similarity import SimilarityScale
 from atrium_gateway.domain.usage import UsageCount, UsageKey, UsageRecord
@@ -185,8 +185,16 @@ class Reading:
 class ReaderBackend(Backend, Protocol):
     """Something that reads a question together with passages."""
 
-    async def read(self, question: str, passages: Sequence[ReadPassage]) -> Reading:
+    async def read(
+        self, question: str, passages: Sequence[ReadPassage], relation: Relation, scope: str
+    ) -> Reading:
         """Return one reading a passage, in order; each depends on its own pair alone.
+
+        Args:
+            question: The question, or the statement.
+            passages: What is read with it.
+            relation: What is looked for.
+            scope: For whom; nothing that is kept of a passage serves another scope.
 
         Raises:
             ModelUnavailable: The model cannot be used now.

@@ -10,7 +10,7 @@ from atrium_gateway.app.caller import Caller
 from atrium_gateway.app.dispatch import Dispatch
 from atrium_gateway.app.ports import ReaderBackend, Reading
 from atrium_gateway.domain.errors import SegmentInvalid
-from atrium_gateway.domain.reading import ReadPassage
+from atrium_gateway.domain.reading import ReadPassage, Relation
 from atrium_gateway.domain.tokens import most_encoder_tokens
 from atrium_shared.engines import Engine, Usage
 
@@ -37,7 +37,7 @@ class ReadPassages:
         self._audit = audit
 
     async def __call__(
-        self, caller: Caller, question: str, passages: Sequence[ReadPassage]
+        self, caller: Caller, question: str, passages: Sequence[ReadPassage], relation: Relation
     ) -> PassagesRead:
         """Return one reading a passage, in order.
 
@@ -46,9 +46,10 @@ class ReadPassages:
             AtriumError: See :meth:`Dispatch.read`.
         """
         _check(passages)
+        scope = caller.principal.tenant
 
         async def run(reader: ReaderBackend) -> tuple[Reading, int]:
-            reading = await reader.read(question, passages)
+            reading = await reader.read(question, passages, relation, scope)
             return reading, reading.tokens
 
         texts = [question + passage.heading + passage.text for passage in passages]

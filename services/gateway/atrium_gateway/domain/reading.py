@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 CUT_OFF = -100.0
 """Log-odds of what the model did not get to see; nothing that it sees comes near."""
+
+
+class Relation(Enum):
+    """How a passage may stand to what is read with it."""
+
+    ANSWERS = "answers"
+    """It answers the question."""
+    CONCERNS = "concerns"
+    """It describes a topic that the question is about."""
+    STATES = "states"
+    """It says the same as the statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class ReadPassage:
 
     heading: str
     text: str
-    segments: Sequence[Segment]
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)

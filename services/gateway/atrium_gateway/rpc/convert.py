@@ -49,7 +49,7 @@ from atrium_gateway.domain.models import (
 )
 from atrium_gateway.domain.outcomes import Outcome
 from atrium_gateway.domain.quotas import Quota, QuotaOrigin
-from atrium_gateway.domain.reading import ReadPassage, Segment
+from atrium_gateway.domain.reading import ReadPassage, Relation, Segment
 from atrium_gateway.domain.routes import (
     DEFAULT_MAX_TOKENS,
     DEFAULT_TIMEOUT_SECONDS,
@@ -99,6 +99,12 @@ _LOCATIONS = {
 _KINDS = {
     gateway_pb2.EmbedRequest.QUERY: TextKind.QUERY,
     gateway_pb2.EmbedRequest.PASSAGE: TextKind.PASSAGE,
+}
+_RELATIONS = {
+    gateway_pb2.ReadRequest.RELATION_UNSPECIFIED: Relation.ANSWERS,
+    gateway_pb2.ReadRequest.ANSWERS: Relation.ANSWERS,
+    gateway_pb2.ReadRequest.CONCERNS: Relation.CONCERNS,
+    gateway_pb2.ReadRequest.STATES: Relation.STATES,
 }
 _REASONS = {
     FinishReason.STOP: gateway_pb2.GenerateResponse.STOP,
@@ -243,6 +249,11 @@ def passages_from_proto(request: gateway_pb2.ReadRequest) -> list[ReadPassage]:
         )
         for passage in request.passages
     ]
+
+
+def relation_from_proto(relation: gateway_pb2.ReadRequest.Relation.ValueType) -> Relation:
+    """Return what a reader is to look for."""
+    return _RELATIONS[relation]
 
 
 def route_from_proto(route: gateway_pb2.Route) -> Route:

@@ -95,8 +95,10 @@ class GatewayServicer(gateway_service_pb2_grpc.ModelGatewayServicer):
         self, request: gateway_pb2.ReadRequest, context: Context
     ) -> gateway_pb2.ReadResponse:
         passages = convert.passages_from_proto(request)
+        relation = convert.relation_from_proto(request.relation)
         caller = _caller(context, request.task)
-        return convert.passages_read_to_proto(await self.read(caller, request.question, passages))
+        read = await self.read(caller, request.question, passages, relation)
+        return convert.passages_read_to_proto(read)
 
     async def Translate(
         self, request: gateway_pb2.TranslateRequest, context: Context

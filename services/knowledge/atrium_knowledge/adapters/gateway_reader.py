@@ -8,7 +8,7 @@ from typing import Final
 import grpc
 
 from atrium.gateway.v1 import gateway_pb2, gateway_service_pb2_grpc
-from atrium_knowledge.app.ports import Readings
+from atrium_knowledge.app.ports import Readings, Relation
 from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_shared.engines import Engine, EngineKind
 from atrium_shared.principal import Principal
@@ -19,6 +19,10 @@ READ_TASK: Final = "knowledge.read"
 
 _PASSAGES_AT_ONCE: Final = 64
 """Most passages of one call of ``Read``."""
+_RELATIONS: Final[dict[Relation, gateway_pb2.ReadRequest.Relation.ValueType]] = {
+    "answers": gateway_pb2.ReadRequest.ANSWERS,
+    "concerns": gateway_pb2.ReadRequest.CONCERNS,
+}
 
 
 class GatewayReader:
@@ -34,7 +38,11 @@ class GatewayReader:
         self._seconds = seconds
 
     async def read(
-        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+        self,
+        principal: Principal,
+        question: str,
+        passages: Sequence[PassageToRead],
+        relation: Relation,
     ) -> Readings:
         """Return the log-odds of every segment."""
         log_odds: list[tuple[float, ...]] = []
@@ -43,7 +51,7 @@ class GatewayReader:
             part = passages[first : first + _PASSAGES_AT_ONCE]
             try:
                 response = await self._stub.Read(
-                    _read_request(question, part),
+                    _read_request(question, part, relation),
                     metadata=metadata_for(principal),
                     timeout=self._seconds,
                 )
@@ -55,10 +63,13 @@ class GatewayReader:
         return Readings(tuple(log_odds), tokens, engine)
 
 
-def _read_request(question: str, passages: Sequence[PassageToRead]) -> gateway_pb2.ReadRequest:
+def _read_request(
+    question: str, passages: Sequence[PassageToRead], relation: Relation
+) -> gateway_pb2.ReadRequest:
     return gateway_pb2.ReadRequest(
         task=READ_TASK,
         question=question,
+        relation=_RELATIONS[relation],
         passages=[
             gateway_pb2.ReadPassage(
                 heading=passage.heading,

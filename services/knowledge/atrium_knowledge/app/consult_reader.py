@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atrium_knowledge.app.encode import is_absence
-from atrium_knowledge.app.ports import Reader, Readings
+from atrium_knowledge.app.ports import Reader, Readings, Relation
 from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.topics import CompiledTopic, topic_to_read
 from atrium_shared.errors import AtriumError
@@ -30,14 +30,7 @@ class ConsultReader:
         Raises:
             AtriumError: The reader refuses these texts.
         """
-        if self._reader is None or not passages:
-            return None
-        try:
-            return await self._reader.read(principal, question, passages)
-        except AtriumError as error:
-            if not is_absence(error):
-                raise
-            return None
+        return await self._read(principal, question, passages, "answers")
 
     async def of_topics(
         self, principal: Principal, question: str, topics: Sequence[CompiledTopic]
@@ -55,10 +48,26 @@ class ConsultReader:
             parts = topic_to_read(topic)
             owners += [number] * len(parts)
             passages += parts
-        readings = await self.of_passages(principal, question, passages)
+        readings = await self._read(principal, question, passages, "concerns")
         if readings is None:
             return None
         best = [float("-inf")] * len(topics)
         for owner, log_odds in zip(owners, readings.log_odds, strict=True):
             best[owner] = max(best[owner], *log_odds)
         return best, readings.tokens
+
+    async def _read(
+        self,
+        principal: Principal,
+        question: str,
+        passages: Sequence[PassageToRead],
+        relation: Relation,
+    ) -> Readings | None:
+        if self._reader is None or not passages:
+            return None
+        try:
+            return await self._reader.read(principal, question, passages, relation)
+        except AtriumError as error:
+            if not is_absence(error):
+                raise
+            return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +39,20 @@ class Readings:
     engine: Engine
 
 
+Relation = Literal["answers", "concerns"]
+"""What a reader looks for: whether a segment answers a question, or whether it describes a topic
+that the question is about."""
+
+
 class Reader(Protocol):
-    """Reads a question beside passages and says which of their segments answer."""
+    """Reads a question beside passages and says how their segments stand to it."""
 
     async def read(
-        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+        self,
+        principal: Principal,
+        question: str,
+        passages: Sequence[PassageToRead],
+        relation: Relation,
     ) -> Readings:
         """Return what it says, in the order of the passages and of their segments.
 
