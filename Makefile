@@ -115,15 +115,17 @@ release-protos: gen ## Remember the API as released; `make lint` then refuses br
 	@cp protos/gen/image.binpb protos/released.binpb
 
 .PHONY: train-reader
-train-reader: $(DEV) $(TRAIN) ## Train the reader anew, two hours on two cores (SOURCE=folder with e5-small-q4.bin, ATRIUM_DATA_DIR)
-	@test -n "$(SOURCE)" -a -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the weights and the data are: make train-reader SOURCE=FOLDER ATRIUM_DATA_DIR=FOLDER"; exit 2; }
+train-reader: $(DEV) $(TRAIN) ## Train the reader anew, some three hours on two cores (ATRIUM_DATA_DIR; ARGS="--resume FILE")
+	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data are: make train-reader ATRIUM_DATA_DIR=FOLDER"; exit 2; }
+	@$(BIN)/atrium models pull qwen2.5-0.5b
 	@$(BIN)/python -m services.knowledge.training.prepare_reader --out var/training/reader --squad $(ATRIUM_DATA_DIR)/knowledge/cmrc2018_trial.json.gz $(ATRIUM_DATA_DIR)/knowledge/drcd_dev.json.gz
-	@$(TRAIN_VENV)/bin/python services/knowledge/training/train_reader.py --encoder $(SOURCE) --data var/training/reader/*.jsonl --out shared/atrium_models/conversions/reader.npz
-	@$(MAKE) reader-checksum SOURCE=$(SOURCE)
+	@$(TRAIN_VENV)/bin/python services/knowledge/training/train_reader.py --model $$($(BIN)/atrium models path qwen2.5-0.5b) --data var/training/reader/*.jsonl --out shared/atrium_models/conversions/reader.npz $(ARGS)
+	@$(MAKE) reader-checksum
 
 .PHONY: reader-checksum
-reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.npz (SOURCE=folder with e5-small-q4.bin)
-	@$(BIN)/python -m atrium_models.conversions.reader $(SOURCE)
+reader-checksum: $(DEV) ## Print what models.yaml must say of a changed reader.npz
+	@$(BIN)/atrium models pull qwen2.5-0.5b
+	@$(BIN)/python -m atrium_models.conversions.reader $$($(BIN)/atrium models path qwen2.5-0.5b)
 
 .PHONY: voices
 voices: $(VOICES) ## Make the recordings of EVAL=meeting_audio: text to speech, twenty minutes on one core (ARGS="--samples")

@@ -1,14 +1,14 @@
-"""Turn questions with their passages into what the reader learns from.
+"""Turn texts with their questions into what the reader learns from.
 
     python -m services.knowledge.training.prepare_reader --squad FILE ... --out DIR
 
 Sources: the sections and questions in ``reading/`` (written for the project), the topics in
 ``topics/``, sentences of minutes in ``claims/`` and in the talks by which minutes were trained, and
-the training half of SQuAD-style files (articles are halved by the SHA-1 of their
-title, so that the other half can be reported on). Each line of the output is one reading: a
-question, a passage under its headings, the units of the passage, and which of them answer. A
-question that nothing answers has none. Questions are also read against the passages of the same
-collection that look most like them and do not answer.
+the training half of SQuAD-style files (articles are halved by the SHA-1 of their title, so that the
+other half can be reported on). Each line of the output is one sheet: a text under its headings, its
+units, and many questions about it, each with the units that answer. A question that nothing answers
+has none. Questions are also read against the passages of the same collection that look most like
+them and do not answer.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
@@ -34,22 +34,28 @@ from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
 from tests.eval.meeting_scripts import read
 from tests.eval.meeting_scripts.build import build
 
+from .holding_out import held_out
+
 HERE = Path(__file__).parent
 TALKS = HERE.parents[1] / "meeting" / "training" / "minutes" / "talks"
 TOPIC_VARIANTS = 2
-"""How often each question is read against its topic, with other examples."""
+"""How often a topic is shown, with other examples."""
 FOREIGN_PASSAGES = 2
 """How many passages of other documents a question with an answer is read against."""
 TALK_HEADING = "talk"
 """Tells the reader that a sentence of minutes and talk follow."""
 SLIPS = 0.12
 """How often a question about a topic gets a slip of typing."""
-CLAIM_VARIANTS = 3
-"""How often each sentence of minutes is read, with more or less talk around what it cites."""
-FOREIGN_TALK = 0.3
-"""How often a right sentence is read against talk of something else too."""
+OF_OTHER_TOPICS = 2
+"""How many questions of each other topic of an organisation a topic is asked about."""
+SWAPPED = 0.5
+"""How often a right sentence stands there with another speaker's name too, as a wrong one."""
+FOREIGN_CLAIMS = 2
+"""How many sentences about other talk are read against a piece of talk."""
+TALK_VARIANTS = 2
+"""How often a scripted meeting is cut into pieces."""
 AROUND = 4
-"""Most lines before and after those that a sentence cites."""
+"""Most lines before those that a sentence cites."""
 LINES_AT_ONCE = 16
 NAMELESS = 0.2
 """How often speakers have numbers instead of names."""
@@ -57,21 +63,48 @@ CHUNK_CHARS = 420
 """Longest passage of a SQuAD-style paragraph, in code points."""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """A question and a passage."""
+Relation = Literal["answers", "concerns", "states"]
+"""How a unit may stand to what is asked: see ``ReadRequest.Relation``."""
 
-    question: str
-    context: str
-    """Title and headings of the passage."""
+Claim = tuple[str, list[int], bool]
+"""A sentence of minutes, the lines that it cites, and whether it is right."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A text and what is asked of it."""
+
+    relation: Relation
+    heading: str
+    """Title and headings of the text."""
     text: str
     segments: list[tuple[int, int]]
     """Code points of each unit in ``text``."""
-    answers: list[int]
-    """1 for each unit that answers."""
-    origin: str
-    group: str = ""
-    """Readings of one group are learned from or held out together; empty: those of one text."""
+    questions: list[tuple[str, list[int]]]
+    """Each with the indices of the units that answer."""
+    held: bool = False
+    """Whether nothing is learned from it."""
+
+
+class Sheets:
+    """Gathers the questions of each text of one source."""
+
+    def __init__(self, relation: Relation) -> None:
+        self._relation = relation
+        self._sheets: dict[tuple[str, str], Sheet] = {}
+
+    def add(self, heading: str, text: str, question: str, marks: Sequence[int]) -> None:
+        """Add a question with 1 for each unit that answers; a text without units is left out."""
+        if (heading, text) not in self._sheets:
+            self._sheets[heading, text] = Sheet(
+                self._relation, heading, text, units(text), [], held_out(text)
+            )
+        answers = [number for number, mark in enumerate(marks) if mark]
+        self._sheets[heading, text].questions.append((question, answers))
+
+    def all(self) -> list[Sheet]:
+        """Return the texts that have units."""
+        return [sheet for sheet in self._sheets.values() if sheet.segments]
 
 
 class Shelf:
@@ -123,8 +156,8 @@ def chunks(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def squad(file: Path) -> Iterator[Reading]:
-    """Yield readings of the training half of a SQuAD-style file."""
+def squad(file: Path) -> list[Sheet]:
+    """Return the training half of a SQuAD-style file."""
     passages: list[tuple[str, str, str]] = []
     asked: list[tuple[str, list[str], list[int], int]] = []
     for entry in json.loads(gzip.decompress(file.read_bytes()))["data"]:
@@ -141,39 +174,38 @@ def squad(file: Path) -> Iterator[Reading]:
                 gold = [number for number, start, end in own if start <= at < end]
                 if gold:
                     asked.append((qa["question"], answers, gold, at - own[gold[0] - own[0][0]][1]))
-    shelf = Shelf([text for _, text, _ in passages])
+    shelf, sheets = Shelf([text for _, text, _ in passages]), Sheets("answers")
     for question, answers, gold, at in asked:
         title, text, _ = passages[gold[0]]
-        segments = units(text)
         marks = [
             int(
                 start <= at < end
                 or any(len(one) > 3 and _plain(one) in _plain(text[start:end]) for one in answers)
             )
-            for start, end in segments
+            for start, end in units(text)
         ]
         if any(marks):
-            yield Reading(question, title, text, segments, marks, file.name)
+            sheets.add(title, text, question, marks)
         for other in shelf.best(question):
             title, text, whole = passages[other]
             if other != gold[0] and not any(_plain(one) in _plain(whole) for one in answers):
-                segments = units(text)
-                yield Reading(question, title, text, segments, [0] * len(segments), file.name)
+                sheets.add(title, text, question, [])
                 break
+    return sheets.all()
 
 
 def _plain(text: str) -> str:
     return fold(text).replace(" ", "")
 
 
-def written(file: Path, seed: int) -> Iterator[Reading]:
-    """Yield readings of the project's own sections."""
+def written(file: Path, seed: int) -> list[Sheet]:
+    """Return the project's own sections."""
     sections = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
     shelf = Shelf([_headed(section) for section in sections])
-    chance = random.Random(seed)
+    chance, sheets = random.Random(seed), Sheets("answers")
     for number, section in enumerate(sections):
         for question in section["questions"]:
-            yield _reading(section, question, file.name)
+            _ask(sheets, section, question["question"], question["answers"])
             others = [
                 other
                 for other in shelf.best(question["question"])
@@ -181,7 +213,8 @@ def written(file: Path, seed: int) -> Iterator[Reading]:
             ]
             most = FOREIGN_PASSAGES if question["answers"] else chance.choice((0, 1))
             for other in others[:most]:
-                yield _reading(sections[other], {**question, "answers": []}, file.name)
+                _ask(sheets, sections[other], question["question"], [])
+    return sheets.all()
 
 
 _RULE = re.compile(r"\|?[\s:|-]+\|?")
@@ -224,23 +257,22 @@ def _headed(section: dict[str, Any]) -> str:
     return " > ".join([section["document"], *section["section"]]) + "\n" + str(section["text"])
 
 
-def _reading(section: dict[str, Any], question: dict[str, Any], origin: str) -> Reading:
-    text, answers = as_parsed(section["text"], question["answers"])
-    segments = units(text)
+def _ask(sheets: Sheets, section: dict[str, Any], question: str, answers: Sequence[str]) -> None:
+    text, answers = as_parsed(section["text"], answers)
     spans = [(at, at + len(answer)) for answer in answers if (at := text.find(answer)) >= 0]
     marks = [
         int(any(min(end, b) - max(start, a) >= 0.5 * min(end - start, b - a) for a, b in spans))
-        for start, end in segments
+        for start, end in units(text)
     ]
-    context = " > ".join([section["document"], *section["section"]])
-    return Reading(question["question"], context, text, segments, marks, origin)
+    sheets.add(" > ".join([section["document"], *section["section"]]), text, question, marks)
 
 
-def topics(file: Path) -> Iterator[Reading]:
-    """Yield questions against restricted topics: the topic is the passage, a single unit.
+def topics(file: Path) -> Iterator[Sheet]:
+    """Yield restricted topics: each is a text of a single unit.
 
-    Questions about a topic are read against another one of the same organisation too, where the
-    file tells which topics those are.
+    Administrators write in one language or the other, and give few or more examples and
+    counter-examples, or none of the latter: every topic is shown in some variants. It is asked
+    about other topics of the same organisation too, where the file tells which these are.
     """
     all_topics = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     siblings: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -250,31 +282,37 @@ def topics(file: Path) -> Iterator[Reading]:
     for topic in all_topics:
         chance = random.Random(topic["id"])
         others = [one for one in siblings[topic.get("organisation", "")] if one is not topic]
-        for kind, mark in (("inside", 1), ("outside", 0)):
-            for question in topic[kind]:
-                for _ in range(TOPIC_VARIANTS):
-                    yield _of_topic(question, topic, mark, chance, file.name)
-                if others:
-                    yield _of_topic(question, chance.choice(others), 0, chance, file.name)
+        for _ in range(TOPIC_VARIANTS):
+            yield _topic(topic, others, chance)
 
 
-def _of_topic(
-    question: dict[str, Any], topic: dict[str, Any], mark: int, chance: random.Random, origin: str
-) -> Reading:
-    # Administrators write in one language or the other, and give few or more examples and
-    # counter-examples, or none of the latter.
-    counters = [one["question"] for one in topic["outside"] if one is not question]
-    counters += topic.get("counter_examples", [])
+def _topic(topic: dict[str, Any], others: Sequence[dict[str, Any]], chance: random.Random) -> Sheet:
+    counters = [one["question"] for one in topic["outside"]] + topic.get("counter_examples", [])
+    most = chance.choice((0, 0, 1, 2, 3, 4)) if len(counters) >= 4 else 0
+    shown = chance.sample(counters, most)
     text = topic_text(
         topic["description"][chance.choice(("en", "zh"))],
         chance.sample(topic["examples"], min(chance.randint(2, 4), len(topic["examples"]))),
-        chance.sample(counters, chance.choice((0, 0, 1, 2, 3, 4))),
+        shown,
     )
-    asked = question["question"]
+    questions = [
+        (_slipped(one, chance), answers)
+        for kind, answers in (("inside", [0]), ("outside", []))
+        for one in topic[kind]
+        if one["question"] not in shown
+    ]
+    for other in others:
+        some = chance.sample(other["inside"], min(OF_OTHER_TOPICS, len(other["inside"])))
+        questions += [(one["question"], []) for one in some]
+    chance.shuffle(questions)
+    held = held_out(topic.get("organisation", "") or text)
+    return Sheet("concerns", TOPIC_HEADING, text, [(0, len(text))], questions, held)
+
+
+def _slipped(question: dict[str, Any], chance: random.Random) -> str:
     if question["language"] == "en" and chance.random() < SLIPS:
-        asked = with_slip(asked, chance)
-    group = topic.get("organisation", "")
-    return Reading(asked, TOPIC_HEADING, text, [(0, len(text))], [mark], origin, group)
+        return with_slip(question["question"], chance)
+    return str(question["question"])
 
 
 def with_slip(text: str, chance: random.Random) -> str:
@@ -289,21 +327,22 @@ def with_slip(text: str, chance: random.Random) -> str:
     return text[:middle] + text[middle + 1 :]
 
 
-def claims(file: Path) -> Iterator[Reading]:
-    """Yield sentences of minutes against the talk that they cite: right ones, and wrong ones."""
+def claims(file: Path) -> Iterator[Sheet]:
+    """Yield talk with sentences of minutes about it: right ones, and wrong ones."""
     pieces = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     for number, piece in enumerate(pieces):
         chance = random.Random(piece["id"])
-        foreign = pieces[number - 1]["lines"]
-        for kind, mark in (("right", 1), ("wrong", 0)):
+        said: list[Claim] = []
+        for kind, mark in (("right", True), ("wrong", False)):
             for claim in piece[kind]:
-                for _ in range(CLAIM_VARIANTS):
-                    yield _claim(claim["text"], piece["lines"], claim["lines"], mark, chance, file)
-                swapped = _of_another(claim["text"], piece["lines"], chance) if mark else None
-                if swapped is not None:
-                    yield _claim(swapped, piece["lines"], claim["lines"], 0, chance, file)
-                if mark and chance.random() < FOREIGN_TALK:
-                    yield _claim(claim["text"], foreign, claim["lines"], 0, chance, file)
+                said.append((claim["text"], claim["lines"], mark))
+                swap = mark and chance.random() < SWAPPED
+                swapped = _of_another(claim["text"], piece["lines"], chance) if swap else None
+                if swapped:
+                    said.append((swapped, claim["lines"], False))
+        foreign = pieces[number - 1]["right"][:FOREIGN_CLAIMS]
+        said += [(claim["text"], claim["lines"], False) for claim in foreign]
+        yield from _windows(piece["lines"], said, chance, held_out(_group(file, piece["lines"])))
 
 
 def _of_another(text: str, lines: Sequence[Sequence[str]], chance: random.Random) -> str | None:
@@ -316,39 +355,45 @@ def _of_another(text: str, lines: Sequence[Sequence[str]], chance: random.Random
     return text.replace(named[0], chance.choice(others))
 
 
-def talks(file: Path) -> Iterator[Reading]:
+def talks(file: Path) -> Iterator[Sheet]:
     """Yield the same of scripted meetings."""
     for meeting in read(build([file])):
         at = {one.id: number for number, one in enumerate(meeting.utterances)}
         names = {one.id: one.display_name for one in meeting.speakers}
         lines = [(names[one.speaker], one.text) for one in meeting.utterances]
-        chance = random.Random(meeting.title)
-        for sentence in meeting.sentences:
-            cited = [at[one] for one in sentence.utterances]
-            mark = int(not sentence.kind)
-            for _ in range(CLAIM_VARIANTS):
-                yield _claim(sentence.text, lines, cited, mark, chance, file)
+        said = [(s.text, [at[one] for one in s.utterances], not s.kind) for s in meeting.sentences]
+        held = held_out(_group(file, lines))
+        for variant in range(TALK_VARIANTS):
+            yield from _windows(lines, said, random.Random(f"{meeting.title}{variant}"), held)
 
 
-def _claim(
-    text: str,
-    lines: Sequence[Sequence[str]],
-    cited: Sequence[int],
-    mark: int,
-    chance: random.Random,
-    file: Path,
-) -> Reading:
-    cited = [min(one, len(lines) - 1) for one in cited]
-    first = max(min(cited) - chance.randint(0, AROUND), 0)
-    last = min(max(max(cited) + chance.randint(0, AROUND), first), first + LINES_AT_ONCE - 1)
-    shown = [(speaker, said) for speaker, said in lines[first : last + 1]]
-    if chance.random() < NAMELESS:
-        text, shown = _nameless(text, shown, [speaker for speaker, _ in lines])
-    passage, segments = _talk(shown)
-    marks = [int(mark and first + i in cited) for i in range(len(shown))]
-    return Reading(
-        text, TALK_HEADING, passage, segments, marks, file.name, f"{file.name} {lines[0]}"
-    )
+def _group(file: Path, lines: Sequence[Sequence[str]]) -> str:
+    return f"{file.name} {lines[0]}"
+
+
+def _windows(
+    lines: Sequence[Sequence[str]], claims: Sequence[Claim], chance: random.Random, held: bool
+) -> Iterator[Sheet]:
+    """Cut talk into pieces of few lines, each with the sentences that cite from it."""
+    begun: dict[int, list[tuple[Claim, list[int]]]] = defaultdict(list)
+    for claim in claims:
+        cited = [min(one, len(lines) - 1) for one in claim[1]]
+        first = max(0, min(cited) - chance.randint(1, AROUND))
+        begun[first // AROUND * AROUND].append((claim, cited))
+    for first, said in begun.items():
+        highest = max(max(cited) for _, cited in said) + chance.randint(0, AROUND - 1)
+        last = min(len(lines) - 1, max(highest, first + AROUND + 1), first + LINES_AT_ONCE - 1)
+        shown = [(speaker, text) for speaker, text in lines[first : last + 1]]
+        nameless = chance.random() < NAMELESS
+        speakers = [speaker for speaker, _ in lines]
+        questions = []
+        laid_out = shown
+        for (text, _, mark), cited in said:
+            asked, laid_out = _nameless(text, shown, speakers) if nameless else (text, shown)
+            inside = [one - first for one in cited if 0 <= one - first < len(shown)]
+            questions.append((asked, inside if mark else []))
+        passage, segments = _talk(laid_out)
+        yield Sheet("states", TALK_HEADING, passage, segments, questions, held)
 
 
 def _talk(lines: Sequence[tuple[str, str]]) -> tuple[str, list[tuple[int, int]]]:
@@ -380,7 +425,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    sources = {file.name.split(".")[0]: squad(file) for file in chosen.squad}
+    sources: dict[str, Iterable[Sheet]] = {
+        file.name.split(".")[0]: squad(file) for file in chosen.squad
+    }
     for file in sorted((HERE / "reading").glob("*.jsonl")):
         sources[file.stem] = written(file, 1)
     for file in sorted((HERE / "topics").glob("*.jsonl")):
@@ -389,14 +436,15 @@ def main() -> None:
         sources[file.stem] = claims(file)
     for file in sorted(TALKS.glob("*_fit*.txt")):
         sources[f"talks_{file.stem}"] = talks(file)
-    for name, readings in sources.items():
-        count = answered = 0
+    for name, sheets in sources.items():
+        count = asked = answered = 0
         with (chosen.out / f"{name}.jsonl").open("w", encoding="utf-8") as out:
-            for reading in readings:
-                out.write(json.dumps(asdict(reading), ensure_ascii=False) + "\n")
+            for sheet in sheets:
+                out.write(json.dumps(asdict(sheet), ensure_ascii=False) + "\n")
                 count += 1
-                answered += any(reading.answers)
-        print(f"{name}: {count} readings, {answered} answered")
+                asked += len(sheet.questions)
+                answered += sum(bool(answers) for _, answers in sheet.questions)
+        print(f"{name}: {count} texts, {asked} questions, {answered} answered")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Train the reader: the upper layers of multilingual-e5-small, and a head of two numbers a token.
+"""Train the reader: additions of low rank to the upper layers of Qwen2.5-Coder-0.5B, and a head.
 
-    python train_reader.py --encoder DIR --data FILE ... --out reader.npz
+    python train_reader.py --model DIR --data FILE ... --out reader.npz
 
 Runs in the training environment (``requirements/train.txt``), on the lines that
-``prepare_reader.py`` writes. A question and a passage are read together (a cross-encoder, Nogueira
-and Cho 2019); each unit of the passage competes with "nothing here answers", as the null answer of
-SQuAD 2.0 readers does (Rajpurkar et al. 2018), under one softmax. The lower layers stay as they
-are, so only the upper ones ship, in eight bits. One passage in ten of the project's own texts is
-held out and reported on. Half of the SQuAD-style readings, drawn anew, is seen in an epoch.
+``prepare_reader.py`` writes. A text stands first and its questions behind it, each of which sees
+the text and itself alone, so that many questions cost little more than one. The unit that answers
+is pointed at (Vinyals et al. 2015): its score is the product of what its tokens and what the
+question's last token are mapped to, and competes with "nothing here answers", as the null answer of
+SQuAD 2.0 readers does (Rajpurkar et al. 2018), under one softmax. The model's own weights stay as
+they are and only the additions (LoRA, Hu et al. 2021) ship, in eight bits. One text in ten is held
+out and reported on.
 """
 
 from __future__ import annotations
@@ -18,369 +20,381 @@ import math
 import random
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import gguf
 import numpy as np
 import torch
-from holding_out import held_out
 from tokenizers import Tokenizer
+from torch import nn
 from torch.nn import functional
-from transformers import BertConfig, BertModel
+from transformers import Qwen2Config, Qwen2Model
 
-from atrium_models.conversions.e5 import SOURCE_NAME, WeightFile, tokenizer_of
+from atrium_gateway.adapters.onnx_reader import PROMPTS
+from atrium_gateway.domain.reading import Relation
+from atrium_models.conversions.reader import (
+    LAYERS,
+    MAX_PASSAGE_TOKENS,
+    SOURCE_NAME,
+    tokenizer_of,
+)
 
-FROZEN_LAYERS = 6
-MOST_TOKENS = 448
-TOKENS_A_STEP = 7168
-LENGTH_STEP = 64
-"""Lengths are rounded up to this, so that there are few shapes to plan for."""
-_LINEAR = {
-    "q": "attention.self.query",
-    "k": "attention.self.key",
-    "v": "attention.self.value",
-    "ao": "attention.output.dense",
-    "fi": "intermediate.dense",
-    "fo": "output.dense",
+FIRST_LEARNT = 8
+"""The first layer that gets additions."""
+RANK = 32
+SCALE = 2.0
+"""What the product of the two factors is multiplied with."""
+WIDTH = 128
+"""Numbers that a unit and a question are compared by."""
+MOST_TOKENS = 1100
+"""Longest text with some of its questions."""
+OVERHANG = 2
+"""A token that ends at most so many code points behind a unit still belongs to it."""
+HEAD_RATE = 3.0
+"""How much faster the head learns than the additions."""
+REPORTED = {"answers": 60, "concerns": 40, "states": 60}
+"""How many texts that were held out are reported on."""
+_NAMES = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
 }
-_NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
-_MOST_CODE = 63
+_ADDED_TO = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A question and a passage as tokens."""
+class Sheet:
+    """A text and what is asked of it, as tokens."""
 
+    relation: str
+    source: str
+    """Name of the file that it comes from."""
     ids: list[int]
     units: list[tuple[int, int]]
     """Tokens of each unit."""
-    answers: list[int]
-    """Indices of the units that answer."""
+    questions: list[list[int]]
+    answers: list[list[int]]
+    """For each question the indices of the units that answer."""
+    held: bool
 
-
-def load_encoder(weights: WeightFile) -> BertModel:
-    """Return the encoder with these weights."""
-    shape = weights.shape
-    model = BertModel(
-        BertConfig(
-            vocab_size=shape.vocabulary,
-            hidden_size=shape.hidden,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            intermediate_size=shape.inner,
-            max_position_embeddings=shape.positions,
-            layer_norm_eps=shape.epsilon,
-            hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0,
-        ),
-        add_pooling_layer=False,
-    )
-    state = {
-        "embeddings.word_embeddings.weight": weights.weights("emb.word", shape.hidden),
-        "embeddings.position_embeddings.weight": weights.dense("emb.pos"),
-        "embeddings.token_type_embeddings.weight": weights.dense("emb.type"),
-        "embeddings.LayerNorm.weight": weights.dense("emb.ln.w"),
-        "embeddings.LayerNorm.bias": weights.dense("emb.ln.b"),
-    }
-    for layer in range(shape.layers):
-        for short, name in _LINEAR.items():
-            columns = shape.inner if short == "fo" else shape.hidden
-            stem = f"encoder.layer.{layer}.{name}"
-            state[f"{stem}.weight"] = weights.weights(f"l{layer}.{short}.w", columns)
-            state[f"{stem}.bias"] = weights.dense(f"l{layer}.{short}.b")
-        for short, name in _NORMS.items():
-            stem = f"encoder.layer.{layer}.{name}"
-            state[f"{stem}.weight"] = weights.dense(f"l{layer}.{short}.w")
-            state[f"{stem}.bias"] = weights.dense(f"l{layer}.{short}.b")
-    own = model.state_dict()
-    for name, values in state.items():
-        tensor = torch.from_numpy(np.array(values))
-        if name.endswith("token_type_embeddings.weight"):
-            tensor = tensor.reshape(-1, shape.hidden)[:1].repeat(2, 1)
-        own[name].copy_(tensor.reshape(own[name].shape))
-    return model
-
-
-class Reader(torch.nn.Module):
-    """Scores of shape (texts, tokens, 2): that a token's unit answers; that nothing does."""
-
-    def __init__(self, encoder: BertModel) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = encoder.config.num_attention_heads
-        for parameter in encoder.embeddings.parameters():
-            parameter.requires_grad = False
-        for layer in encoder.encoder.layer[:FROZEN_LAYERS]:
-            for parameter in layer.parameters():
-                parameter.requires_grad = False
-        self.head = torch.nn.Linear(encoder.config.hidden_size, 2)
-        torch.nn.init.normal_(self.head.weight, std=0.02)
-        torch.nn.init.zeros_(self.head.bias)
-
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Return the scores of ``ids`` (texts, tokens) where ``mask`` is 1."""
-        bias = torch.zeros(mask.shape).masked_fill(mask == 0, -1e4)[:, None, None, :]
-        with torch.no_grad():
-            hidden = self.encoder.embeddings(input_ids=ids)
-            for layer in self.encoder.encoder.layer[:FROZEN_LAYERS]:
-                hidden = self._layer(layer, hidden, bias)
-        for layer in self.encoder.encoder.layer[FROZEN_LAYERS:]:
-            hidden = self._layer(layer, hidden, bias)
-        with torch.autocast("cpu", enabled=False):
-            return self.head(hidden.float())
-
-    def _layer(
-        self, layer: torch.nn.Module, hidden: torch.Tensor, bias: torch.Tensor
-    ) -> torch.Tensor:
-        texts, tokens, size = hidden.shape
-        attention = layer.attention
-        query, key, value = (
-            part(hidden).view(texts, tokens, self.heads, size // self.heads).transpose(1, 2)
-            for part in (attention.self.query, attention.self.key, attention.self.value)
-        )
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias.to(query.dtype)
-        )
-        mixed = attention.output.dense(mixed.transpose(1, 2).reshape(texts, tokens, size))
-        hidden = attention.output.LayerNorm(mixed + hidden)
-        wide = functional.gelu(layer.intermediate.dense(hidden))
-        return layer.output.LayerNorm(layer.output.dense(wide) + hidden)
-
-
-def read_lines(file: Path, tokenizer: Tokenizer) -> tuple[list[Reading], list[Reading]]:
-    """Return what is trained on and what is held out."""
-    parts: tuple[list[Reading], list[Reading]] = ([], [])
-    for line in file.read_text(encoding="utf-8").splitlines():
-        one = json.loads(line)
-        encoding = tokenizer.encode(one["question"], one["context"] + "\n" + one["text"])
-        ids = encoding.ids[:MOST_TOKENS]
-        shift = len(one["context"]) + 1
-        starts = np.array([
-            start if part == 1 else -1
-            for part, (start, _) in zip(encoding.sequence_ids, encoding.offsets, strict=True)
-        ])[: len(ids)]  # fmt: skip
-        units: list[tuple[int, int]] = []
-        answers: list[int] = []
-        for (first, last), answer in zip(one["segments"], one["answers"], strict=True):
-            inside = np.nonzero((starts >= first + shift) & (starts < last + shift))[0]
-            if len(inside):
-                if answer:
-                    answers.append(len(units))
-                units.append((int(inside[0]), int(inside[-1]) + 1))
-        if units and bool(answers) == any(one["answers"]):
-            parts[held_out(one["group"] or one["text"])].append(Reading(ids, units, answers))
-    return parts
-
-
-def batches(readings: Sequence[Reading], chance: random.Random | None) -> list[list[int]]:
-    """Return batches of readings of like length; shuffled with a source of chance."""
-    order = list(range(len(readings)))
-    if chance is not None:
-        chance.shuffle(order)
-    found: list[list[int]] = []
-    for first in range(0, len(order), 1500):
+    def batches(self, chance: random.Random | None = None) -> Iterator[list[int]]:
+        """Yield indices of questions that are read together, all of them once."""
+        order = list(range(len(self.questions)))
+        if chance is not None:
+            chance.shuffle(order)
         batch: list[int] = []
-        for index in sorted(order[first : first + 1500], key=lambda i: len(readings[i].ids)):
-            if batch and (len(batch) + 1) * _rounded(len(readings[index].ids)) > TOKENS_A_STEP:
-                found.append(batch)
-                batch = []
+        tokens = len(self.ids)
+        for index in order:
+            if batch and tokens + len(self.questions[index]) > MOST_TOKENS:
+                yield batch
+                batch, tokens = [], len(self.ids)
             batch.append(index)
-        found.append(batch)
-    if chance is not None:
-        chance.shuffle(found)
+            tokens += len(self.questions[index])
+        yield batch
+
+
+def load(file: Path, tokenizer: Tokenizer) -> Iterator[Sheet]:
+    """Yield the texts of a file that fit the window."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        given = json.loads(line)
+        before = len(given["heading"]) + 1
+        encoding = tokenizer.encode(f"{given['heading']}\n{given['text']}")
+        units = []
+        for start, end in given["segments"]:
+            first, last = start + before, end + before
+            inside = [
+                number
+                for number, (a, b) in enumerate(encoding.offsets)
+                if b > first and a < last and b <= last + OVERHANG
+            ]
+            if inside:
+                units.append((inside[0], inside[-1] + 1))
+        if len(encoding) > MAX_PASSAGE_TOKENS or len(units) < len(given["segments"]):
+            continue
+        prompt = PROMPTS[Relation(given["relation"])]
+        yield Sheet(
+            given["relation"],
+            file.stem,
+            encoding.ids,
+            units,
+            [tokenizer.encode(prompt[0] + one + prompt[1]).ids for one, _ in given["questions"]],
+            [answers for _, answers in given["questions"]],
+            given["held"],
+        )
+
+
+class Added(nn.Module):
+    """A matrix with an addition of low rank."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base = base
+        self.a = nn.Parameter(torch.randn(RANK, base.in_features) / math.sqrt(base.in_features))
+        self.b = nn.Parameter(torch.zeros(base.out_features, RANK))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the product with both."""
+        low = functional.linear(x, self.a.to(x.dtype))
+        return self.base(x) + functional.linear(low, (self.b * SCALE).to(x.dtype))
+
+
+class Reader(nn.Module):
+    """The model's lower layers with additions, and the head.
+
+    Args:
+        source: The model's GGUF file.
+    """
+
+    def __init__(self, source: Path) -> None:
+        super().__init__()
+        file = gguf.GGUFReader(source)
+
+        def setting(name: str) -> float:
+            return file.fields[f"qwen2.{name}"].contents()
+
+        config = Qwen2Config(
+            vocab_size=len(file.fields["tokenizer.ggml.tokens"].contents()),
+            hidden_size=setting("embedding_length"),
+            intermediate_size=setting("feed_forward_length"),
+            num_hidden_layers=LAYERS,
+            num_attention_heads=setting("attention.head_count"),
+            num_key_value_heads=setting("attention.head_count_kv"),
+            rms_norm_eps=setting("attention.layer_norm_rms_epsilon"),
+            rope_parameters={"rope_theta": setting("rope.freq_base"), "rope_type": "default"},
+        )
+        self.model = Qwen2Model(config).to(torch.bfloat16)
+        self.model.load_state_dict(_tensors(file))
+        self.model.requires_grad_(requires_grad=False)
+        for layer in self.model.layers[FIRST_LEARNT:]:
+            for name in _ADDED_TO:
+                part, _, matrix = _NAMES[name].partition(".")
+                block = getattr(layer, part)
+                setattr(block, matrix, Added(getattr(block, matrix)))
+        hidden = config.hidden_size
+        self.query = nn.Linear(hidden, WIDTH)
+        self.key = nn.Linear(2 * hidden, WIDTH)
+        self.nothing = nn.Linear(hidden, 1)
+        for linear in (self.query, self.key):
+            nn.init.normal_(linear.weight, std=0.05 / math.sqrt(linear.in_features))
+            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.nothing.weight)
+        nn.init.zeros_(self.nothing.bias)
+
+    def forward(self, sheet: Sheet, batch: Sequence[int]) -> torch.Tensor:
+        """Return (questions, 1 + units): the score of "nothing", then those of the units."""
+        ids, belongs, places, ends = list(sheet.ids), [0] * len(sheet.ids), [], []
+        places += range(len(ids))
+        for number, index in enumerate(batch, 1):
+            question = sheet.questions[index]
+            belongs += [number] * len(question)
+            places += range(len(sheet.ids), len(sheet.ids) + len(question))
+            ids += question
+            ends.append(len(ids) - 1)
+        owner = torch.tensor(belongs)
+        seen = torch.ones(len(ids), len(ids), dtype=torch.bool).tril()
+        seen &= (owner == 0) | (owner == owner[:, None])
+        mask = torch.zeros(seen.shape, dtype=torch.bfloat16).masked_fill(~seen, -1e4)
+        last = self.model(
+            input_ids=torch.tensor([ids]),
+            attention_mask={"full_attention": mask[None, None]},
+            position_ids=torch.tensor([places]),
+            use_cache=False,
+        ).last_hidden_state[0]
+        last = last.float()
+        asked = last[torch.tensor(ends)]
+        units = [torch.cat([last[a:b].mean(0), last[b - 1]]) for a, b in sheet.units]
+        scores = self.query(asked) @ self.key(torch.stack(units)).T / math.sqrt(WIDTH)
+        return torch.cat([self.nothing(asked), scores], 1)
+
+    def learnt(self) -> dict[str, torch.Tensor]:
+        """Return what is learnt, by name."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+
+def _tensors(file: gguf.GGUFReader) -> dict[str, torch.Tensor]:
+    found = {}
+    for tensor in file.tensors:
+        name, _, kind = tensor.name.rpartition(".")
+        if name == "output":
+            continue
+        if name.startswith("blk."):
+            _, layer, part = name.split(".")
+            if int(layer) >= LAYERS:
+                continue
+            name = f"layers.{layer}.{_NAMES[part]}"
+        else:
+            name = {"token_embd": "embed_tokens", "output_norm": "norm"}[name]
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        found[f"{name}.{kind}"] = torch.from_numpy(values).to(torch.bfloat16)
     return found
 
 
-def _rounded(length: int) -> int:
-    return -(-length // LENGTH_STEP) * LENGTH_STEP
-
-
-def collate(readings: Sequence[Reading]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask, padded to one of few shapes."""
-    width = _rounded(max(len(reading.ids) for reading in readings))
-    rows = max(TOKENS_A_STEP // width, len(readings))
-    ids = torch.ones(rows, width, dtype=torch.long)
-    mask = torch.zeros(rows, width, dtype=torch.long)
-    mask[:, 0] = 1
-    for row, reading in enumerate(readings):
-        ids[row, : len(reading.ids)] = torch.tensor(reading.ids)
-        mask[row, : len(reading.ids)] = 1
-    return ids, mask
-
-
-def choices(scores: torch.Tensor, reading: Reading) -> torch.Tensor:
-    """Return "nothing answers", then each unit: scores (tokens, 2) -> (1 + units,)."""
-    units = [scores[first:last, 0].mean() for first, last in reading.units]
-    return torch.stack([scores[0, 1], *units])
-
-
-def loss_of(scores: torch.Tensor, readings: Sequence[Reading]) -> torch.Tensor:
-    """Return the mean surprise at what answers."""
-    total = torch.zeros(())
-    for row, reading in enumerate(readings):
-        shares = torch.log_softmax(choices(scores[row], reading), 0)
-        wanted = [unit + 1 for unit in reading.answers] or [0]
-        total = total - torch.logsumexp(shares[wanted], 0)
-    return total / len(readings)
+def loss_of(scores: torch.Tensor, answers: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Return what the questions of a batch lose together."""
+    rows = torch.log_softmax(scores, 1)
+    right = [[one + 1 for one in units] or [0] for units in answers]
+    return -torch.stack(
+        [torch.logsumexp(row[units], 0) for row, units in zip(rows, right, strict=True)]
+    ).sum()
 
 
 @torch.no_grad()
-def report(model: Reader, readings: Sequence[Reading], name: str) -> None:
-    """Print how well answered and unanswered readings, and units, are told apart."""
-    best = np.zeros(len(readings))
-    right: list[bool] = []
-    for batch in batches(readings, None):
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = model(*collate([readings[i] for i in batch]))
-        for row, index in enumerate(batch):
-            odds = choices(scores[row], readings[index])
-            best[index] = float(torch.logsumexp(odds[1:], 0) - odds[0])
-            if readings[index].answers:
-                right.append(int(odds[1:].argmax()) in readings[index].answers)
-    known = np.array([bool(reading.answers) for reading in readings])
-    ranks = np.empty(len(best))
-    ranks[np.argsort(best, kind="stable")] = np.arange(1, len(best) + 1)
-    area = (ranks[known].sum() - known.sum() * (known.sum() + 1) / 2) / (
-        known.sum() * (~known).sum()
-    )
-    print(
-        f"{name}: n {len(readings)}, ROC AUC {area:.3f}, right at even odds "
-        f"{((best > 0) == known).mean():.3f}, answering unit first {np.mean(right):.3f}",
-        flush=True,
-    )
+def report(reader: Reader, sheets: Sequence[Sheet]) -> None:
+    """Print how the texts that were held out fare."""
+    for relation, most in REPORTED.items():
+        kept = [one for one in sheets if one.relation == relation]
+        random.Random(1).shuffle(kept)
+        odds: list[float] = []
+        known: list[bool] = []
+        first: list[bool] = []
+        for sheet in kept[:most]:
+            for batch in sheet.batches():
+                rows = reader(sheet, batch)
+                odds += (torch.logsumexp(rows[:, 1:], 1) - rows[:, 0]).tolist()
+                for row, index in zip(rows, batch, strict=True):
+                    known.append(bool(sheet.answers[index]))
+                    if known[-1]:
+                        first.append(int(row[1:].argmax()) in sheet.answers[index])
+        if first:
+            print(
+                f"  held out, {relation}: ROC AUC {_auc(odds, known):.4f} of {len(odds)}, "
+                f"the answering unit first {np.mean(first):.3f}",
+                flush=True,
+            )
 
 
-def adapter(model: Reader) -> dict[str, np.ndarray]:
-    """Return what ``atrium_models.conversions.reader`` puts in place of the encoder's tensors."""
+def _auc(scores: Sequence[float], right: Sequence[bool]) -> float:
+    order = np.argsort(scores, kind="stable")
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    good = np.array(right)
+    pairs = good.sum() * (~good).sum()
+    return float((ranks[good].sum() - good.sum() * (good.sum() + 1) / 2) / max(pairs, 1))
+
+
+def save(reader: Reader, out: Path) -> None:
+    """Write what was learnt as ``atrium_models.conversions.reader`` reads it."""
+    learnt = {name: value.double().numpy() for name, value in reader.learnt().items()}
+    mixing = np.array([[1.0]])
+    while len(mixing) < RANK:
+        mixing = np.block([[mixing, mixing], [mixing, -mixing]])
+    mixing /= math.sqrt(RANK)
     arrays: dict[str, np.ndarray] = {}
-    for number, layer in enumerate(model.encoder.encoder.layer):
-        if number < FROZEN_LAYERS:
+    for layer in range(FIRST_LEARNT, LAYERS):
+        for name in _ADDED_TO:
+            stem = f"model.layers.{layer}.{_NAMES[name]}"
+            # Both factors get the same share of the product, spread evenly over the rank, so that
+            # eight bits lose as little as possible.
+            into, out_of = learnt[f"{stem}.a"], SCALE * learnt[f"{stem}.b"]
+            q_out, r_out = np.linalg.qr(out_of)
+            q_in, r_in = np.linalg.qr(into.T)
+            left, sizes, right = np.linalg.svd(r_out @ r_in.T)
+            out_of = (q_out @ left) * np.sqrt(sizes) @ mixing.T
+            into = mixing @ (np.sqrt(sizes)[:, None] * right) @ q_in.T
+            stem = f"blk.{layer}.{name}.weight"
+            for kind, factor, axis in (("in", into, 0), ("out", out_of, 1)):
+                scale = (np.abs(factor).max(axis, keepdims=True) / 126.5).astype(np.float16)
+                arrays[f"{stem}.{kind}"] = np.rint(factor / scale).astype(np.int8)
+                arrays[f"{stem}.{kind}.scale"] = scale.ravel()
+    width = learnt["query.weight"].shape[1]
+    divided = {name: learnt[f"query.{name}"] / math.sqrt(WIDTH) for name in ("weight", "bias")}
+    key = learnt["key.weight"]
+    parts = [divided["weight"], key[:, :width], key[:, width:], learnt["nothing.weight"]]
+    biases = [divided["bias"], learnt["key.bias"], np.zeros(WIDTH), learnt["nothing.bias"]]
+    arrays["head.w"] = np.concatenate(parts).astype(np.float16)
+    arrays["head.b"] = np.concatenate(biases).astype(np.float32)
+    np.savez_compressed(out, **arrays)
+    torch.save(reader.learnt(), out.with_suffix(".pt"))
+
+
+def train(reader: Reader, sheets: Sequence[Sheet], chosen: argparse.Namespace) -> None:
+    """Learn for one pass over the chosen share of the texts, or until the time is up."""
+    chance = random.Random(chosen.seed)
+    shares = {name: float(share) for name, _, share in (one.partition("=") for one in chosen.share)}
+    work = []
+    by_share: dict[str, list[Sheet]] = defaultdict(list)
+    for sheet in sheets:
+        if not sheet.held:
+            named = next((one for one in shares if sheet.source.startswith(one)), "")
+            by_share[named].append(sheet)
+    for named, some in by_share.items():
+        taken = chance.sample(some, round(len(some) * shares.get(named, 1.0)))
+        work += [(sheet, batch) for sheet in taken for batch in sheet.batches(chance)]
+    chance.shuffle(work)
+
+    def size(sheet: Sheet, batch: Sequence[int]) -> int:
+        return len(sheet.ids) + sum(len(sheet.questions[index]) for index in batch)
+
+    whole = sum(size(*one) for one in work)
+    print(f"{len(work)} texts, {whole} tokens", flush=True)
+    head = [p for name, p in reader.named_parameters() if p.requires_grad and "model." not in name]
+    added = [p for name, p in reader.named_parameters() if p.requires_grad and "model." in name]
+    optimizer = torch.optim.AdamW(
+        [{"params": added, "times": 1.0}, {"params": head, "times": HEAD_RATE}], weight_decay=0.01
+    )
+    begun, read, gathered, asked, steps = time.monotonic(), 0, 0, 0, 0
+    smooth: float | None = None
+    for sheet, batch in work:
+        loss = loss_of(reader(sheet, batch), [sheet.answers[index] for index in batch])
+        loss.backward()
+        read += size(sheet, batch)
+        gathered += size(sheet, batch)
+        asked += len(batch)
+        value = float(loss.detach()) / len(batch)
+        smooth = value if smooth is None else 0.99 * smooth + 0.01 * value
+        if gathered < chosen.tokens:
             continue
-        modules = dict(layer.named_modules())
-        for short, name in _LINEAR.items():
-            weight = modules[name].weight.detach().numpy()
-            scale = np.maximum(np.abs(weight).max(axis=1), 1e-12) / _MOST_CODE
-            codes = np.rint(weight / scale[:, None]).astype(np.int8)
-            arrays[f"l{number}.{short}.codes"] = codes
-            arrays[f"l{number}.{short}.scale"] = scale.astype(np.float32)
-            arrays[f"l{number}.{short}.b"] = modules[name].bias.detach().numpy()
-        for short, name in _NORMS.items():
-            arrays[f"l{number}.{short}.w"] = modules[name].weight.detach().numpy()
-            arrays[f"l{number}.{short}.b"] = modules[name].bias.detach().numpy()
-    arrays["head.w"] = model.head.weight.detach().numpy()
-    arrays["head.b"] = model.head.bias.detach().numpy()
-    return arrays
-
-
-def resume(model: Reader, files: Sequence[Path]) -> None:
-    """Put what was trained before, adapters or checkpoints, into the model.
-
-    Of several the mean is taken (a model soup, Wortsman et al. 2022): trainings that went out from
-    the same weights.
-    """
-    states = [_state_of(model, file) for file in files]
-    own = model.state_dict()
-    for name in states[0]:
-        own[name].copy_(sum(state[name] for state in states) / len(states))
-
-
-def _state_of(model: Reader, file: Path) -> dict[str, torch.Tensor]:
-    if file.suffix == ".pt":
-        return torch.load(file)
-    arrays = np.load(file)
-    state = {"head.weight": arrays["head.w"], "head.bias": arrays["head.b"]}
-    for number in range(FROZEN_LAYERS, len(model.encoder.encoder.layer)):
-        stem = f"encoder.encoder.layer.{number}"
-        for short, name in _LINEAR.items():
-            codes, scale = arrays[f"l{number}.{short}.codes"], arrays[f"l{number}.{short}.scale"]
-            state[f"{stem}.{name}.weight"] = codes * scale[:, None]
-            state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
-        for short, name in _NORMS.items():
-            state[f"{stem}.{name}.weight"] = arrays[f"l{number}.{short}.w"]
-            state[f"{stem}.{name}.bias"] = arrays[f"l{number}.{short}.b"]
-    return {name: torch.from_numpy(values) for name, values in state.items()}
-
-
-def kind_of(file: Path) -> str:
-    """Return what the readings of a file are of: sections, topics, claims, or SQuAD-style ones."""
-    kinds = {"cmrc": "others", "drcd": "others", "topics": "topics", "claims": "claims",
-             "talks": "claims"}  # fmt: skip
-    return next((kind for start, kind in kinds.items() if file.stem.startswith(start)), "sections")
+        passed = (time.monotonic() - begun) / 60 / chosen.minutes if chosen.minutes else 0.0
+        done = max(passed, read / whole)
+        for parameter in (*added, *head):
+            parameter.grad /= asked
+        nn.utils.clip_grad_norm_([*added, *head], 1.0)
+        for group in optimizer.param_groups:
+            warm = min(1.0, (steps + 1) / 20)
+            group["lr"] = chosen.rate * group["times"] * warm * max(0.02, 1 - done)
+        optimizer.step()
+        optimizer.zero_grad()
+        gathered, asked, steps = 0, 0, steps + 1
+        if steps % 10 == 0:
+            speed = read / (time.monotonic() - begun)
+            print(f"{done:.2f}  step {steps}  loss {smooth:.3f}  {speed:.0f} tokens/s", flush=True)
+        if done >= 1:
+            break
 
 
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--encoder", type=Path, required=True, help="folder of e5-small-q4.bin")
+    parser.add_argument("--model", type=Path, required=True, help="folder with model.gguf")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--resume", type=Path, nargs="*", default=[],
-        help="reader.npz or checkpoint to go on from; of several the mean",
-    )  # fmt: skip
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument(
-        "--sections-share", type=float, default=1.0,
-        help="how much of the sections an epoch sees, drawn anew",
-    )  # fmt: skip
-    parser.add_argument("--rate", type=float, default=1.2e-4)
-    chosen = parser.parse_args()
-    torch.manual_seed(0)
-    chance = random.Random(0)
-    weights = WeightFile((chosen.encoder / SOURCE_NAME).read_bytes())
-    tokenizer = Tokenizer.from_str(json.dumps(tokenizer_of(weights)))
-    model = Reader(load_encoder(weights))
-    if chosen.resume:
-        resume(model, chosen.resume)
-    known: dict[str, list[Reading]] = defaultdict(list)
-    kept: dict[str, list[Reading]] = defaultdict(list)
-    for file in chosen.data:
-        learned, held = read_lines(file, tokenizer)
-        known[kind_of(file)].extend(learned)
-        kept[kind_of(file)].extend(held)
-    kept.pop("others", None)
-    shares = {"others": 0.5, "sections": chosen.sections_share}
-    plan: list[list[Reading]] = []
-    for _ in range(chosen.epochs):
-        seen = [
-            one
-            for kind, readings in known.items()
-            for one in chance.sample(readings, int(len(readings) * shares.get(kind, 1)))
-        ]
-        plan += [[seen[i] for i in batch] for batch in batches(seen, chance)]
-    counts = ", ".join(f"{len(readings)} {kind}" for kind, readings in known.items())
-    print(f"{counts}, {len(plan)} steps", flush=True)
-    parameters = [one for one in model.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, chosen.rate, weight_decay=0.01)
-    begun, mean = time.time(), 0.0
-    for step, batch in enumerate(plan, 1):
-        rate = chosen.rate * min(1, step / (0.06 * len(plan))) * max(0.02, 1 - step / len(plan))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        with torch.autocast("cpu", torch.bfloat16):
-            scores = model(*collate(batch))
-        loss = loss_of(scores, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        mean = float(loss) if step == 1 else 0.98 * mean + 0.02 * float(loss)
-        if step % 25 == 0:
-            left = (time.time() - begun) / step * (len(plan) - step) / 60
-            print(f"{step}/{len(plan)} loss {mean:.3f}, {left:.0f} min left", flush=True)
-        if step % math.ceil(len(plan) / 4) == 0 or step == len(plan):
-            for name, readings in kept.items():
-                report(model, readings, name)
-            trained = {k: v for k, v in model.state_dict().items() if _is_trained(k)}
-            torch.save(trained, chosen.out.with_suffix(".pt"))
-    np.savez_compressed(chosen.out, **adapter(model))
-
-
-def _is_trained(name: str) -> bool:
-    return name.startswith("head.") or any(
-        f"encoder.layer.{layer}." in name for layer in range(FROZEN_LAYERS, 64)
+        "--resume", type=Path, help="what an earlier training left beside its --out"
     )
+    parser.add_argument("--minutes", type=float, default=0.0, help="0: one pass, however long")
+    parser.add_argument("--share", nargs="*", default=["topics=0.4", "cmrc=0.5", "drcd=0.5"])
+    parser.add_argument("--tokens", type=int, default=3500, help="a step")
+    parser.add_argument("--rate", type=float, default=2.5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    torch.manual_seed(chosen.seed)
+    source = chosen.model / SOURCE_NAME
+    tokenizer = Tokenizer.from_str(json.dumps(tokenizer_of(gguf.GGUFReader(source))))
+    sheets = [sheet for file in chosen.data for sheet in load(file, tokenizer)]
+    reader = Reader(source)
+    if chosen.resume:
+        reader.load_state_dict(torch.load(chosen.resume), strict=False)
+    train(reader, sheets, chosen)
+    save(reader, chosen.out)
+    report(reader, [sheet for sheet in sheets if sheet.held])
 
 
 if __name__ == "__main__":

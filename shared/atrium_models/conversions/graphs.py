@@ -23,8 +23,11 @@ class Graph:
     """Collects nodes and constants; every method returns the name of what it added."""
 
     def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        # Everything is put where it ends up: weights are large, and each copy would count.
+        opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
+        self._model = onnx.ModelProto(
+            ir_version=10, producer_name="atrium_models", opset_import=opsets
+        )
         self.constant("last_axis", np.array([-1], np.int64))
         self.constant("token_axis", np.array([1], np.int64))
         self.constant("zero", np.array([0], np.int64))
@@ -34,7 +37,8 @@ class Graph:
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
         """Add a constant."""
-        self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        tensor = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        self._model.graph.initializer.append(tensor)
         return name
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -46,21 +50,21 @@ class Graph:
         self, operator: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any
     ) -> list[str]:
         """Add a node with several outputs."""
-        name = f"{operator}_{len(self.nodes)}"
+        name = f"{operator}_{len(self._model.graph.node)}"
         names = [name] if outputs == 1 else [f"{name}_{i}" for i in range(outputs)]
-        self.nodes.append(
+        self._model.graph.node.append(
             helper.make_node(operator, inputs, names, name, domain=domain, **attributes)
         )
         return names
 
     def end(self, value: str, name: str) -> None:
         """Make ``value`` the graph's output ``name``."""
-        self.nodes.append(helper.make_node("Identity", [value], [name], name))
+        self._model.graph.node.append(helper.make_node("Identity", [value], [name], name))
 
     def split(self, value: str, parts: int, axis: int = -1) -> list[str]:
         """Cut ``value`` into equal parts along an axis."""
         outputs = [f"{value}_part{i}" for i in range(parts)]
-        self.nodes.append(
+        self._model.graph.node.append(
             helper.make_node(
                 "Split", [value], outputs, f"{value}_split", axis=axis, num_outputs=parts
             )
@@ -113,15 +117,12 @@ class Graph:
         properties: dict[str, str],
     ) -> onnx.ModelProto:
         """Return the whole graph; ``properties`` are what an engine must know to use it."""
-        graph = helper.make_graph(self.nodes, name, inputs, outputs, self.constants)
-        model = helper.make_model(
-            graph,
-            ir_version=10,
-            producer_name="atrium_models",
-            opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)],
-        )
-        helper.set_model_props(model, properties)
-        return model
+        graph = self._model.graph
+        graph.name = name
+        graph.input.extend(inputs)
+        graph.output.extend(outputs)
+        helper.set_model_props(self._model, properties)
+        return self._model
 
 
 def _column_codes(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:

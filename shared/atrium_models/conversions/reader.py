@@ -85,8 +85,8 @@ class _Weights:
     """
 
     def __init__(self, path: Path, adapter: Adapter) -> None:
-        self._file = gguf.GGUFReader(path)
-        self._tensors = {tensor.name: tensor for tensor in self._file.tensors}
+        self.file = gguf.GGUFReader(path)
+        self._tensors = {tensor.name: tensor for tensor in self.file.tensors}
         self._adapter = adapter
         self.hidden = int(self.setting("qwen2.embedding_length"))
         self.heads = int(self.setting("qwen2.attention.head_count"))
@@ -102,7 +102,7 @@ class _Weights:
 
     def setting(self, name: str) -> Any:
         """The value of the setting ``name``."""
-        return self._file.fields[name].contents()
+        return self.file.fields[name].contents()
 
     def tensor(self, name: str) -> Floats:
         """The tensor ``name`` in float32: (outputs, inputs) or (values,)."""
@@ -192,7 +192,9 @@ class _Writer:
         graph = self._graph
         words = self._weights.tensor("token_embd.weight")
         scales = np.maximum(np.abs(words).max(axis=1), np.float32(1e-12)) / np.float32(127)
-        codes = np.rint(words / scales[:, None]).astype(np.int8)
+        words /= scales[:, None]
+        codes = np.rint(words, out=words).astype(np.int8)
+        del words
         found = graph.node("Gather", graph.constant("words", codes), "input_ids", axis=0)
         scale = graph.node("Gather", graph.constant("words.scale", scales), "input_ids")
         return graph.node(
@@ -291,12 +293,13 @@ class _Writer:
         return len(head)
 
 
-def _tokenizer(weights: _Weights) -> dict[str, Any]:
+def tokenizer_of(file: gguf.GGUFReader) -> dict[str, Any]:
     """The byte-level BPE tokenizer (Sennrich et al. 2016) for the ``tokenizers`` library.
 
     It has no special tokens: text that spells one out is read as the characters that it is.
     """
-    tokens = weights.setting("tokenizer.ggml.tokens")
+    tokens = file.fields["tokenizer.ggml.tokens"].contents()
+    merges = file.fields["tokenizer.ggml.merges"].contents()
     return {
         "version": "1.0",
         "truncation": None,
@@ -337,7 +340,7 @@ def _tokenizer(weights: _Weights) -> dict[str, Any]:
             "byte_fallback": False,
             "ignore_merges": False,
             "vocab": {token: number for number, token in enumerate(tokens)},
-            "merges": [merge.split(" ") for merge in weights.setting("tokenizer.ggml.merges")],
+            "merges": [merge.split(" ") for merge in merges],
         },
     }
 
@@ -360,7 +363,7 @@ def convert_reader(source: Path, target: Path, adapter: Adapter | None = None) -
     try:
         weights = _Weights(source / SOURCE_NAME, adapter)
         graph = _Writer(weights).write()
-        tokenizer = _tokenizer(weights)
+        tokenizer = tokenizer_of(weights.file)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as exc:
         raise ModelConversionFailed(MODEL, f"{SOURCE_NAME} is damaged ({exc})") from exc
     (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
