@@ -89,6 +89,8 @@ LEFT_OUT: dict[Signal, frozenset[str]] = {
     ),
 }
 """Features of a unit that are not there."""
+READ = frozenset({"bias", "reading", "best_reading", "passage_reading", "reading_gap"})
+"""What a reader's answers are decided by: words and vectors beside it made the folds worse."""
 
 
 @dataclass
@@ -520,6 +522,8 @@ def train(examples: Sequence[Example], signal: Signal) -> Weights:
     features = np.array([
         extraction.answer_features(one.evidence, one.evidence.features @ ranking) for one in rows
     ])  # fmt: skip
+    if signal == "with_reader":
+        features *= [float(name in READ) for name in ANSWER_FEATURES]
     right = np.array([one.answerable for one in rows])
     weights = np.array([HANDBOOK_ANSWERING if one.handbook else 1.0 for one in rows])
     own = np.array([one.handbook for one in rows])
