@@ -20,6 +20,8 @@ _ENGLISH_GRAMMAR: Final = re.compile(
     re.IGNORECASE,
 )
 
+_MOST_WORDS_OF_A_NAME: Final = 3
+
 
 def detect_language(text: str) -> Language:
     """Return the language that a question is asked in; ``"en"`` when there is nothing to tell by.
@@ -36,6 +38,13 @@ def detect_language(text: str) -> Language:
     chinese = han / 1.5 + 3 * len(_CHINESE_GRAMMAR.findall(text))
     english = latin + 3 * len(_ENGLISH_GRAMMAR.findall(text))
     return "zh" if chinese >= english else "en"
+
+
+def is_in_another(text: str, language: Language) -> bool:
+    """Tell whether a text is clearly not in ``language``; names and numbers alone are in any."""
+    if detect_language(text) == language:
+        return False
+    return language == "en" or len(_LATIN_WORD.findall(text)) >= _MOST_WORDS_OF_A_NAME + 1
 
 
 def other_language(language: Language) -> Language:

@@ -209,6 +209,20 @@ async def test_what_else_a_model_writes_waits_for_what_answers(tmp_path):
         assert answer.dropped_sentences == 0
 
 
+async def test_a_sentence_in_another_language_than_asked_is_left_out(tmp_path):
+    generator = ScriptedGenerator(
+        "Every employee has 30 working days of annual leave [1]. 每位员工有 30 个工作日的年假 [1]。"
+    )
+    async with open_house(tmp_path, embedder=no_encoder(), generator=generator) as house:
+        await fill(house)
+        zh, _ = await ask(house, LEAVE_QUESTION, mode=AUTO, language="zh")
+        assert zh.text.startswith("每位员工有 30 个工作日的年假")
+        assert zh.dropped_sentences == 1
+        en, _ = await ask(house, LEAVE_QUESTION, mode=AUTO, language="en")
+        assert en.text == "Every employee has 30 working days of annual leave. [1]"
+        assert en.dropped_sentences == 1
+
+
 async def test_half_a_sentence_at_the_end_of_a_long_text_is_left_out(tmp_path):
     generator = ScriptedGenerator(
         "Every employee has 30 working days of annual leave [1]. Up to 5 days may be carried",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atrium_grounding.languages import detect_language
+from atrium_grounding.languages import detect_language, is_in_another
 from atrium_grounding.lexicon import Lexicon, lexicon
 from atrium_grounding.tokens import fold, fold_keeping_length, words
 from atrium_knowledge.domain.terms import index_terms, query_terms
@@ -90,3 +90,20 @@ def test_chinese_phrases_are_found_wherever_the_segmenter_would_cut() -> None:
 )
 def test_the_language_of_a_question_is_that_of_its_grammar(text: str, language: str) -> None:
     assert detect_language(text) == language
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "another"),
+    [
+        ("Every employee has 30 days of leave.", "zh", True),
+        ("每位员工有 30 天年假。", "en", True),
+        ("每位员工有 30 天年假。", "zh", False),
+        ("Wu Jia, 24 h", "zh", False),
+        ("15", "zh", False),
+        ("15", "en", False),
+        ("先用 Skiff 的 rollback 命令。", "zh", False),
+        ("Shen Ruolan (沈若澜) decides on it.", "en", False),
+    ],
+)
+def test_a_sentence_is_clearly_in_another_language_or_not(text, language, another):
+    assert is_in_another(text, language) is another

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from atrium_grounding.languages import Language, detect_language
+from atrium_grounding.languages import Language, detect_language, is_in_another
 from atrium_grounding.lexicon import lexicon
 from atrium_grounding.matching import Folded, mentions
 from atrium_grounding.quantities import find_quantities, supported_by
@@ -204,7 +204,8 @@ class _Writing:
         if not words or words in self._draft.text:
             return []
         support = self._verifier.support(sentence, cited)
-        if support is None:
+        # A small model may copy a source in its language; quoted, it would be seen for what it is.
+        if support is None or is_in_another(words, self._language):
             self._draft.dropped += 1
             return []
         start = self._draft.hits[support.source].passage.start
