@@ -65,6 +65,7 @@ async def gateway() -> AsyncIterator[tuple[FakeGateway, grpc.aio.Channel]]:
     await server.stop(0)
 
 
+ONE = [PassageToRead("", "x", ((0, 1),))]
 READER = Engine(EngineKind.ENCODER, "onnxruntime", "atrium-reader")
 
 
@@ -74,11 +75,12 @@ async def test_readings_come_in_the_order_of_passages_and_segments(gateway):
         PassageToRead("Leave", "25 days. 15 days.", ((0, 8), (9, 17))),
         PassageToRead("", "", ()),
     ]
-    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages)
+    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages, "concerns")
     assert readings == Readings(((4.0, 8.5), ()), 20, READER)
     assert MessageToDict(fake.requests[0]) == {
         "task": "knowledge.read",
         "question": "How long?",
+        "relation": "CONCERNS",
         "passages": [
             {
                 "heading": "Leave",
@@ -94,7 +96,7 @@ async def test_readings_come_in_the_order_of_passages_and_segments(gateway):
 async def test_many_passages_are_read_in_several_calls(gateway):
     fake, channel = gateway
     passages = [PassageToRead("", "x" * 100, ((0, at),)) for at in range(1, 71)]
-    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages)
+    readings = await GatewayReader(channel).read(PRINCIPAL, "How long?", passages, "answers")
     assert readings.log_odds == tuple((0.5 * at,) for at in range(1, 71))
     assert readings.tokens == 700
     assert [len(request.passages) for request in fake.requests] == [64, 6]
@@ -103,14 +105,15 @@ async def test_many_passages_are_read_in_several_calls(gateway):
 async def test_no_passages_need_no_reader(gateway):
     fake, channel = gateway
     fake.fails = True
-    assert (await GatewayReader(channel).read(PRINCIPAL, "How long?", [])).log_odds == ()
+    reader = GatewayReader(channel)
+    assert (await reader.read(PRINCIPAL, "How long?", [], "answers")).log_odds == ()
 
 
 async def test_a_missing_reader_is_an_absence_and_keeps_its_reason(gateway):
     fake, channel = gateway
     fake.fails = True
     with pytest.raises(Unavailable) as caught:
-        await GatewayReader(channel).read(PRINCIPAL, "?", [PassageToRead("", "x", ((0, 1),))])
+        await GatewayReader(channel).read(PRINCIPAL, "?", ONE, "answers")
     assert caught.value.reason == "TASK_HAS_NO_MODEL"
     assert is_absence(caught.value)
 
@@ -119,4 +122,4 @@ async def test_a_gateway_that_is_not_there_is_unavailable():
     async with open_channel("127.0.0.1:1") as channel:
         reader = GatewayReader(channel, seconds=0.5)
         with pytest.raises(Unavailable):
-            await reader.read(PRINCIPAL, "?", [PassageToRead("", "x", ((0, 1),))])
+            await reader.read(PRINCIPAL, "?", ONE, "answers")

@@ -22,7 +22,7 @@ import os
 import random
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ READING = Path(__file__).parents[3] / "services" / "knowledge" / "training" / "r
 PARAGRAPHS = 400
 QUESTIONS = 500
 FOLDS = 5
+THREADS = 2
 HANDBOOK_RANKING = 4.0
 HANDBOOK_ANSWERING = 8.0
 POSITIVE_WEIGHT = 2.0
@@ -161,7 +162,7 @@ class Reader:
         folder = Path(os.environ["ATRIUM_MODELS_DIR"]) / "atrium-reader"
         self._model = hashlib.sha256((folder / "model.int8.onnx").read_bytes()).digest()
         self._loop = asyncio.Runner()
-        self._threads = FairThreads(2)
+        self._threads = FairThreads(THREADS)
         self._reader = self._loop.run(OnnxReader.load(folder, self._threads))
         self._cache = sqlite3.connect(cache)
         self._cache.execute("create table if not exists r(k blob primary key, v blob)")
@@ -179,10 +180,20 @@ class Reader:
         for question, passage in dict.fromkeys(pairs):
             if self._kept(question, passage, relation) is None:
                 asked[passage].append(question)
-        for passage, (first, *others) in asked.items():
-            self._loop.run(self._read(passage, [first], relation))  # Its states are kept.
-            self._loop.run(self._read(passage, others, relation))
-            self._cache.commit()
+        self._loop.run(self._read_all(asked, relation))
+
+    async def _read_all(
+        self, asked: Mapping[PassageToRead, Sequence[str]], relation: Relation
+    ) -> None:
+        free = asyncio.Semaphore(THREADS)
+
+        async def read(passage: PassageToRead, first: str, *others: str) -> None:
+            async with free:
+                await self._read(passage, [first], relation)  # What it makes of it is kept.
+                await self._read(passage, others, relation)
+                self._cache.commit()
+
+        await asyncio.gather(*(read(passage, *questions) for passage, questions in asked.items()))
 
     async def _read(
         self, passage: PassageToRead, questions: Sequence[str], relation: Relation
@@ -615,26 +626,29 @@ def cross_validate(
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--squad", type=Path, nargs="+", required=True)
+    parser.add_argument("--squad", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--only", choices=sorted(LEFT_OUT), nargs="+", default=sorted(LEFT_OUT), help="which pairs"
+    )
     parser.add_argument("--cache", type=Path, default=Path("var/eval/training-vectors.db"))
     chosen = parser.parse_args()
     encode, reader = Encoder(chosen.cache), Reader(chosen.cache)
     handbook, checks = handbook_examples(encode)
     squad = [one for file in chosen.squad for one in squad_examples(file, encode)]
-    written = written_examples(encode)
-    sets: dict[Signal, tuple[list[Example], list[Example]]] = {
-        "with_reader": (
+    sets: dict[Signal, Callable[[], tuple[list[Example], list[Example]]]] = {
+        "with_reader": lambda: (
             with_reader(handbook, reader),
-            with_reader(written, reader),
+            with_reader(written_examples(encode), reader),
         ),
-        "with_encoder": (handbook, squad),
-        "without_encoder": (
+        "with_encoder": lambda: (handbook, squad),
+        "without_encoder": lambda: (
             [without_vectors(one) for one in handbook],
             [without_vectors(one) for one in squad],
         ),
     }
-    stored: dict[str, dict[str, dict[str, float]]] = {}
-    for name, (ours, theirs) in sets.items():
+    stored = json.loads(OUT.read_text(encoding="utf-8"))
+    for name in chosen.only:
+        ours, theirs = sets[name]()
         cross_validate(theirs, ours, checks, name)
         weights = train([*theirs, *ours], name)
         stored[name] = {

@@ -223,7 +223,8 @@ def _tell_stages() -> ProgressCallback:
         if key not in seen:
             seen.add(key)
             size = f", {megabytes(step.total_bytes)}" if step.total_bytes else ""
-            where = f" from {step.source}" if step.source else ""
+            word = "for" if step.stage is Stage.WAITING else "from"
+            where = f" {word} {step.source}" if step.source else ""
             console.print(plain(f"{step.model}: {step.stage.value}{where}{size}"), soft_wrap=True)
 
     return tell
