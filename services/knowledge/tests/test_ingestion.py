@@ -6,7 +6,7 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House
+from atrium_knowledge.testing import House, away
 from atrium_shared.testing import error_of, make_principal
 from atrium_shared.testing_models import NoModel
 
@@ -212,3 +212,19 @@ async def test_a_labelled_heading_is_never_the_title(house: House, heading: str)
         section_labels=[{"heading": heading, "labels": ["hr/pay"]}],
     )
     assert document.title == ("handbook-2026" if heading == "Guide" else "Guide")
+
+
+async def test_an_upload_waits_while_the_database_is_away(house: House):
+    await house.collection()
+    house.parser.gate.clear()
+    operation = await house.upload(TEXT, document_id="d")
+    with away(house.settings.database_url):
+        house.parser.gate.set()
+        failure = await error_of(get(house, "d"))
+        assert (failure.code, failure.reason) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+        )
+        await asyncio.sleep(0.5)
+    assert not (await house.done(operation)).HasField("error")
+    assert await house.find("days leave") == ["Everyone has 25 days."]

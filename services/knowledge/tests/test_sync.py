@@ -14,7 +14,7 @@ from atrium.knowledge.v1 import (
     versions_pb2,
 )
 from atrium_knowledge.domain.sync import document_id_of
-from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House
+from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, away
 from atrium_shared.audit import AuditEvent, AuditUnavailable, Decision
 from atrium_shared.testing import error_of, make_principal
 
@@ -670,6 +670,17 @@ async def test_labels_that_nobody_holds_are_accepted_with_a_warning(house_at: Op
         assert [one.metadata["label"] for one in labelled.label_warnings] == ["ghosts"]
         unseen = await house.as_("editor").SetDocumentLabels(request)
         assert not unseen.label_warnings
+
+
+async def test_the_end_of_a_run_waits_while_the_database_is_away(wiki: House):
+    wiki.parser.gate.clear()
+    reply = await sync(wiki, header("t2"), upsert("new", "# New\n\nNew."), end(complete=True))
+    with away(wiki.settings.database_url):
+        wiki.parser.gate.set()
+        await asyncio.sleep(0.5)
+    found = await report(wiki, reply)
+    assert counts(found.counts)["removed"] == 2
+    assert set(await documents(wiki)) == {"new"}
 
 
 @pytest.fixture(autouse=True)

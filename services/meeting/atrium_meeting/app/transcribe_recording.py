@@ -63,6 +63,7 @@ from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import SpeakerTurn
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
@@ -244,6 +245,8 @@ class TranscribeRecording:
                     return {**done, "seconds": time.perf_counter() - began}
         except RecordingGone:
             return _OVER
+        except DatabaseUnavailable:
+            raise  # no fault of the recording; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end and nothing half stay
