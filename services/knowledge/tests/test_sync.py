@@ -13,10 +13,11 @@ from atrium.knowledge.v1 import (
     sync_pb2,
     versions_pb2,
 )
+from atrium_knowledge.app import sync_documents
 from atrium_knowledge.domain.sync import document_id_of
-from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, away
+from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, away, run_sql
 from atrium_shared.audit import AuditEvent, AuditUnavailable, Decision
-from atrium_shared.testing import error_of, make_principal
+from atrium_shared.testing import error_of, eventually, make_principal
 
 SOURCE = "collections/handbook/sources/wiki"
 ITEMS = ("leave", "pay", "one", "two")
@@ -681,6 +682,31 @@ async def test_the_end_of_a_run_waits_while_the_database_is_away(wiki: House):
     found = await report(wiki, reply)
     assert counts(found.counts)["removed"] == 2
     assert set(await documents(wiki)) == {"new"}
+
+
+async def test_a_stream_keeps_its_source_over_an_outage(
+    wiki: House, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sync_documents, "_RENEW_SECONDS", 0.02)
+    go_on = asyncio.Event()
+
+    async def requests() -> AsyncIterator[Request]:
+        yield header("t2")
+        await go_on.wait()
+        yield end(complete=False)
+
+    def lease() -> Any:
+        return run_sql(wiki.settings.database_url, "SELECT lease_time FROM sync_sources")
+
+    stream = asyncio.ensure_future(wiki.as_("editor").SyncDocuments(requests()))
+    before = lease()
+    await eventually(lambda: lease() != before)
+    with away(wiki.settings.database_url):
+        await asyncio.sleep(0.2)
+    before = lease()
+    await eventually(lambda: lease() != before)
+    go_on.set()
+    await stream
 
 
 @pytest.fixture(autouse=True)
