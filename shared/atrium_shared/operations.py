@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from alembic.operations import Operations as AlembicOperations
@@ -118,7 +119,8 @@ class OperationStore:
         self._database = database
         self._clock = clock or SystemClock()
         self._cancel: Callable[[str], Awaitable[None]] | None = None
-        self._changed: dict[str, asyncio.Event] = {}
+        # An event lives as long as somebody waits for it.
+        self._changed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     def on_cancel(self, cancel: Callable[[str], Awaitable[None]]) -> None:
         """Set what stops the work of an operation; it gets the operation's name."""
@@ -183,7 +185,6 @@ class OperationStore:
             operation = await self.get(name, tenant=tenant, owner=owner)
             left = deadline - asyncio.get_running_loop().time()
             if operation.done or left <= 0:
-                self._changed.pop(name, None)
                 return operation
             try:
                 # Another process may do the work, so the event alone is not enough.

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -6,8 +7,8 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House, away
-from atrium_shared.testing import error_of, make_principal
+from atrium_knowledge.testing import PEOPLE, FakeDelegation, House, NoSuchUser, away
+from atrium_shared.testing import error_of, eventually, make_principal
 from atrium_shared.testing_models import NoModel
 
 TEXT = "# Leave\n\nEveryone has 25 days."
@@ -228,3 +229,31 @@ async def test_an_upload_waits_while_the_database_is_away(house: House):
         await asyncio.sleep(0.5)
     assert not (await house.done(operation)).HasField("error")
     assert await house.find("days leave") == ["Everyone has 25 days."]
+
+
+@pytest.mark.parametrize("end", ["done", "fails", "cancelled"])
+async def test_nothing_is_kept_in_memory_of_a_document_that_was_taken_in(house_at, end: str):
+    delegation = FakeDelegation(list(PEOPLE.values()))
+    async with house_at(delegation=delegation) as house:
+        await house.collection()
+        ingest = house.jobs._handlers["knowledge.ingest"].__self__
+        reported, gate = asyncio.Event(), asyncio.Event()
+        report = ingest._report
+
+        async def held(revision: Any, progress: Any) -> None:
+            await report(revision, progress)
+            reported.set()
+            await gate.wait()
+
+        ingest._report = held
+        operation = await house.upload(TEXT, document_id="d")
+        await reported.wait()
+        assert len(ingest._reported_at) == 1
+        if end == "fails":
+            delegation.failure = NoSuchUser("users/editor")
+        if end == "cancelled":
+            request = operations_pb2.CancelOperationRequest(name=operation.name)
+            await house.operations("editor").CancelOperation(request)
+        gate.set()
+        await house.done(operation)
+        await eventually(lambda: not ingest._reported_at)

@@ -440,6 +440,18 @@ async def test_a_broken_stream_keeps_whole_items_and_is_gone_on_with(house: Hous
     assert house.stored_rows("uploads") == []
 
 
+async def test_a_document_that_never_came_whole_is_not_counted(house: House):
+    await house.collection()
+    half = upsert("half", "# Half\n\nMore words than came.")[:2]
+    held = Held(house, header(), upsert("one", "# One"), half)
+    await held.reached(house, 1)
+    await eventually(lambda: len(house.stored_rows("sync_items")) == 2)
+    await held.break_off(house)
+    assert (await state(house)).document_count == 1
+    error = await error_of(sync(house, header("t2"), end(complete=True)))
+    assert error.metadata["document_count"] == "1"
+
+
 async def test_items_that_come_again_after_a_break_change_nothing(house: House):
     await house.collection()
     held = Held(house, header(), upsert("one", "# One"))

@@ -121,6 +121,12 @@ class IngestDocument:
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
         """Run the job of one revision."""
         seq = int(payload["revision"])
+        try:
+            return await self._take_in(job, seq)
+        finally:
+            self._reported_at.pop(seq, None)
+
+    async def _take_in(self, job: JobContext, seq: int) -> JSON:
         parsed = await job.step("parse", lambda: self._guard(seq, self._parse))
         if "over" in parsed:
             return {}
@@ -233,7 +239,6 @@ class IngestDocument:
             purges = await self._documents.publish(revision.seq, space, progress)
             if space is not None:
                 await self._collections.adopt_space(revision.collection_uid, space)
-        self._reported_at.pop(revision.seq, None)
         await self._clean_up.run(purges)
         return {}
 
