@@ -164,6 +164,24 @@ class OperationStore:
             raise OperationNotFound(name)
         return self._from_row(row)
 
+    async def of_request(self, op_id: str, *, tenant: str, forget: sa.Update) -> Operation | None:
+        """Return the operation that an earlier request with the same id got (AIP-155).
+
+        Who deleted it has seen its end: the request id is then free, and used again it is a
+        request like any other.
+
+        Args:
+            op_id: Id of the operation.
+            tenant: That it belongs to.
+            forget: Takes the request id from what the earlier request made.
+        """
+        try:
+            return await self.get(self.name(op_id), tenant=tenant)
+        except OperationNotFound:
+            async with self._database.write() as session:
+                await session.execute(forget)
+            return None
+
     async def list(self, *, tenant: str, owner: str, after: str, limit: int) -> Sequence[Operation]:
         """Return the operations of an owner whose ids follow ``after``, in the order of ids."""
         query = (

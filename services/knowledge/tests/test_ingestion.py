@@ -257,3 +257,16 @@ async def test_nothing_is_kept_in_memory_of_a_document_that_was_taken_in(house_a
         gate.set()
         await house.done(operation)
         await eventually(lambda: not ingest._reported_at)
+
+
+async def test_an_upload_that_is_repeated_after_its_operation_was_deleted_is_a_new_one(
+    house: House,
+):
+    await house.collection()
+    first = await house.done(await house.upload(TEXT, document_id="d", request_id="r"))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations("editor").DeleteOperation(delete)
+    again = await house.upload(TEXT, document_id="d", request_id="r")
+    assert again.name != first.name
+    assert not (await house.done(again)).HasField("error")
+    assert (await house.upload(TEXT, document_id="d", request_id="r")).name == again.name

@@ -298,3 +298,16 @@ async def test_a_meeting_is_exported_with_its_minutes(house: House):
 async def _answer(house: House, who: str, meeting: str, question: str) -> list[Any]:
     call = house.as_(who).AskMeeting(Ask(meeting=meeting, question=question))
     return [event async for event in call]
+
+
+async def test_minutes_asked_for_again_after_their_operation_was_deleted_are_new_ones(
+    house: House,
+):
+    meeting = await spoken(house)
+    write = Write(meeting=meeting.name, request_id="r")
+    first = await house.done(await house.as_().WriteMinutes(write))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations().DeleteOperation(delete)
+    again = await house.done(await house.as_().WriteMinutes(write))
+    assert again.name != first.name
+    assert not again.HasField("error")

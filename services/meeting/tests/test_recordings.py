@@ -494,3 +494,16 @@ async def test_a_recording_waits_while_the_database_is_away(house_at: Opened):
         assert not (await house.done(operation)).HasField("error")
         transcript = await house.transcript(meeting.name)
         assert [one.text for one in transcript.utterances] == ["Good morning everybody."]
+
+
+async def test_an_upload_that_is_repeated_after_its_operation_was_deleted_is_judged_anew(
+    house: House,
+):
+    meeting = await house.meeting()
+    first = await house.done(await house.upload(meeting.name, speech(2), request_id="r"))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations().DeleteOperation(delete)
+    error = await error_of(house.upload(meeting.name, speech(2), request_id="r"))
+    anew = await error_of(house.upload(meeting.name, speech(2), request_id="other"))
+    assert (error.code, error.reason) == (anew.code, anew.reason)
+    assert error.reason != "OPERATION_NOT_FOUND"
