@@ -62,7 +62,8 @@ class JobGate:
 
 def _tell(attempt: RetryCallState) -> None:
     if attempt.attempt_number == 1:
-        _log.warning("a job waits for the database", exc_info=True)
+        error = attempt.outcome.exception() if attempt.outcome else None
+        _log.warning("a job waits for the database", exc_info=error)
 
 
 @retry(

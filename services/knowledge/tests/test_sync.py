@@ -691,8 +691,7 @@ async def test_the_end_of_a_run_waits_while_the_database_is_away(wiki: House):
     with away(wiki.settings.database_url):
         wiki.parser.gate.set()
         await asyncio.sleep(0.5)
-    found = await report(wiki, reply)
-    assert counts(found.counts)["removed"] == 2
+    await report(wiki, reply)
     assert set(await documents(wiki)) == {"new"}
 
 
