@@ -43,6 +43,76 @@ def _programs() -> Path:
     return found[-1].resolve().parent
 
 
+class PostgresServer:
+    """A server that can be stopped, and started again with what it stored.
+
+    Attributes:
+        address: ``user@host:port/database``.
+
+    Raises:
+        NoPostgres: The server's programs are not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._programs = _programs()
+        self._folder, self._data = folder, folder / "data"
+        self._port = free_port()
+        # PostgreSQL refuses to run as root.
+        self._as_user: dict[str, str] = {"user": "nobody"} if os.geteuid() == 0 else {}
+        self._server: subprocess.Popen[bytes] | None = None
+        self.address = f"atrium@127.0.0.1:{self._port}/postgres"
+        if self._as_user:
+            shutil.chown(folder, "nobody")
+        subprocess.run(
+            [self._programs / "initdb", "-D", self._data, "-U", "atrium", "-A", "trust",
+             "-E", "UTF8"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **self._as_user,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        # Nothing here outlives a power cut, so nothing waits for the disk.
+        options = ("-c", "fsync=off", "-c", "full_page_writes=off")
+        self._server = subprocess.Popen(
+            [self._programs / "postgres", "-D", self._data, "-p", str(self._port),
+             "-h", "127.0.0.1", "-k", self._folder, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            **self._as_user,
+        )  # fmt: skip
+        _wait(self._server, self._port)
+
+    def stop(self, *, graceful: bool = True) -> None:
+        """End it without waiting for whoever is connected; else as a crash does."""
+        if self._server is not None:
+            self._server.send_signal(signal.SIGINT if graceful else signal.SIGQUIT)
+            self._server.wait(30)
+            self._server = None
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Give an empty server, started; thrown away at the end of the block.
+
+    Raises:
+        NoPostgres: The server's programs are not there.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="atrium-pg-"))
+    try:
+        server = PostgresServer(folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def running_postgres() -> Iterator[str]:
     """Give ``user@host:port/database`` of an empty server while the block runs.
@@ -50,39 +120,8 @@ def running_postgres() -> Iterator[str]:
     Raises:
         NoPostgres: The server's programs are not there.
     """
-    programs = _programs()
-    folder = Path(tempfile.mkdtemp(prefix="atrium-pg-"))
-    # PostgreSQL refuses to run as root.
-    as_user: dict[str, str] = {"user": "nobody"} if os.geteuid() == 0 else {}
-    if as_user:
-        shutil.chown(folder, "nobody")
-    port, data = free_port(), folder / "data"
-    server: subprocess.Popen[bytes] | None = None
-    try:
-        subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "atrium", "-A", "trust", "-E", "UTF8"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            cwd=folder,
-            **as_user,
-        )
-        # Nothing here outlives a power cut, so nothing waits for the disk.
-        options = ("-c", "fsync=off", "-c", "full_page_writes=off")
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder,
-             *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=folder,
-            **as_user,
-        )  # fmt: skip
-        _wait(server, port)
-        yield f"atrium@127.0.0.1:{port}/postgres"
-    finally:
-        if server is not None:
-            server.send_signal(signal.SIGINT)  # end without waiting for whoever is connected
-            server.wait(30)
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres_server() as server:
+        yield server.address
 
 
 def _wait(server: subprocess.Popen[bytes], port: int) -> None:

@@ -7,8 +7,9 @@ begin with ``BEGIN IMMEDIATE``, so that none fails halfway with "database is loc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, DateTime, event, text
 from sqlalchemy.engine import Dialect, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.types import TypeDecorator
 
@@ -26,6 +28,10 @@ from atrium_shared.unbroken import unbroken
 
 _BUSY_TIMEOUT_MS = 10_000
 _WRITE_OPTION = "atrium_write"
+
+# Classes of SQLSTATE in which the server, not the statement, is at fault: connection, resources,
+# an operator or a shutdown, the system. 25006: a failover left us at the server that only reads.
+_AWAY_CLASSES = ("08", "53", "57", "58", "25006")
 
 
 class DatabaseUnavailable(Unavailable):
@@ -78,6 +84,10 @@ class _UnbrokenStatements(AsyncSession):
 
 class Database:
     """A pool of connections with migrations.
+
+    Whatever shows that the database is away is raised as :class:`DatabaseUnavailable`, here and by
+    the sessions it gives; a statement that is wrong, or breaks a constraint, raises SQLAlchemy's
+    error.
 
     Args:
         url: ``sqlite+aiosqlite:///path/file.db`` or ``postgresql+asyncpg://user@host/name``.
@@ -133,15 +143,17 @@ class Database:
             event.listen(self._engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
         try:
-            if folder is not None:
-                await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-            async with self._engine.begin() as connection:
-                if not self.is_sqlite:
-                    await connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{self._name}"'))
-                await connection.run_sync(self._migrate)
-        except (OperationalError, OSError) as error:
+            with self._answering():
+                if folder is not None:
+                    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+                async with self._engine.begin() as connection:
+                    if not self.is_sqlite:
+                        schema = text(f'CREATE SCHEMA IF NOT EXISTS "{self._name}"')
+                        await connection.execute(schema)
+                    await connection.run_sync(self._migrate)
+        except DatabaseUnavailable:
             await self.close()
-            raise DatabaseUnavailable(self._name) from error
+            raise
 
     async def close(self) -> None:
         """Close every connection."""
@@ -151,12 +163,17 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
-        """Give a session that sees one consistent state and keeps no change."""
+        """Give a session that sees one consistent state and keeps no change.
+
+        Raises:
+            DatabaseUnavailable: It does not answer; the same may work later.
+        """
         session = self._session(self.engine, expire_on_commit=False)
-        try:
-            yield session
-        finally:
-            await unbroken(session.close())  # it gives the connection back
+        with self._answering():
+            try:
+                yield session
+            finally:
+                await unbroken(session.close())  # it gives the connection back
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
@@ -164,8 +181,13 @@ class Database:
 
         A task that is cancelled in between undoes them; one that is cancelled while they are being
         committed goes on once they are, and raises :class:`asyncio.CancelledError` all the same.
+
+        Raises:
+            DatabaseUnavailable: It does not answer; the same may work later. When that happened
+                while changes were being committed, they may be there or not.
         """
         async with AsyncExitStack() as stack:
+            stack.enter_context(self._answering())
             engine = self.engine
             if self.is_sqlite:
                 await stack.enter_async_context(self._writer)
@@ -177,6 +199,15 @@ class Database:
             yield session
             await unbroken(session.commit())
 
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            raise DatabaseUnavailable(self._name) from error
+
     def _migrate(self, connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -185,6 +216,22 @@ class Database:
         config.attributes["connection"] = connection
         config.attributes["version_table"] = f"schema_version_{self._name}"
         command.upgrade(config, "head")
+
+
+def _is_away(error: Exception) -> bool:
+    """Say whether an error is the database's and may pass, rather than the statement's."""
+    if isinstance(error, OSError | PoolTimeout):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    # Errors while a connection is being made may come as the driver raises them.
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_AWAY_CLASSES)
+    # SQLite: locked, full, unreadable. Its plain "error" is a statement that is wrong.
+    code = getattr(cause, "sqlite_errorcode", None)
+    return isinstance(error, OperationalError) and code != sqlite3.SQLITE_ERROR
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:

@@ -15,15 +15,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeAlias, TypeVar
+from functools import partial
+from typing import Any, Never, Protocol, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_error
 from sqlalchemy.engine import make_url
+
+from atrium_shared.tasks import repeat
 
 JSON: TypeAlias = Mapping[str, Any]
 T = TypeVar("T")
@@ -32,6 +36,7 @@ Handler: TypeAlias = Callable[["JobContext", JSON], Coroutine[Any, Any, JSON]]
 _log = logging.getLogger(__name__)
 _HEARTBEAT_SECONDS = 5.0
 _DEAD_AFTER_SECONDS = 30.0
+_GAP_SECONDS = 15.0  # a heart that was silent for longer does not beat steadily
 _LATER_SECONDS = 0.5
 # Jobs are found again only under the version that made them. It changes when a handler could not
 # finish jobs that the previous version began.
@@ -110,7 +115,9 @@ class Jobs:
         self._handlers: dict[str, tuple[Handler, int, float]] = {}
         self._workflows: dict[str, Callable[..., Coroutine[Any, Any, JSON]]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watch: list[asyncio.Task[Never]] = []
+        # On the monotonic clock, in seconds.
+        self._beaten_at = self._steady_since = float("-inf")
         self._engine: sa.Engine | None = None
 
     def register(
@@ -150,7 +157,14 @@ class Jobs:
             )
         if make_url(self._url).get_backend_name() != "sqlite":
             self._engine = await asyncio.to_thread(_open_heartbeats, self._url)
-            self._watch = asyncio.create_task(self._watch_peers())
+            # Two tasks: who is slow to take over, as the library waits for its database, lives.
+            for work, failed in (
+                (self._beat, "jobs: heartbeat failed"),
+                (self._adopt_dead, "jobs: taking over failed"),
+            ):
+                thread = partial(asyncio.to_thread, work)
+                watch = repeat(thread, _HEARTBEAT_SECONDS, failed=failed)
+                self._watch.append(asyncio.create_task(watch))
 
     async def close(self) -> None:
         """Stop; jobs under way go on at the next start."""
@@ -158,9 +172,10 @@ class Jobs:
             return
         # DBOS warns of every job that stopping interrupts; that is what stopping means here.
         logging.getLogger("dbos").setLevel(logging.ERROR)
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        watch, self._watch = self._watch, []
+        for task in watch:
+            task.cancel()
+        await asyncio.gather(*watch, return_exceptions=True)
         await asyncio.to_thread(lambda: DBOS.destroy(destroy_registry=True))
         # DBOS made its own threads, which are gone now, those of the loop.
         self._loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="asyncio"))
@@ -189,18 +204,8 @@ class Jobs:
         workflow.__qualname__ = f"job.{name}"
         return DBOS.workflow(name=f"job.{name}")(workflow)
 
-    async def _watch_peers(self) -> None:
-        while True:
-            try:
-                dead = await asyncio.to_thread(self._beat)
-                for executor in dead:
-                    await self._adopt(executor)
-            except sa.exc.SQLAlchemyError:
-                # The next beat tries again; peers wait six beats before they take over.
-                _log.warning("jobs: heartbeat failed", exc_info=True)
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-
-    def _beat(self) -> list[str]:
+    def _beat(self) -> None:
+        """Say that this process lives."""
         assert self._engine is not None
         now = datetime.now(UTC)
         with self._engine.begin() as connection:
@@ -211,22 +216,44 @@ class Jobs:
                         executor_id=self._executor_id, name=self._name, beat_time=now
                     )
                 )
-            # The delete decides which of several peers takes over: only one sees the row go.
-            dead = (
-                sa.delete(_HEARTBEATS)
-                .where(
-                    _HEARTBEATS.c.name == self._name,
-                    _HEARTBEATS.c.beat_time < now - timedelta(seconds=_DEAD_AFTER_SECONDS),
-                )
-                .returning(_HEARTBEATS.c.executor_id)
-            )
-            return list(connection.execute(dead).scalars())
+        last, self._beaten_at = self._beaten_at, time.monotonic()
+        if self._beaten_at - last > _GAP_SECONDS:
+            self._steady_since = self._beaten_at
 
-    async def _adopt(self, executor: str) -> None:
-        jobs = await DBOS.list_workflows_async(executor_id=executor, status="PENDING")
-        for job in jobs:
-            await DBOS.resume_workflow_async(job.workflow_id)
+    def _adopt_dead(self) -> None:
+        """Take over the jobs of every peer whose heartbeat stopped."""
+        while self._adopt_one():
+            pass
+
+    def _adopt_one(self) -> bool:
+        assert self._engine is not None
+        silent_since = datetime.now(UTC) - timedelta(seconds=_DEAD_AFTER_SECONDS)
+        # While the database is away no heart can beat, and then peers are given time to.
+        now = time.monotonic()
+        if now - self._beaten_at > _GAP_SECONDS or now - self._steady_since < _DEAD_AFTER_SECONDS:
+            return False
+        # Of several peers one takes over: who holds the row. It goes once all jobs are taken over;
+        # where that fails it stays, and is found again.
+        dead = (
+            sa.select(_HEARTBEATS.c.executor_id)
+            .where(
+                _HEARTBEATS.c.name == self._name,
+                _HEARTBEATS.c.executor_id != self._executor_id,
+                _HEARTBEATS.c.beat_time < silent_since,
+            )
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        with self._engine.begin() as connection:
+            executor = connection.execute(dead).scalar()
+            if executor is None:
+                return False
+            jobs = DBOS.list_workflows(executor_id=executor, status="PENDING")
+            for job in jobs:
+                DBOS.resume_workflow(job.workflow_id)
+            connection.execute(sa.delete(_HEARTBEATS).where(_HEARTBEATS.c.executor_id == executor))
         _log.warning("jobs: took over %d jobs of %s, whose heartbeat stopped", len(jobs), executor)
+        return True
 
 
 class _DurableContext:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 from alembic.operations import Operations as AlembicOperations
@@ -118,7 +119,8 @@ class OperationStore:
         self._database = database
         self._clock = clock or SystemClock()
         self._cancel: Callable[[str], Awaitable[None]] | None = None
-        self._changed: dict[str, asyncio.Event] = {}
+        # An event lives as long as somebody waits for it.
+        self._changed: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
 
     def on_cancel(self, cancel: Callable[[str], Awaitable[None]]) -> None:
         """Set what stops the work of an operation; it gets the operation's name."""
@@ -162,6 +164,24 @@ class OperationStore:
             raise OperationNotFound(name)
         return self._from_row(row)
 
+    async def of_request(self, op_id: str, *, tenant: str, forget: sa.Update) -> Operation | None:
+        """Return the operation that an earlier request with the same id got (AIP-155).
+
+        Who deleted it has seen its end: the request id is then free, and used again it is a
+        request like any other.
+
+        Args:
+            op_id: Id of the operation.
+            tenant: That it belongs to.
+            forget: Takes the request id from what the earlier request made.
+        """
+        try:
+            return await self.get(self.name(op_id), tenant=tenant)
+        except OperationNotFound:
+            async with self._database.write() as session:
+                await session.execute(forget)
+            return None
+
     async def list(self, *, tenant: str, owner: str, after: str, limit: int) -> Sequence[Operation]:
         """Return the operations of an owner whose ids follow ``after``, in the order of ids."""
         query = (
@@ -183,7 +203,6 @@ class OperationStore:
             operation = await self.get(name, tenant=tenant, owner=owner)
             left = deadline - asyncio.get_running_loop().time()
             if operation.done or left <= 0:
-                self._changed.pop(name, None)
                 return operation
             try:
                 # Another process may do the work, so the event alone is not enough.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Never
 
 import structlog
+
+from atrium_shared.errors import Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -25,24 +28,44 @@ async def cancel_and_wait(task: asyncio.Task[None]) -> None:
         task.result()
 
 
-async def repeat(work: Callable[[], Awaitable[object]], seconds: float, *, failed: str) -> Never:
+async def repeat(
+    work: Callable[[], Awaitable[object]],
+    seconds: float,
+    *,
+    failed: str,
+    wake: asyncio.Event | None = None,
+) -> Never:
     """Do a piece of upkeep from time to time, until cancelled.
 
     It goes on whatever the piece throws: what ails a database is told by the calls that depend on
-    it. Of failures in a row the first is logged.
+    it. Of failures in a row the first is logged; where something is only away, the second, as
+    services of an installation start one after the other.
 
     Args:
         work: The piece; it is done at once, and again after each pause.
         seconds: How long the pause is.
         failed: What the log says when it fails.
+        wake: Ends the pause when it is set, and is cleared then.
     """
-    failing = False
+    failures, told = 0, False
     while True:
         try:
             await work()
-            failing = False
+            failures, told = 0, False
+        except Unavailable as error:
+            failures += 1
+            if failures > 1 and not told:
+                _log.warning(failed, reason=error.reason, error=error.message)
+                told = True
         except Exception:
-            if not failing:
+            failures += 1
+            if not told:
                 _log.exception(failed)
-            failing = True
-        await asyncio.sleep(seconds)
+                told = True
+        if wake is None:
+            await asyncio.sleep(seconds)
+            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await wake.wait()
+        wake.clear()

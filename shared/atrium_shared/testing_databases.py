@@ -73,6 +73,21 @@ class ServiceDatabases:
             connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)'))
 
     @contextmanager
+    def away(self, database_url: str) -> Iterator[None]:
+        """Break every connection to a database that is used while the block runs."""
+        away = make_url(database_url).database
+
+        def broken(connection: sa.Connection, *_: object) -> None:
+            if connection.engine.url.database == away:
+                raise ConnectionResetError("the database is away")
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", broken)
+        try:
+            yield
+        finally:
+            sa.event.remove(sa.Engine, "before_cursor_execute", broken)
+
+    @contextmanager
     def _server(self) -> Iterator[sa.Connection]:
         """Give a connection to the server outside of a transaction; databases are made there."""
         url = make_url(self._postgres).set(drivername="postgresql+psycopg")

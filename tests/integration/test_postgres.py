@@ -4,11 +4,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from atrium_shared.database import Database
+from tests.postgres import NoPostgres, postgres_server
 
 REVISION = """
 import sqlalchemy as sa
@@ -43,20 +47,35 @@ async def test_two_services_share_a_database_in_schemas_of_their_own(tmp_path, p
     await second.close()
 
 
-# A process of a service with two replicas. The first hangs in its step until it is killed.
+# A process of a service with two replicas. The first hangs in its step until it is killed; where it
+# is told to, the second fails when it takes over for the first time.
 REPLICA = """
 import asyncio, pathlib, sys
 from atrium_shared import jobs as module
 from atrium_shared.jobs import Jobs
 
-url, executor, state = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
-module._HEARTBEAT_SECONDS, module._DEAD_AFTER_SECONDS = 0.2, 2.0
+url, executor, job, faults = *sys.argv[1:4], int(sys.argv[4])
+state = pathlib.Path(sys.argv[5])
+resume = module.DBOS.resume_workflow
+
+def faulty(workflow_id):
+    global faults
+    if faults:
+        faults -= 1
+        (state / "failed").touch()
+        raise RuntimeError("a bug")
+    return resume(workflow_id)
+
+module.DBOS.resume_workflow = faulty
+module._HEARTBEAT_SECONDS, module._DEAD_AFTER_SECONDS, module._GAP_SECONDS = 0.2, 4.0, 2.0
 
 async def main():
     done = asyncio.Event()
 
     async def handler(context, payload):
         async def work():
+            if context.job_id != job:
+                return  # one that another test left
             (state / f"began-{executor}").touch()
             if executor == "replica-0":
                 await asyncio.sleep(600)
@@ -69,7 +88,7 @@ async def main():
     jobs.register("work", handler)
     await jobs.start()
     if executor == "replica-0":
-        await jobs.submit("work", "job-1", {})
+        await jobs.submit("work", job, {})
     await asyncio.wait_for(done.wait(), 60)
     (state / "finished").touch()
     await jobs.close()
@@ -78,26 +97,77 @@ asyncio.run(main())
 """
 
 
-def test_a_dead_replicas_job_is_taken_over_by_its_peer(tmp_path: Path, postgres_url):
-    script = tmp_path / "replica.py"
-    script.write_text(textwrap.dedent(REPLICA))
-    url = f"postgresql+psycopg://{postgres_url}"
+class Replicas:
+    """Processes of a service on one server; they end with the test."""
 
-    def replica(name: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([sys.executable, str(script), url, name, str(tmp_path)])
+    def __init__(self, folder: Path, postgres_url: str, job: str) -> None:
+        self._folder, self._job = folder, job
+        self._url = f"postgresql+psycopg://{postgres_url}"
+        self._script = folder / "replica.py"
+        self._script.write_text(textwrap.dedent(REPLICA))
+        self._running: list[subprocess.Popen[bytes]] = []
 
-    first = replica("replica-0")
+    def start(self, name: str, faults: int = 0) -> "subprocess.Popen[bytes]":
+        arguments = (self._url, name, self._job, str(faults), str(self._folder))
+        with (self._folder / "log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, str(self._script), *arguments], stderr=log)
+        self._running.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("faults", [0, 1])
+def test_a_dead_replicas_job_is_taken_over_by_its_peer(tmp_path: Path, postgres_url, faults):
+    replicas = Replicas(tmp_path, postgres_url, f"job-{faults}")
     try:
-        _until(lambda: (tmp_path / "began-replica-0").exists())
-    finally:
+        first = replicas.start("replica-0")
+        _until((tmp_path / "began-replica-0").exists)
         first.kill()
         first.wait()
-    second = replica("replica-1")
-    try:
+        replicas.start("replica-1", faults)
         _until((tmp_path / "finished").exists)
+        assert (tmp_path / "failed").exists() == bool(faults)
     finally:
-        second.kill()
-        second.wait()
+        replicas.end()
+
+
+def test_an_outage_makes_no_replica_take_over_from_one_that_lives(tmp_path: Path):
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(postgres_server())
+        except NoPostgres as error:
+            pytest.skip(str(error))
+        replicas = Replicas(tmp_path, server.address, "job")
+        stack.callback(replicas.end)
+        replicas.start("replica-0")
+        _until((tmp_path / "began-replica-0").exists)
+        replicas.start("replica-1")
+        _until(lambda: len(_beats(server.address)) == 2)
+        server.stop()
+        time.sleep(5)  # longer than a heart may be silent
+        server.start()
+        back = datetime.now(UTC)
+        _until(lambda: sum(beat > back for beat in _beats(server.address)) == 2)
+        time.sleep(5)
+        assert len(_beats(server.address)) == 2
+        assert "took over" not in (tmp_path / "log").read_text()
+
+
+def _beats(address: str) -> list[datetime]:
+    engine = sa.create_engine(f"postgresql+psycopg://{address}")
+    try:
+        with engine.connect() as connection:
+            found = sa.inspect(connection).has_table("atrium_executors")
+            query = sa.text("SELECT beat_time FROM atrium_executors")
+            return list(connection.execute(query).scalars()) if found else []
+    except sa.exc.OperationalError:  # it still starts
+        return []
+    finally:
+        engine.dispose()
 
 
 def _until(true, seconds: float = 60.0) -> None:

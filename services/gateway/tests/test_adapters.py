@@ -35,6 +35,9 @@ from atrium_gateway.testing_vllm import (
 )
 from atrium_shared.rpc.channel import RemoteError
 from atrium_shared.testing import eventually
+from atrium_shared.testing_databases import ServiceDatabases
+
+away = ServiceDatabases("gateway", "").away
 
 Adapter = adapter_service_pb2.Adapter
 
@@ -320,6 +323,16 @@ async def test_a_server_that_restarts_is_waited_for(two: House) -> None:
     assert (await two.done(operation)).HasField("response")
 
 
+async def test_a_roll_out_waits_while_the_database_is_away(two: House) -> None:
+    two.servers[1].down = True
+    operation = await two.deploy(adapter_files(1))
+    with away(f"sqlite:///{two.folder}/gateway.db"):
+        two.servers[1].restart()
+        await asyncio.sleep(0.5)
+    assert not (await two.done(operation)).HasField("error")
+    assert all(len(server.loaded) == 1 for server in two.servers)
+
+
 async def test_two_deploys_at_once_leave_the_later_one_serving(two: House) -> None:
     first, second = adapter_files(1), adapter_files(2)
     for server in two.servers:
@@ -443,6 +456,14 @@ async def test_a_restarted_server_gets_its_adapters_again(two: House) -> None:
         server.restart()
     assert await streamed(two) == reply_of(files)
     await eventually(lambda: all(len(server.loaded) == 1 for server in two.servers))
+
+
+async def test_servers_are_looked_after_again_after_an_outage_of_the_database(two: House) -> None:
+    await two.deployed(adapter_files(1))
+    with away(f"sqlite:///{two.folder}/gateway.db"):
+        await asyncio.sleep(0.2)
+    two.servers[0].restart()
+    await eventually(lambda: len(two.servers[0].loaded) == 1)
 
 
 async def streamed(two: House) -> str:

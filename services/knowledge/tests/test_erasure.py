@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from atrium.knowledge.v1 import (
     knowledge_service_pb2,
 )
 from atrium_knowledge.app.ports import ErasedUser
-from atrium_knowledge.testing import FakeErasedUsers, House
-from atrium_shared.testing import FixedClock
+from atrium_knowledge.testing import FakeErasedUsers, House, away
+from atrium_shared.testing import FixedClock, eventually
 
 QUESTION = "How many days of paid leave does an employee have?"
 
@@ -70,3 +72,22 @@ async def test_what_was_kept_of_an_erased_user_goes_and_nothing_else(house_at, t
         assert left.count("users/partner") == left.count("users/editor") == 3
         assert len(house.stored_rows("conversation_turns")) == 2
         assert [QUESTION in row for row in house.stored_rows("feedback")] == [True] * 2
+
+
+async def test_a_fault_stops_no_later_forgetting(house_at):
+    class Faulty(FakeErasedUsers):
+        faults = 1
+
+        async def after(self, sequence: int) -> Sequence[ErasedUser]:
+            if self.faults:
+                self.faults -= 1
+                raise RuntimeError("a bug")
+            return await super().after(sequence)
+
+    clock, erased = FixedClock(), Faulty()
+    async with house_at(clock=clock, erased_users=erased, upkeep_seconds=0.01) as house:
+        await house.collection()
+        with away(house.settings.database_url):
+            await asyncio.sleep(0.1)
+        erased.erased = [ErasedUser(1, "acme", "users/employee", clock.now())]
+        await eventually(lambda: house.stored_rows("erasures") == [(1, 1)])

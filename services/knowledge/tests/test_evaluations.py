@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -17,7 +18,14 @@ from atrium.knowledge.v1 import (
     knowledge_pb2,
     knowledge_service_pb2,
 )
-from atrium_knowledge.testing import FakeDelegation, House, database_url_in, open_house, run_sql
+from atrium_knowledge.testing import (
+    FakeDelegation,
+    House,
+    away,
+    database_url_in,
+    open_house,
+    run_sql,
+)
 from atrium_shared.testing import error_of, make_principal
 
 Result = evaluation_service_pb2.EvaluationResult
@@ -400,3 +408,14 @@ async def test_a_cancelled_run_asks_no_further_question(filled: House):
     (row,) = filled.stored_rows("evaluation_runs")
     assert "CANCELLED" in row
     assert len(filled.stored_rows("evaluation_results")) < 200
+
+
+async def test_a_run_waits_while_the_database_is_away(filled: House):
+    stored = await import_set(filled, lines(CASES))
+    undisturbed = await run(filled, stored.name)
+    operation = await start(filled, stored.name)
+    with away(filled.settings.database_url):
+        await asyncio.sleep(0.5)
+    again = await finished(filled, operation)
+    assert [one.error_reason for one in again.results] == [""] * len(CASES)
+    assert [one.decision for one in again.results] == [one.decision for one in undisturbed.results]

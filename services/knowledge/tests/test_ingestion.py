@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -6,8 +7,8 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.knowledge.v1 import knowledge_pb2, knowledge_service_pb2
-from atrium_knowledge.testing import House
-from atrium_shared.testing import error_of, make_principal
+from atrium_knowledge.testing import PEOPLE, FakeDelegation, House, NoSuchUser, away
+from atrium_shared.testing import error_of, eventually, make_principal
 from atrium_shared.testing_models import NoModel
 
 TEXT = "# Leave\n\nEveryone has 25 days."
@@ -212,3 +213,60 @@ async def test_a_labelled_heading_is_never_the_title(house: House, heading: str)
         section_labels=[{"heading": heading, "labels": ["hr/pay"]}],
     )
     assert document.title == ("handbook-2026" if heading == "Guide" else "Guide")
+
+
+async def test_an_upload_waits_while_the_database_is_away(house: House):
+    await house.collection()
+    house.parser.gate.clear()
+    operation = await house.upload(TEXT, document_id="d")
+    with away(house.settings.database_url):
+        house.parser.gate.set()
+        failure = await error_of(get(house, "d"))
+        assert (failure.code, failure.reason) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+        )
+        await asyncio.sleep(0.5)
+    assert not (await house.done(operation)).HasField("error")
+    assert await house.find("days leave") == ["Everyone has 25 days."]
+
+
+@pytest.mark.parametrize("end", ["done", "fails", "cancelled"])
+async def test_nothing_is_kept_in_memory_of_a_document_that_was_taken_in(house_at, end: str):
+    delegation = FakeDelegation(list(PEOPLE.values()))
+    async with house_at(delegation=delegation) as house:
+        await house.collection()
+        ingest = house.jobs._handlers["knowledge.ingest"].__self__
+        reported, gate = asyncio.Event(), asyncio.Event()
+        report = ingest._report
+
+        async def held(revision: Any, progress: Any) -> None:
+            await report(revision, progress)
+            reported.set()
+            await gate.wait()
+
+        ingest._report = held
+        operation = await house.upload(TEXT, document_id="d")
+        await reported.wait()
+        assert len(ingest._reported_at) == 1
+        if end == "fails":
+            delegation.failure = NoSuchUser("users/editor")
+        if end == "cancelled":
+            request = operations_pb2.CancelOperationRequest(name=operation.name)
+            await house.operations("editor").CancelOperation(request)
+        gate.set()
+        await house.done(operation)
+        await eventually(lambda: not ingest._reported_at)
+
+
+async def test_an_upload_that_is_repeated_after_its_operation_was_deleted_is_a_new_one(
+    house: House,
+):
+    await house.collection()
+    first = await house.done(await house.upload(TEXT, document_id="d", request_id="r"))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations("editor").DeleteOperation(delete)
+    again = await house.upload(TEXT, document_id="d", request_id="r")
+    assert again.name != first.name
+    assert not (await house.done(again)).HasField("error")
+    assert (await house.upload(TEXT, document_id="d", request_id="r")).name == again.name

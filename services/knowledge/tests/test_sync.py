@@ -13,10 +13,11 @@ from atrium.knowledge.v1 import (
     sync_pb2,
     versions_pb2,
 )
+from atrium_knowledge.app import sync_documents
 from atrium_knowledge.domain.sync import document_id_of
-from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House
+from atrium_knowledge.testing import EDITOR, PEOPLE, FakeReaders, House, away, run_sql
 from atrium_shared.audit import AuditEvent, AuditUnavailable, Decision
-from atrium_shared.testing import error_of, make_principal
+from atrium_shared.testing import error_of, eventually, make_principal
 
 SOURCE = "collections/handbook/sources/wiki"
 ITEMS = ("leave", "pay", "one", "two")
@@ -439,6 +440,18 @@ async def test_a_broken_stream_keeps_whole_items_and_is_gone_on_with(house: Hous
     assert house.stored_rows("uploads") == []
 
 
+async def test_a_document_that_never_came_whole_is_not_counted(house: House):
+    await house.collection()
+    half = upsert("half", "# Half\n\nMore words than came.")[:2]
+    held = Held(house, header(), upsert("one", "# One"), half)
+    await held.reached(house, 1)
+    await eventually(lambda: len(house.stored_rows("sync_items")) == 2)
+    await held.break_off(house)
+    assert (await state(house)).document_count == 1
+    error = await error_of(sync(house, header("t2"), end(complete=True)))
+    assert error.metadata["document_count"] == "1"
+
+
 async def test_items_that_come_again_after_a_break_change_nothing(house: House):
     await house.collection()
     held = Held(house, header(), upsert("one", "# One"))
@@ -670,6 +683,41 @@ async def test_labels_that_nobody_holds_are_accepted_with_a_warning(house_at: Op
         assert [one.metadata["label"] for one in labelled.label_warnings] == ["ghosts"]
         unseen = await house.as_("editor").SetDocumentLabels(request)
         assert not unseen.label_warnings
+
+
+async def test_the_end_of_a_run_waits_while_the_database_is_away(wiki: House):
+    wiki.parser.gate.clear()
+    reply = await sync(wiki, header("t2"), upsert("new", "# New\n\nNew."), end(complete=True))
+    with away(wiki.settings.database_url):
+        wiki.parser.gate.set()
+        await asyncio.sleep(0.5)
+    await report(wiki, reply)
+    assert set(await documents(wiki)) == {"new"}
+
+
+async def test_a_stream_keeps_its_source_over_an_outage(
+    wiki: House, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sync_documents, "_RENEW_SECONDS", 0.02)
+    go_on = asyncio.Event()
+
+    async def requests() -> AsyncIterator[Request]:
+        yield header("t2")
+        await go_on.wait()
+        yield end(complete=False)
+
+    def lease() -> Any:
+        return run_sql(wiki.settings.database_url, "SELECT lease_time FROM sync_sources")
+
+    stream = asyncio.ensure_future(wiki.as_("editor").SyncDocuments(requests()))
+    before = lease()
+    await eventually(lambda: lease() != before)
+    with away(wiki.settings.database_url):
+        await asyncio.sleep(0.2)
+    before = lease()
+    await eventually(lambda: lease() != before)
+    go_on.set()
+    await stream
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,16 @@
 """The index is kept complete: with the vectors of the encoder there is, and with every passage."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import pytest
+
 from atrium.knowledge.v1 import knowledge_pb2
 from atrium_knowledge.app.ports import IndexPoint
-from atrium_knowledge.testing import HashEmbedder, House
+from atrium_knowledge.testing import PEOPLE, FakeDelegation, HashEmbedder, House, away
 from atrium_shared.testing import eventually
 from atrium_shared.testing_models import NoModel
 
@@ -52,6 +55,66 @@ async def test_an_encoder_that_comes_later_is_noticed_without_a_restart(house_at
             return await found_by_vector(house) == 1
 
         await eventually(complete)
+
+
+async def test_upkeep_outlives_an_outage_of_the_database(house_at: At):
+    embedder = without_encoder()
+    async with house_at(embedder=embedder, upkeep_seconds=0.05) as house:
+        await house.collection()
+        await house.add(TEXT)
+        with away(house.settings.database_url):
+            await asyncio.sleep(0.3)
+        embedder.failure = None
+
+        async def complete() -> bool:
+            return await found_by_vector(house) == 1
+
+        await eventually(complete)
+
+
+async def test_one_collection_that_fails_keeps_no_other_from_being_looked_after(
+    house_at: At, monkeypatch: pytest.MonkeyPatch
+):
+    embedder = without_encoder()
+    async with house_at(embedder=embedder, upkeep_seconds=0.05) as house:
+        broken = await house.collection("a-broken")
+        await house.collection()
+        await house.add(TEXT)
+        uid = next(row[0] for row in house.stored_rows("collections") if "a-broken" in row)
+        flush = house.index.flush
+
+        async def fail(collection_uid: str) -> None:
+            if collection_uid == uid:
+                raise RuntimeError(f"{broken.name} is damaged")
+            await flush(collection_uid)
+
+        monkeypatch.setattr(house.index, "flush", fail)
+        embedder.failure = None
+
+        async def complete() -> bool:
+            return await found_by_vector(house) == 1
+
+        await eventually(complete)
+
+
+async def test_points_that_were_lost_come_back_although_users_are_unknown_at_the_start(
+    house_at: At, tmp_path: Path
+):
+    delegation = FakeDelegation(list(PEOPLE.values()))
+    async with house_at() as house:
+        await house.collection()
+        await house.add(TEXT)
+    shutil.rmtree(tmp_path / "index")
+    delegation.failure = NoModel()
+    async with house_at(delegation=delegation, upkeep_seconds=0.05) as house:
+        assert await house.find("days") == []
+        await asyncio.sleep(0.2)
+        delegation.failure = None
+
+        async def restored() -> bool:
+            return len(await house.find("days")) == 1
+
+        await eventually(restored)
 
 
 async def test_another_encoder_replaces_all_vectors(house_at: At):

@@ -173,6 +173,7 @@ _DATABASES: Final = ServiceDatabases("meeting", POSTGRES)
 database_url_in: Final = _DATABASES.url_in
 engine_of: Final = _DATABASES.engine_of
 run_sql: Final = _DATABASES.run_sql
+away: Final = _DATABASES.away
 make_database: Final = _DATABASES.make
 drop_database: Final = _DATABASES.drop
 

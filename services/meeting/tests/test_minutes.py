@@ -12,7 +12,7 @@ from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from atrium.meeting.v1 import meeting_pb2, meeting_service_pb2, minutes_pb2
-from atrium_meeting.testing_service import PEOPLE, FakeDelegation, House, speech
+from atrium_meeting.testing_service import PEOPLE, FakeDelegation, House, away, speech
 from atrium_shared.models import Embedding
 from atrium_shared.principal import Principal
 from atrium_shared.testing import error_of, make_principal
@@ -152,6 +152,20 @@ async def test_minutes_tell_the_version_that_they_were_asked_of(house_at: Opened
         assert (await written(house, meeting.name)).transcript_version == 2
 
 
+async def test_minutes_wait_while_the_database_is_away(house_at: Opened):
+    embedder = GatedEmbedder()
+    async with house_at(embedder=embedder) as house:
+        meeting = await spoken(house)
+        operation = await house.as_().WriteMinutes(Write(meeting=meeting.name))
+        await embedder.asked.wait()
+        with away(house.settings.database_url):
+            embedder.go.set()
+            await asyncio.sleep(0.5)
+        minutes = minutes_pb2.Minutes()
+        assert (await house.done(operation)).response.Unpack(minutes)
+        assert minutes.actions
+
+
 @pytest.mark.parametrize("stop", ["cancel", "delete", "revoke"])
 async def test_minutes_that_are_not_wanted_or_permitted_any_more_are_not_kept(
     house_at: Opened, stop: str
@@ -284,3 +298,16 @@ async def test_a_meeting_is_exported_with_its_minutes(house: House):
 async def _answer(house: House, who: str, meeting: str, question: str) -> list[Any]:
     call = house.as_(who).AskMeeting(Ask(meeting=meeting, question=question))
     return [event async for event in call]
+
+
+async def test_minutes_asked_for_again_after_their_operation_was_deleted_are_new_ones(
+    house: House,
+):
+    meeting = await spoken(house)
+    write = Write(meeting=meeting.name, request_id="r")
+    first = await house.done(await house.as_().WriteMinutes(write))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations().DeleteOperation(delete)
+    again = await house.done(await house.as_().WriteMinutes(write))
+    assert again.name != first.name
+    assert not again.HasField("error")

@@ -34,6 +34,7 @@ from atrium_meeting.testing_service import (
     FakeDelegation,
     Fakes,
     House,
+    away,
     recording_of,
     speech,
     upload_requests,
@@ -473,3 +474,36 @@ async def test_the_event_loop_runs_while_recognition_computes(house_at: Opened):
         release.set()
         for operation in operations:
             assert not (await house.done(operation)).HasField("error")
+
+
+async def test_a_recording_waits_while_the_database_is_away(house_at: Opened):
+    decoder = WaitingDecoder()
+    async with house_at(fakes=Fakes(decoder=decoder)) as house:
+        house.fakes.transcriber.enqueue("Good morning everybody.")
+        meeting = await house.meeting()
+        operation = await house.upload(meeting.name, speech(2))
+        await asyncio.to_thread(decoder.begun.wait, 20)
+        with away(house.settings.database_url):
+            decoder.go.set()
+            failure = await error_of(house.as_().GetMeeting(Get(name=meeting.name)))
+            assert (failure.code, failure.reason) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "DATABASE_UNAVAILABLE",
+            )
+            await asyncio.sleep(0.5)
+        assert not (await house.done(operation)).HasField("error")
+        transcript = await house.transcript(meeting.name)
+        assert [one.text for one in transcript.utterances] == ["Good morning everybody."]
+
+
+async def test_an_upload_that_is_repeated_after_its_operation_was_deleted_is_judged_anew(
+    house: House,
+):
+    meeting = await house.meeting()
+    first = await house.done(await house.upload(meeting.name, speech(2), request_id="r"))
+    delete = operations_pb2.DeleteOperationRequest(name=first.name)
+    await house.operations().DeleteOperation(delete)
+    error = await error_of(house.upload(meeting.name, speech(2), request_id="r"))
+    anew = await error_of(house.upload(meeting.name, speech(2), request_id="other"))
+    assert (error.code, error.reason) == (anew.code, anew.reason)
+    assert error.reason != "OPERATION_NOT_FOUND"

@@ -14,6 +14,7 @@ from atrium_meeting.domain.errors import LanguageNeedsGenerator
 from atrium_meeting.domain.minutes import Grouping, MinutesType
 from atrium_meeting.testing_minutes import MemoryMinutes, OneMeeting, ScriptedWriter, talk
 from atrium_shared.clock import FixedClock
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.engines import EngineKind
 from atrium_shared.testing import make_principal
 from atrium_shared.testing_models import NoEmbedder, NoModel
@@ -280,3 +281,15 @@ def test_what_was_written_survives_json():
     assert Written.from_json(written.to_json()) == written
     other = replace(written, dropped=3)
     assert Written.from_json(other.to_json()) == other
+
+
+async def test_a_database_that_is_away_is_no_absence_of_a_model():
+    def reply(task, shown, messages):
+        return telling(shown, "landlord", RENT) if is_section(messages) else []
+
+    async def step(name, work):
+        raise DatabaseUnavailable("meeting")
+
+    use_case, _, _ = use(reply)
+    with pytest.raises(DatabaseUnavailable):
+        await use_case.write(LIN, MEETING, MinutesWanted(), "n1", step=step)

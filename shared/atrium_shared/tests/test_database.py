@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_shared.database import Database, DatabaseUnavailable, UtcDateTime
 from atrium_shared.testing import eventually
+from atrium_shared.testing_databases import ServiceDatabases
 
 REVISION = """
 import sqlalchemy as sa
@@ -224,3 +225,50 @@ async def test_a_statement_ends_however_often_its_task_is_cancelled_meanwhile(
         await session.execute(sa.insert(NOTES).values(id=1, text="whole"))
     await notes.close()
     await eventually(lambda: not connection_threads() - before)
+
+
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_database_that_goes_away_is_named_and_works_again_later(tmp_path, migrations, kind):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+
+    async def look() -> None:
+        async with getattr(notes, kind)() as session:
+            await session.execute(sa.select(NOTES))
+
+    with ServiceDatabases("notes", "").away(f"sqlite:///{tmp_path}/state/notes.db"):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await look()
+        assert caught.value.metadata == {"database": "notes"}
+    await look()
+    await notes.close()
+
+
+async def test_a_full_disk_is_no_fault_of_the_statement(tmp_path, migrations):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+
+    async def fill() -> None:
+        async with notes.write() as session:
+            pages = (await session.execute(sa.text("PRAGMA page_count"))).scalar_one()
+            await session.execute(sa.text(f"PRAGMA max_page_count = {pages}"))
+            await session.execute(sa.insert(NOTES).values(id=1, text="x" * 100_000))
+
+    with pytest.raises(DatabaseUnavailable):
+        await fill()
+    await notes.close()
+
+
+async def test_a_wrong_statement_is_no_outage(tmp_path, migrations):
+    notes = database(tmp_path, migrations)
+    await notes.start()
+
+    async def run(statement: sa.Executable) -> None:
+        async with notes.write() as session:
+            await session.execute(statement)
+
+    with pytest.raises(sa.exc.OperationalError):
+        await run(sa.text("SELECT stars FROM notes"))
+    with pytest.raises(sa.exc.IntegrityError):
+        await run(sa.insert(NOTES).values([{"id": 1}, {"id": 1}]))
+    await notes.close()

@@ -1,4 +1,5 @@
 import asyncio
+import gc
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from google.protobuf import wrappers_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from atrium_shared import operations
 from atrium_shared.clock import FixedClock
 from atrium_shared.database import Database
 from atrium_shared.errors import Invalid
@@ -145,3 +147,34 @@ async def test_listing_goes_on_after_an_id(store):
     await begin(store, "b1", tenant="globex")
     page = await store.list(tenant="acme", owner="users/lin", after="a1", limit=5)
     assert [operation.name for operation in page] == ["operations/demo.a2", "operations/demo.a3"]
+
+
+async def test_nothing_is_kept_of_those_who_waited(store):
+    name = await begin(store)
+
+    async def wait_and_go() -> None:
+        for number in range(3):
+            absent = f"operations/demo.none-{number}"
+            with pytest.raises(OperationNotFound):
+                await store.wait(absent, tenant="acme", timeout_seconds=1)
+        await store.wait(name, tenant="acme", timeout_seconds=0.01)
+        given_up = asyncio.create_task(store.wait(name, tenant="acme", timeout_seconds=30))
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+
+    await asyncio.create_task(wait_and_go())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert list(store._changed) == []
+
+
+async def test_whose_time_is_over_leaves_the_others_waiting(store, monkeypatch):
+    monkeypatch.setattr(operations, "_POLL_SECONDS", 3600.0)
+    name = await begin(store)
+    waiting = asyncio.create_task(store.wait(name, tenant="acme", timeout_seconds=30))
+    await asyncio.sleep(0.05)
+    await store.wait(name, tenant="acme", timeout_seconds=0.01)
+    await store.finish(name, wrappers_pb2.StringValue(value="ready"))
+    async with asyncio.timeout(10):
+        assert (await waiting).done

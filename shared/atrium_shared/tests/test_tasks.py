@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from structlog.testing import capture_logs
 
+from atrium_shared.errors import Unavailable
 from atrium_shared.tasks import cancel_and_wait, repeat
 
 
@@ -94,3 +95,38 @@ async def test_upkeep_goes_on_and_tells_the_first_failure_of_a_row():
             await done.wait()
         await cancel_and_wait(task)
     assert [(one["event"], one["log_level"]) for one in logs] == [("upkeep failed", "error")] * 2
+
+
+async def test_what_is_away_is_told_when_it_still_is_the_next_time():
+    outcomes = [Unavailable("away"), None, *[Unavailable("away")] * 3, ValueError("odd"), None]
+    done = asyncio.Event()
+
+    async def work() -> None:
+        if not outcomes:
+            done.set()
+            return
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    with capture_logs() as logs:
+        task = await begun(repeat(work, 0.001, failed="upkeep failed"))
+        async with asyncio.timeout(10):
+            await done.wait()
+        await cancel_and_wait(task)
+    assert [(one["event"], one["log_level"]) for one in logs] == [("upkeep failed", "warning")]
+
+
+async def test_upkeep_that_is_woken_does_not_wait_for_its_time():
+    wake, times = asyncio.Event(), []
+
+    async def work() -> None:
+        times.append(True)
+
+    task = await begun(repeat(work, 3600.0, failed="upkeep failed", wake=wake))
+    for _ in range(3):
+        wake.set()
+        await asyncio.sleep(0.01)
+    await cancel_and_wait(task)
+    assert len(times) == 4
+    assert not wake.is_set()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_admin.adapters.sql_api_keys import SqlApiKeys
@@ -22,7 +21,7 @@ from atrium_admin.adapters.sql_roles import SqlRoles
 from atrium_admin.adapters.sql_signing_keys import SqlSigningKeys
 from atrium_admin.adapters.sql_tenants import SqlTenants
 from atrium_admin.adapters.sql_users import SqlUsers
-from atrium_shared.database import Database, DatabaseUnavailable
+from atrium_shared.database import Database
 
 
 class SqlUnitOfWork:
@@ -54,21 +53,11 @@ class SqlStorage:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[SqlUnitOfWork]:
         """Give a transaction that changes nothing."""
-        with _answering():
-            async with self._database.read() as session:
-                yield SqlUnitOfWork(session)
+        async with self._database.read() as session:
+            yield SqlUnitOfWork(session)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlUnitOfWork]:
         """Give a transaction: committed and durable at its end, or undone on an error."""
-        with _answering():
-            async with self._database.write() as session:
-                yield SqlUnitOfWork(session)
-
-
-@contextmanager
-def _answering() -> Iterator[None]:
-    try:
-        yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
-        raise DatabaseUnavailable("admin") from error
+        async with self._database.write() as session:
+            yield SqlUnitOfWork(session)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
 from sqlalchemy import bindparam, delete, exists, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from atrium_gateway.adapters.tables import quota_leases as leases
@@ -25,7 +23,7 @@ from atrium_gateway.domain.quotas import (
     Quota,
     allot,
 )
-from atrium_shared.database import Database, DatabaseUnavailable
+from atrium_shared.database import Database
 from atrium_shared.principal import QuotaUnit, QuotaWindow
 
 T = TypeVar("T")
@@ -46,7 +44,7 @@ class SqlQuotas:
     async def list_quotas(self, tenants: Collection[str]) -> Mapping[str, Sequence[Quota]]:
         """Return the quotas of tenants, by name."""
         found: dict[str, list[Quota]] = {}
-        async with _reading(self._database) as session:
+        async with self._database.read() as session:
             for names in _parts(sorted(tenants)):
                 query = select(quotas).where(quotas.c.tenant.in_(names)).order_by(quotas.c.name)
                 for row in await session.execute(query):
@@ -62,7 +60,7 @@ class SqlQuotas:
 
     async def put_quota(self, tenant: str, quota: Quota) -> None:
         """Set a quota, replacing the one of the same name."""
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             await session.execute(
                 delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == quota.name)
             )
@@ -80,7 +78,7 @@ class SqlQuotas:
     async def delete_quota(self, tenant: str, name: str) -> bool:
         """Remove a quota. False when there was none."""
         one = delete(quotas).where(quotas.c.tenant == tenant, quotas.c.name == name)
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             return (await session.execute(one.returning(quotas.c.name))).first() is not None
 
 
@@ -101,45 +99,45 @@ class SqlLedgers:
 
     async def join(self, process: str) -> None:
         """Make a process known."""
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             await session.execute(insert(processes).values(process=process, beat=0))
 
     async def exchange(self, process: str, asks: Sequence[LeaseAsk]) -> Sequence[Allotment]:
         """Show that a process is alive and change its leases; see ``QuotaLedgers``."""
         answers: dict[str, Allotment] = {}
         if not asks:
-            async with _writing(self._database) as session:
+            async with self._database.write() as session:
                 await _beat(session, process)
         # In two kinds of transactions, as the second needs ledgers before any lease.
         for part in _parts([ask for ask in asks if not ask.whole]):
-            async with _writing(self._database) as session:
+            async with self._database.write() as session:
                 await _beat(session, process)
                 answers |= await _move_marks(session, process, part)
         for part in _parts([ask for ask in asks if ask.whole]):
-            async with _writing(self._database) as session:
+            async with self._database.write() as session:
                 await _beat(session, process)
                 answers |= await self._divide(session, process, part)
         return [answers[ask.ledger] for ask in asks]
 
     async def leave(self, process: str) -> None:
         """Forget a process that lives."""
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             await _bury(session, process, None)
 
     async def processes(self) -> Mapping[str, int]:
         """Return every process and its number."""
-        async with _reading(self._database) as session:
+        async with self._database.read() as session:
             return {row.process: row.beat for row in await session.execute(select(processes))}
 
     async def bury(self, process: str, beat: int) -> bool:
         """Charge a dead process its marks and give the rest back; see ``QuotaLedgers``."""
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             return await _bury(session, process, beat)
 
     async def used(self, ledgers_: Collection[str]) -> Mapping[str, Charged]:
         """Return what is charged of budgets, and who holds how much of them."""
         found: dict[str, Charged] = {}
-        async with _reading(self._database) as session:
+        async with self._database.read() as session:
             for keys in _parts(sorted(ledgers_)):
                 # One statement, so that no lease moves between two.
                 query = (
@@ -164,7 +162,7 @@ class SqlLedgers:
     async def forget_windows(self, before: datetime) -> None:
         """Remove the ledgers of windows that ended before a moment and are held by nobody."""
         held = exists().where(leases.c.ledger == ledgers.c.ledger)
-        async with _writing(self._database) as session:
+        async with self._database.write() as session:
             await session.execute(delete(ledgers).where(ledgers.c.window_end < before, ~held))
 
     async def _divide(
@@ -323,24 +321,6 @@ async def _bury(session: AsyncSession, process: str, beat: int | None) -> bool:
             rest,
         )
     return True
-
-
-@asynccontextmanager
-async def _reading(database: Database) -> AsyncIterator[AsyncSession]:
-    try:
-        async with database.read() as session:
-            yield session
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailable("gateway") from error
-
-
-@asynccontextmanager
-async def _writing(database: Database) -> AsyncIterator[AsyncSession]:
-    try:
-        async with database.write() as session:
-            yield session
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseUnavailable("gateway") from error
 
 
 def _parts(items: Sequence[T]) -> list[Sequence[T]]:

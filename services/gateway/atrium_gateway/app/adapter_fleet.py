@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -42,7 +41,7 @@ from atrium_gateway.domain.adapters import (
 from atrium_gateway.domain.adapters import served_name as name_of
 from atrium_gateway.domain.errors import ModelUnavailable
 from atrium_shared.clock import Clock
-from atrium_shared.errors import AtriumError
+from atrium_shared.tasks import repeat
 
 _LOAD_SECONDS = 120.0
 _AGAIN_SECONDS = 60.0
@@ -233,16 +232,12 @@ class AdapterFleet:
 
     async def run(self) -> None:
         """Look after all servers until cancelled."""
-        while True:
-            self._kick.clear()
-            try:
-                await self.check()
-                await self._also()
-            except AtriumError as error:  # the database or the file store; both may come back
-                _log.warning("adapters were not checked", reason=error.reason)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._check_seconds):
-                    await self._kick.wait()
+
+        async def look() -> None:
+            await self.check()
+            await self._also()
+
+        await repeat(look, self._check_seconds, failed="adapters were not checked", wake=self._kick)
 
     async def check(self) -> None:
         """Ask every server what it holds; load what it lacks, unload what nobody knows."""

@@ -9,6 +9,7 @@ import structlog
 from atrium_gateway.app.adapter_fleet import AdapterFleet, RolloutRefused
 from atrium_gateway.app.adapter_ports import AdapterStore, Rollout
 from atrium_gateway.domain.adapter_errors import AdapterRolloutFailed
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext, JobRunner
 
@@ -69,6 +70,8 @@ class RollOutAdapter:
             # Before the Operation ends: who waits for it may call the new version at once.
             await self._fleet.refresh()
             await self._store.finish(rollout)
+        except DatabaseUnavailable:
+            raise  # no fault of the adapter; the gate waits for it
         except RolloutRefused as error:
             await self._fail(rollout, error.why)
         except Exception:  # whatever it is, the Operation must end

@@ -165,8 +165,8 @@ class SqlDocuments:
             row = (await session.execute(query)).one_or_none()
         if row is None:
             return None
-        name = self._operations.name(row.operation_id)
-        return await self._operations.get(name, tenant=row.tenant)
+        forget = sa.update(_REVISIONS).where(_REVISIONS.c.seq == row.seq).values(request_key=None)
+        return await self._operations.of_request(row.operation_id, tenant=row.tenant, forget=forget)
 
     async def register(self, upload: Upload) -> tuple[Operation, int]:
         """Make an upload durable."""

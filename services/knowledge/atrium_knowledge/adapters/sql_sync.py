@@ -50,6 +50,16 @@ _REVISIONS = tables.revisions
 _DOCUMENTS = tables.documents
 _OPEN: Final = "OPEN"
 
+# An item may have been claimed whose file never came whole: it has no document.
+_IS_THERE = (
+    sa.select(_DOCUMENTS.c.uid)
+    .where(
+        _DOCUMENTS.c.collection_uid == _ITEMS.c.collection_uid,
+        _DOCUMENTS.c.id == _ITEMS.c.document_id,
+    )
+    .exists()
+)
+
 
 class SqlSync:
     """Implements ``stores.SyncStore``.
@@ -238,7 +248,7 @@ class SqlSync:
                 there, named = (
                     await session.execute(
                         sa.select(
-                            sa.func.count(),
+                            sa.func.count(sa.case((_IS_THERE, 1))),
                             sa.func.count(sa.case((_ITEMS.c.run == run.number, 1))),
                         ).where(*mine)
                     )
@@ -285,7 +295,7 @@ class SqlSync:
         """Return where the syncing of a source stands."""
         name = f"{collection.name}/sources/{source}"
         counted = sa.select(sa.func.count()).where(
-            _ITEMS.c.collection_uid == collection.uid, _ITEMS.c.source == source
+            _ITEMS.c.collection_uid == collection.uid, _ITEMS.c.source == source, _IS_THERE
         )
         async with self._database.read() as session:
             row = await self._row(session, collection.uid, source)

@@ -23,6 +23,7 @@ from atrium_knowledge.domain.errors import CollectionNotFound, DocumentNotFound,
 from atrium_knowledge.domain.names import DocumentName
 from atrium_knowledge.domain.sync import SyncCounts
 from atrium_shared.audit_trail import AuditedChanges, AuditTrail
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
@@ -100,6 +101,8 @@ class FinishSync:
             async for attempt in self._attempts():
                 with attempt:
                     return await step(payload)
+        except DatabaseUnavailable:
+            raise  # no fault of the run; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end and the next run may begin

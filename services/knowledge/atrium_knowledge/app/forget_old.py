@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import structlog
@@ -11,7 +10,7 @@ from atrium_knowledge.app.answer_log import RecentAnswers
 from atrium_knowledge.app.conversation_store import ConversationStore
 from atrium_knowledge.app.ports import ErasedUsers, ErasureStore
 from atrium_shared.clock import Clock
-from atrium_shared.errors import AtriumError
+from atrium_shared.tasks import repeat
 
 _log = structlog.get_logger(__name__)
 
@@ -50,18 +49,8 @@ class ForgetOld:
 
     async def run(self) -> None:
         """Forget until cancelled."""
-        failed = False
-        while True:
-            try:
-                await self.once()
-                failed = False
-            except AtriumError as error:
-                # Nothing is lost by waiting for the next time. Once is nothing to tell either:
-                # while an installation starts, the admin service may be there last.
-                if failed:
-                    _log.info("forgetting waits", reason=error.reason)
-                failed = True
-            await asyncio.sleep(self._every_seconds)
+        # Nothing is lost by waiting for the next time.
+        await repeat(self.once, self._every_seconds, failed="old data not forgotten")
 
     async def once(self) -> None:
         """Forget what is too old by now, and who was erased since the last time."""

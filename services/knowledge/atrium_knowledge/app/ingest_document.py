@@ -44,6 +44,7 @@ from atrium_knowledge.domain.documents import (
 from atrium_knowledge.domain.errors import IngestionFailed, UploadCancelled
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
@@ -66,7 +67,8 @@ class IngestDocument:
     """Handles the job ``knowledge.ingest``. Every step may run twice without harm.
 
     A file that cannot be read fails for good: the document says why, and nothing of it is kept.
-    What is away for a time (file store, parser, admin service) is waited for.
+    What is away for a time (file store, parser, admin service) is waited for, and the database
+    however long that takes.
 
     Args:
         collections: Where collections are stored.
@@ -119,6 +121,12 @@ class IngestDocument:
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
         """Run the job of one revision."""
         seq = int(payload["revision"])
+        try:
+            return await self._take_in(job, seq)
+        finally:
+            self._reported_at.pop(seq, None)
+
+    async def _take_in(self, job: JobContext, seq: int) -> JSON:
         parsed = await job.step("parse", lambda: self._guard(seq, self._parse))
         if "over" in parsed:
             return {}
@@ -170,6 +178,8 @@ class IngestDocument:
             ):
                 with attempt:
                     return await step(revision)
+        except DatabaseUnavailable:
+            raise  # no fault of the document; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end and nothing half stay
@@ -229,7 +239,6 @@ class IngestDocument:
             purges = await self._documents.publish(revision.seq, space, progress)
             if space is not None:
                 await self._collections.adopt_space(revision.collection_uid, space)
-        self._reported_at.pop(revision.seq, None)
         await self._clean_up.run(purges)
         return {}
 

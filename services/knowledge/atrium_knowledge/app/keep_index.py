@@ -31,6 +31,7 @@ from atrium_knowledge.domain.documents import RevisionState
 from atrium_shared.clock import Clock
 from atrium_shared.errors import AtriumError, Denied
 from atrium_shared.principal import Principal
+from atrium_shared.tasks import repeat
 
 _LIVE: Final = (RevisionState.LIVE,)
 _PROBE: Final = "encoder"
@@ -85,6 +86,8 @@ class KeepIndex:
         self._every_seconds = every_seconds
         self._answers_kept = answers_kept
         self._told: set[str] = set()
+        self._started = False
+        self._unprobed: set[str] = set()
         self._wake = asyncio.Event()
 
     def tell(self, collection_uid: str) -> None:
@@ -94,16 +97,13 @@ class KeepIndex:
 
     async def run(self) -> None:
         """Look after everything until cancelled."""
-        first = True
-        while True:
-            await self.once(probe=first)
-            first = False
-            try:
-                async with asyncio.timeout(self._every_seconds):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
+        await repeat(
+            self._look, self._every_seconds, failed="indexes not looked after", wake=self._wake
+        )
+
+    async def _look(self) -> None:
+        await self.once(probe=not self._started)
+        self._started = True
 
     async def once(self, *, probe: bool) -> None:
         """Look after every collection once.
@@ -113,18 +113,29 @@ class KeepIndex:
                 and compare their index with the records.
         """
         await self._answers.forget(self._clock.now() - self._answers_kept)
+        collections = await self._collections.list_all()
         told, self._told = self._told, set()
-        for collection, actor, on_behalf_of in await self._collections.list_all():
+        unprobed, self._unprobed = self._unprobed, set()
+        for collection, actor, on_behalf_of in collections:
+            uid = collection.uid
+            probing, was_told = probe or uid in unprobed, uid in told
             try:
-                await self._index.flush(collection.uid)
-                if probe:
+                await self._index.flush(uid)
+                if probing:
                     await self._drop_strangers(collection)
                 await self._look_after(
-                    collection, actor, on_behalf_of, probe=probe, told=collection.uid in told
+                    collection, actor, on_behalf_of, probe=probing, told=was_told
                 )
-            except AtriumError as error:
-                # Nothing here is lost by waiting for the next time.
-                _log.warning("index not complete", collection=collection.uid, reason=error.reason)
+            except Exception as error:  # whatever ails one collection must not stop the others
+                if isinstance(error, AtriumError):
+                    _log.warning("index not complete", collection=uid, reason=error.reason)
+                else:
+                    _log.exception("index not complete", collection=uid)
+                # Nothing is lost by waiting for the next time, which does what this one should.
+                if probing:
+                    self._unprobed.add(uid)
+                if was_told:
+                    self._told.add(uid)
 
     async def _look_after(
         self,

@@ -29,6 +29,7 @@ from atrium_knowledge.domain.evaluations import (
 from atrium_knowledge.domain.names import evaluation_run_id, question_set_id
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock, Ids
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, NotFound
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext, JobRunner
@@ -212,6 +213,8 @@ class RunEvaluation:
                 if number not in {one.number for one in done}:
                     await self._question(run, number)
             return {"over": number == 0}
+        except DatabaseUnavailable:
+            raise  # no fault of the run; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end
@@ -232,6 +235,8 @@ class RunEvaluation:
             asker = await act_for(self._delegation, run.tenant, run.runner, user)
             begun = self._clock.monotonic()
             reply = await self._reply(asker, run, questions, case)
+        except DatabaseUnavailable:
+            raise  # no fault of the question; the gate waits for it
         except AtriumError as error:
             # One question that cannot be asked says something about it, not about the others.
             error_reason = error.reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -59,6 +60,7 @@ from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
 from atrium_shared.principal import Principal
+from atrium_shared.tasks import repeat
 from atrium_shared.unbroken import Unbroken
 
 SyncPart: TypeAlias = SyncHeader | SyncItem | SyncEnd | bytes
@@ -202,13 +204,13 @@ class SyncDocuments:
             )
 
     async def _keep(self, run: SyncRun) -> None:
-        while True:
-            await asyncio.sleep(_RENEW_SECONDS)
-            try:
+        async def renew() -> None:
+            # Where the source is not held any more, the next item finds out and tells the caller.
+            with suppress(SyncUnderWay, CollectionNotFound):
                 await self._sync.renew(run)
-            except AtriumError:
-                # The next item finds out, and tells the caller.
-                return
+
+        await asyncio.sleep(_RENEW_SECONDS)
+        await repeat(renew, _RENEW_SECONDS, failed="hold of a source not renewed")
 
     async def _receive_all(
         self, principal: Principal, run: SyncRun, stream: _Stream, changes: AuditedChanges

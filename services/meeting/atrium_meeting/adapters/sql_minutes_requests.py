@@ -91,8 +91,9 @@ class SqlMinutesRequests:
             row = (await session.execute(query)).one_or_none()
         if row is None:
             return None
-        return await self._operations.get(
-            self._operations.name(row.operation_id), tenant=row.tenant
+        forget = sa.update(_REQUESTS).where(_REQUESTS.c.operation_id == row.operation_id)
+        return await self._operations.of_request(
+            row.operation_id, tenant=row.tenant, forget=forget.values(request_key=None)
         )
 
     async def get(self, operation_id: str) -> MinutesRequest | None:

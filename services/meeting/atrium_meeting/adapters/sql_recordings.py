@@ -106,8 +106,10 @@ class SqlRecordings:
             row = (await session.execute(query)).one_or_none()
         if row is None:
             return None
-        name = self._operations.name(row.operation_id)
-        return await self._operations.get(name, tenant=row.tenant)
+        forget = sa.update(_RECORDINGS).where(_RECORDINGS.c.uid == row.uid)
+        return await self._operations.of_request(
+            row.operation_id, tenant=row.tenant, forget=forget.values(request_key=None)
+        )
 
     async def register(self, received: ReceivedRecording) -> tuple[Operation, Recording]:
         """Make an upload durable."""

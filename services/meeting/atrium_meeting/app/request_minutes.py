@@ -23,6 +23,7 @@ from atrium_meeting.app.write_minutes import MinutesWanted
 from atrium_meeting.domain.errors import MeetingHasNoTranscript, MinutesFailed
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Ids
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext, JobRunner
@@ -169,6 +170,8 @@ class RequestMinutes:
             await self._requests.finish(request, written)
         except _Over:
             return {}
+        except DatabaseUnavailable:
+            raise  # no fault of the meeting; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end

@@ -23,6 +23,7 @@ from atrium_meeting.domain.transcript import Span
 from atrium_meeting.domain.writing.lines import Line, is_copied
 from atrium_meeting.domain.writing.meeting_text import MeetingText, spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import PART_CHARACTERS, Request, ask_for
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.engines import Engine, Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.principal import Principal
@@ -116,6 +117,8 @@ class RewriteMinutes:
                 try:
                     result = await step(f"parts-{first}", run)
                     done += [Written.from_json(one) for one in result["parts"]]
+                except DatabaseUnavailable:
+                    raise  # no absence of a model: the parts are kept there
                 except Unavailable as error:
                     if not any(one.engine for one in done):
                         raise

@@ -63,6 +63,7 @@ from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import SpeakerTurn
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Clock
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.errors import AtriumError, Unavailable
 from atrium_shared.job_gate import JobGate
 from atrium_shared.jobs import JSON, JobContext
@@ -163,7 +164,13 @@ class TranscribeRecording:
 
     async def handle(self, job: JobContext, payload: JSON) -> JSON:
         """Run the job of one recording."""
-        run = _Run(job, str(payload["recording"]), self._guard)
+        uid = str(payload["recording"])
+        try:
+            return await self._transcribe(_Run(job, uid, self._guard))
+        finally:
+            self._reported_at.pop(uid, None)
+
+    async def _transcribe(self, run: _Run) -> JSON:
         decoded = await run.step("decode", self._decode)
         if decoded is None:
             return {}
@@ -244,6 +251,8 @@ class TranscribeRecording:
                     return {**done, "seconds": time.perf_counter() - began}
         except RecordingGone:
             return _OVER
+        except DatabaseUnavailable:
+            raise  # no fault of the recording; the gate waits for it
         except AtriumError as error:
             failure = error
         except Exception:  # whatever it is, the operation must end and nothing half stay
@@ -255,7 +264,6 @@ class TranscribeRecording:
     @retry(wait=wait_exponential_jitter(multiplier=0.2, max=15.0), before_sleep=_log_failure)
     async def _fail(self, uid: str, error: AtriumError) -> None:
         """Mark as failed, however long that takes: a full disk must not hide it."""
-        self._reported_at.pop(uid, None)
         await self._clean_up.run(await self._recordings.fail(uid, error))
 
     async def _decode(self, recording: Recording) -> JSON:
@@ -403,7 +411,6 @@ class TranscribeRecording:
             raise RecordingGone
 
     async def _finish(self, recording: Recording, progress: RecordingProgress) -> JSON:
-        self._reported_at.pop(recording.uid, None)
         await self._clean_up.run(await self._recordings.finish(recording.uid, progress))
         return {}
 

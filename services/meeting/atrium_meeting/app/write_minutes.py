@@ -14,6 +14,7 @@ from atrium_meeting.domain.errors import LanguageNeedsGenerator
 from atrium_meeting.domain.minutes import Grouping, MinutesType
 from atrium_meeting.domain.minutes_records import MinutesRecord
 from atrium_shared.clock import Clock
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.engines import Usage
 from atrium_shared.errors import Unavailable
 from atrium_shared.models import Embedder
@@ -134,6 +135,8 @@ class WriteMinutes:
                 rewritten = await self._rewrite(
                     principal, analysed.text, minutes, language, step, progress
                 )
+            except DatabaseUnavailable:
+                raise  # no absence of a model: the parts are kept there
             except Unavailable as error:
                 if wanted.mode is WriteMode.GENERATIVE:
                     raise
