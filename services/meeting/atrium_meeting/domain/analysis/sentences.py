@@ -20,6 +20,7 @@ from atrium_meeting.domain.transcript import (
     is_unspaced,
     join,
     offsets,
+    with_capitals,
 )
 
 _ENDS: Final = frozenset("。！？…!?.;；")
@@ -154,7 +155,8 @@ def _pieces(utterances: Sequence[Utterance]) -> Iterator[_Piece]:
         kept = [i for i, word in enumerate(utterance.words) if word.disfluency is None]
         if not kept:
             continue
-        texts = [utterance.words[i].text for i in kept]
+        words = with_capitals(utterance.words)
+        texts = [words[i].text for i in kept]
         starts = offsets(texts)
         text = join(texts)
         cuts = [0]
@@ -164,7 +166,6 @@ def _pieces(utterances: Sequence[Utterance]) -> Iterator[_Piece]:
                 cuts.append(cut)
         cuts.append(len(kept))
         for a, b in pairwise(cuts):
-            words = utterance.words
             parts = list(_cut_at_pauses(words, kept[a:b]))
             for i, part in enumerate(parts):
                 yield _Piece(
