@@ -168,6 +168,73 @@ async def test_what_nobody_spoke_of_is_not_found(question):
     assert (told, answer.outcome) == ([], Outcome.NOT_FOUND)
 
 
+PLACES = talk(
+    ("Anna", "Good morning. Today we talk about the move to the new office."),
+    ("Ben", "When do they move? The finance team, I mean."),
+    ("Anna", "They move on the third of May. The movers come at eight."),
+    ("Lena", "How much does Northgate cost?"),
+    ("Ben", "Four thousand two hundred euros a month. Southside is cheaper, but it is far away."),
+    ("Anna", "Does Northgate have parking?"),
+    ("Lena", "Yes, ten places."),
+    ("Ben", "Northgate would be nice for the designers, they like the light there."),
+    ("Anna", "And the chairs, how much do they cost?"),
+    ("Ben", "The chairs are lovely."),
+    ("Lena", "Do we need a new printer?"),
+)
+PLACES_ZH = talk(
+    ("王芳", "大家好，今天讨论搬家和供应商。"),
+    ("李明", "财务部什么时候搬？"),
+    ("王芳", "五月三号搬。搬家公司八点来。"),
+    ("陈静", "北门大厦一个月多少钱？"),
+    ("李明", "一个月四万二。南边便宜一些，但是太远了。"),
+    ("王芳", "北门大厦的采光很好，设计师会喜欢。"),
+    ("陈静", "我们需要新的打印机吗？"),
+)
+
+
+@pytest.mark.parametrize(
+    ("meeting", "question", "expected"),
+    [
+        (PLACES, "When do they move?", ["They move on the third of May."]),
+        (PLACES, "When does the finance team move?", ["They move on the third of May."]),
+        (PLACES, "How much does Northgate cost?", ["Four thousand two hundred euros"]),
+        (PLACES, "Does Northgate have parking?", ["Yes, ten places."]),
+        (PLACES, "How much do the chairs cost?", ["The chairs are lovely."]),
+        (PLACES, "Do we need a new printer?", []),
+        (PLACES_ZH, "财务部什么时候搬？", ["五月三号搬。"]),
+        (PLACES_ZH, "北门大厦一个月多少钱？", ["一个月四万二。"]),
+        (PLACES_ZH, "我们需要新的打印机吗？", []),
+    ],
+)
+async def test_a_question_is_no_answer_and_what_is_said_to_it_is(meeting, question, expected):
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    ask = AskMeeting(OneMeeting(meeting), AnalyseMeeting(), NoEmbedder(), NoGenerator(), audit)
+    told = [one async for one in ask(LIN, "meetings/m1", question)]
+    texts = [one.sentence.text for one in told if isinstance(one, Told)]
+    assert len(texts) == len(expected)
+    assert all(text.startswith(begin) for text, begin in zip(texts, expected, strict=True))
+
+
+async def test_what_somebody_asked_may_be_asked_for():
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    ask = AskMeeting(OneMeeting(PLACES), AnalyseMeeting(), NoEmbedder(), NoGenerator(), audit)
+    told = [one async for one in ask(LIN, "meetings/m1", "What did Lena ask about Northgate?")]
+    texts = [one.sentence.text for one in told if isinstance(one, Told)]
+    assert "How much does Northgate cost?" in texts
+
+
+async def test_a_model_reads_an_answer_with_its_question():
+    def reply(task, shown, messages):
+        texts = [line.text for line in shown]
+        assert texts.index("Does Northgate have parking?") + 1 == texts.index("Yes, ten places.")
+        return []
+
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    writer = ScriptedWriter(reply)
+    ask = AskMeeting(OneMeeting(PLACES), AnalyseMeeting(), NoEmbedder(), writer, audit)
+    assert [one async for one in ask(LIN, "meetings/m1", "Does Northgate have parking?")]
+
+
 async def test_a_written_answer_is_checked_sentence_by_sentence():
     def reply(task, shown, messages):
         number = next(line.number for line in shown if "nine hundred" in line.text)

@@ -86,16 +86,21 @@ class Sentence:
     @cached_property
     def is_question(self) -> bool:
         """Whether it asks; recognised speech may lack the mark."""
-        stripped = self.text.rstrip(_CLOSERS + " ")
-        return stripped.endswith(("?", "？")) or (
-            self.language == "zh" and stripped.rstrip("。，,. ").endswith(("吗", "呢", "么"))
-        )
+        return asks(self.text, self.language)
 
     @cached_property
     def size(self) -> int:
         """How much it says: words, a Chinese character counting as half of one."""
         han = sum(map(is_unspaced, self.text))
         return self.text.count(" ") + 1 if not han else (han + 1) // 2 + self.text.count(" ")
+
+
+def asks(text: str, language: str) -> bool:
+    """Tell whether a sentence asks; recognised speech may lack the mark."""
+    stripped = text.rstrip(_CLOSERS + " ")
+    return stripped.endswith(("?", "？")) or (
+        language == "zh" and stripped.rstrip("。，,. ").endswith(("吗", "呢", "么"))
+    )
 
 
 # Content words of any conversation, which tell nothing about its subject (stems).
