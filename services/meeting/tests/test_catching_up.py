@@ -1,6 +1,7 @@
 """What somebody missed, and answers to questions about a meeting."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -9,7 +10,13 @@ from atrium_meeting.app.ask_meeting import Answer, AskMeeting, Outcome, Told
 from atrium_meeting.app.catch_up import CatchUp, missed_stretches
 from atrium_meeting.app.write_modes import WriteMode
 from atrium_meeting.app.write_sentences import WriteSentences
-from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed, QuestionTooLong
+from atrium_meeting.domain.errors import (
+    LanguageNeedsGenerator,
+    MeetingHasNoTranscript,
+    NothingMissed,
+    QuestionTooLong,
+    SpeakerNotFound,
+)
 from atrium_meeting.domain.minutes import Stretch
 from atrium_meeting.testing_minutes import OneMeeting, ScriptedWriter, talk
 from atrium_shared.audit import MemoryAuditSink
@@ -126,6 +133,33 @@ async def test_a_model_that_is_too_slow_does_not_keep_anybody_waiting():
 async def test_catching_up_in_another_language_needs_a_model():
     with pytest.raises(LanguageNeedsGenerator):
         await catching_up()(LIN, "meetings/m1", joined_at_ms=AT[3], left_at_ms=None, language="zh")
+
+
+async def test_who_nobody_knows_cannot_catch_up():
+    with pytest.raises(SpeakerNotFound) as caught:
+        await catching_up()(LIN, "meetings/m1", joined_at_ms=AT[3], left_at_ms=None, speaker="S9")
+    assert "S1 (Anna), S2 (Ben), S3 (Lena)" in caught.value.message
+
+
+async def test_when_somebody_was_there_is_told_as_people_read_a_time():
+    with pytest.raises(NothingMissed) as caught:
+        await catching_up()(LIN, "meetings/m1", joined_at_ms=None, left_at_ms=None)
+    assert re.search(r"up to \d+:\d\d\.", caught.value.message)
+
+
+@pytest.mark.parametrize(
+    ("state", "failure", "expected"),
+    [
+        ("ready", "", "silent"),
+        ("failed", "The file holds no sound.", "The file holds no sound. Upload"),
+        ("transcribing", "", "Wait until that is done"),
+        ("empty", "", "Upload a recording or import"),
+    ],
+)
+def test_a_meeting_without_words_says_why(state, failure, expected):
+    message = MeetingHasNoTranscript("meetings/m1", state, failure).message
+    assert expected in message
+    assert ("Wait" in message) is (state == "transcribing")
 
 
 async def test_a_question_is_answered_in_the_words_of_the_meeting():

@@ -160,6 +160,14 @@ class SpeakerTurn:
     end_ms: int
 
 
+def clock(milliseconds: int) -> str:
+    """Return a time as people read it: "4:07", "1:04:07"."""
+    seconds = milliseconds // 1000
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
 _OPENERS = "\"'“‘「『(（["
 _CLOSERS = "\"'”’」』)）]"
 _SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
