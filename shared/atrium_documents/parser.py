@@ -26,7 +26,10 @@ from atrium_documents.model import ParsedDocument
 
 _log = logging.getLogger(__name__)
 
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 600.0
+"""Until a worker is ready; no limit of parsing counts before that. A start costs a second of a free
+core, but minutes on a machine that is busy, and who ends before says so at once: it only ends what
+hangs."""
 _DYING_SECONDS: Final = 2.0
 _CHUNK: Final = 1 << 18
 _QUICK_BYTES: Final = 1 << 16

@@ -530,7 +530,8 @@ class _Parts:
             return False
         why = (
             f"it is switched off (GATEWAY_MODELS={settings.models}); run `atrium models pull "
-            f"{_what_to_pull(model.id)}` and set GATEWAY_MODELS to include it"
+            f"{_what_to_pull(model.id)}` and start again with GATEWAY_MODELS (of the suite: "
+            "--models) that includes it"
         )
         absent = AbsentBackend(model.name, why)
         replica = Replica(

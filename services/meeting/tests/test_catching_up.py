@@ -1,6 +1,7 @@
 """What somebody missed, and answers to questions about a meeting."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -9,7 +10,13 @@ from atrium_meeting.app.ask_meeting import Answer, AskMeeting, Outcome, Told
 from atrium_meeting.app.catch_up import CatchUp, missed_stretches
 from atrium_meeting.app.write_modes import WriteMode
 from atrium_meeting.app.write_sentences import WriteSentences
-from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed, QuestionTooLong
+from atrium_meeting.domain.errors import (
+    LanguageNeedsGenerator,
+    MeetingHasNoTranscript,
+    NothingMissed,
+    QuestionTooLong,
+    SpeakerNotFound,
+)
 from atrium_meeting.domain.minutes import Stretch
 from atrium_meeting.testing_minutes import OneMeeting, ScriptedWriter, talk
 from atrium_shared.audit import MemoryAuditSink
@@ -128,6 +135,33 @@ async def test_catching_up_in_another_language_needs_a_model():
         await catching_up()(LIN, "meetings/m1", joined_at_ms=AT[3], left_at_ms=None, language="zh")
 
 
+async def test_who_nobody_knows_cannot_catch_up():
+    with pytest.raises(SpeakerNotFound) as caught:
+        await catching_up()(LIN, "meetings/m1", joined_at_ms=AT[3], left_at_ms=None, speaker="S9")
+    assert "S1 (Anna), S2 (Ben), S3 (Lena)" in caught.value.message
+
+
+async def test_when_somebody_was_there_is_told_as_people_read_a_time():
+    with pytest.raises(NothingMissed) as caught:
+        await catching_up()(LIN, "meetings/m1", joined_at_ms=None, left_at_ms=None)
+    assert re.search(r"up to \d+:\d\d\.", caught.value.message)
+
+
+@pytest.mark.parametrize(
+    ("state", "failure", "expected"),
+    [
+        ("ready", "", "silent"),
+        ("failed", "The file holds no sound.", "The file holds no sound. Upload"),
+        ("transcribing", "", "Wait until that is done"),
+        ("empty", "", "Upload a recording or import"),
+    ],
+)
+def test_a_meeting_without_words_says_why(state, failure, expected):
+    message = MeetingHasNoTranscript("meetings/m1", state, failure).message
+    assert expected in message
+    assert ("Wait" in message) is (state == "transcribing")
+
+
 async def test_a_question_is_answered_in_the_words_of_the_meeting():
     told, answer = await ask("How much does the band cost?", mode=WriteMode.EXTRACTIVE)
     assert answer.outcome is Outcome.ANSWERED
@@ -166,6 +200,73 @@ async def test_a_question_for_decisions_lists_them():
 async def test_what_nobody_spoke_of_is_not_found(question):
     told, answer = await ask(question)
     assert (told, answer.outcome) == ([], Outcome.NOT_FOUND)
+
+
+PLACES = talk(
+    ("Anna", "Good morning. Today we talk about the move to the new office."),
+    ("Ben", "When do they move? The finance team, I mean."),
+    ("Anna", "They move on the third of May. The movers come at eight."),
+    ("Lena", "How much does Northgate cost?"),
+    ("Ben", "Four thousand two hundred euros a month. Southside is cheaper, but it is far away."),
+    ("Anna", "Does Northgate have parking?"),
+    ("Lena", "Yes, ten places."),
+    ("Ben", "Northgate would be nice for the designers, they like the light there."),
+    ("Anna", "And the chairs, how much do they cost?"),
+    ("Ben", "The chairs are lovely."),
+    ("Lena", "Do we need a new printer?"),
+)
+PLACES_ZH = talk(
+    ("王芳", "大家好，今天讨论搬家和供应商。"),
+    ("李明", "财务部什么时候搬？"),
+    ("王芳", "五月三号搬。搬家公司八点来。"),
+    ("陈静", "北门大厦一个月多少钱？"),
+    ("李明", "一个月四万二。南边便宜一些，但是太远了。"),
+    ("王芳", "北门大厦的采光很好，设计师会喜欢。"),
+    ("陈静", "我们需要新的打印机吗？"),
+)
+
+
+@pytest.mark.parametrize(
+    ("meeting", "question", "expected"),
+    [
+        (PLACES, "When do they move?", ["They move on the third of May."]),
+        (PLACES, "When does the finance team move?", ["They move on the third of May."]),
+        (PLACES, "How much does Northgate cost?", ["Four thousand two hundred euros"]),
+        (PLACES, "Does Northgate have parking?", ["Yes, ten places."]),
+        (PLACES, "How much do the chairs cost?", ["The chairs are lovely."]),
+        (PLACES, "Do we need a new printer?", []),
+        (PLACES_ZH, "财务部什么时候搬？", ["五月三号搬。"]),
+        (PLACES_ZH, "北门大厦一个月多少钱？", ["一个月四万二。"]),
+        (PLACES_ZH, "我们需要新的打印机吗？", []),
+    ],
+)
+async def test_a_question_is_no_answer_and_what_is_said_to_it_is(meeting, question, expected):
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    ask = AskMeeting(OneMeeting(meeting), AnalyseMeeting(), NoEmbedder(), NoGenerator(), audit)
+    told = [one async for one in ask(LIN, "meetings/m1", question)]
+    texts = [one.sentence.text for one in told if isinstance(one, Told)]
+    assert len(texts) == len(expected)
+    assert all(text.startswith(begin) for text, begin in zip(texts, expected, strict=True))
+
+
+async def test_what_somebody_asked_may_be_asked_for():
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    ask = AskMeeting(OneMeeting(PLACES), AnalyseMeeting(), NoEmbedder(), NoGenerator(), audit)
+    told = [one async for one in ask(LIN, "meetings/m1", "What did Lena ask about Northgate?")]
+    texts = [one.sentence.text for one in told if isinstance(one, Told)]
+    assert "How much does Northgate cost?" in texts
+
+
+async def test_a_model_reads_an_answer_with_its_question():
+    def reply(task, shown, messages):
+        texts = [line.text for line in shown]
+        assert texts.index("Does Northgate have parking?") + 1 == texts.index("Yes, ten places.")
+        return []
+
+    audit = AuditTrail(MemoryAuditSink(), "meeting")
+    writer = ScriptedWriter(reply)
+    ask = AskMeeting(OneMeeting(PLACES), AnalyseMeeting(), NoEmbedder(), writer, audit)
+    assert [one async for one in ask(LIN, "meetings/m1", "Does Northgate have parking?")]
 
 
 async def test_a_written_answer_is_checked_sentence_by_sentence():

@@ -43,12 +43,23 @@ def test_removals_cut_out_give_the_clean_text() -> None:
     rest = text
     for removal in reversed(cleaned.removals):
         rest = rest[: removal.start] + rest[removal.end :]
-    assert rest == cleaned.clean_text == "we  should\tgo. 我们  走。\n\nYes "
+    assert rest == "we  should\tgo. 我们  走。\n\nYes "
+    assert cleaned.clean_text == rest.replace("we", "We")  # it began with a capital
     assert cleaned.removals[:2] == (
         Removal(0, 4, Disfluency.FILLER),
         Removal(4, 7, Disfluency.REPETITION),
     )
     assert cleaned.model == "scripted"
+
+
+def test_a_sentence_keeps_the_capital_it_began_with() -> None:
+    for text, expected in (
+        ("Um, it works. Um um, then we left, um, early.", "It works. Then we left, early."),
+        ("um, it works.", "it works."),
+        ("Um, iPhones sell.", "iPhones sell."),
+        ('Um, "yes" it is.', '"Yes" it is.'),
+    ):
+        assert clean(Scripted(), text).clean_text == expected
 
 
 def test_each_sentence_is_of_its_own_language() -> None:

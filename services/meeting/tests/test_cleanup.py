@@ -123,6 +123,65 @@ def test_fluent_chinese_stays(cleaner: TaggerCleaner, text: str) -> None:
     assert clean(cleaner, text, "zh") == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "谢谢大家。",
+        "好的，谢谢。",
+        "我们试试看吧。",
+        "先看看数据再说。",
+        "让我想想。",
+        "人人都要参加。",
+        "我们聊聊这个项目。",
+        "常常迟到不好。",
+    ],
+)
+def test_a_word_that_is_a_character_twice_stays_whole(cleaner: TaggerCleaner, text: str) -> None:
+    assert clean(cleaner, text, "zh") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("你想想要什么颜色", "你想要什么颜色"),  # 想要
+        ("我看看到了那个结果", "我看到了那个结果"),
+        ("这个人人物很重要", "这个人物很重要"),
+        ("我我看看", "我看看"),
+        ("谢谢谢谢", "谢谢"),
+    ],
+)
+def test_a_character_said_twice_on_the_way_to_a_word_goes(
+    cleaner: TaggerCleaner, text: str, expected: str
+) -> None:
+    assert clean(cleaner, text, "zh") == expected
+
+
+@pytest.mark.parametrize("text", ["我写不了，我不了解情况。", "我做不了，我不了解这个系统。"])
+def test_a_refusal_does_not_come_again_in_another_word(cleaner: TaggerCleaner, text: str) -> None:
+    assert clean(cleaner, text, "zh") == text
+
+
+def test_a_refusal_goes_only_where_all_of_it_follows() -> None:
+    assert guarded("我写不了，我不了解", "zh", "xxxx....") == "我写不了，我不了解"
+    assert guarded("I can't wait, we can't wait here", "en", "xxx....") == (
+        "I can't wait, we can't wait here"
+    )
+    assert guarded("I don't, I don't know", "en", "xx...") == "I don't know"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I like it, like a lot.", "I like it, a lot."),
+        ("They like tea, like very much.", "They like tea, very much."),
+    ],
+)
+def test_a_filler_that_was_a_word_before_gives_nothing_up(
+    cleaner: TaggerCleaner, text: str, expected: str
+) -> None:
+    assert clean(cleaner, text, "en") == expected
+
+
 def test_each_kind_is_called_by_its_name(cleaner: TaggerCleaner) -> None:
     assert kinds(cleaner, "Um, we should start now.", "en") == ["filler"]
     assert kinds(cleaner, "We need, we need a new plan.", "en") == ["repetition"] * 2

@@ -3,6 +3,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import docx
+import pytest
 from docx.oxml.ns import qn
 
 from atrium_meeting.adapters.docx_report import write_docx
@@ -19,7 +20,7 @@ from atrium_meeting.domain.minutes import (
     Section,
     Stretch,
 )
-from atrium_meeting.domain.report import Table, compose_report
+from atrium_meeting.domain.report import Fact, Table, compose_report
 from atrium_meeting.domain.transcript import (
     Disfluency,
     Span,
@@ -114,6 +115,21 @@ def test_headings_are_in_the_language_that_was_asked_for() -> None:
     for heading in ("## 概要", "## 决定", "## 待办事项", "## 逐字稿", "- **类型:** 站会"):
         assert heading in text
     assert "- **接下来：** We ship." in text
+
+
+@pytest.mark.parametrize(("language", "kind"), [("zh", "决策会议"), ("en", "Decision")])
+def test_a_kind_of_meeting_is_told_apart_from_a_role_of_the_same_value(
+    language: str, kind: str
+) -> None:
+    written = replace(minutes(language), type=MinutesType.DECISION)
+    report = compose_report("", None, TRANSCRIPT, written, language=language, clean=False)
+    assert kind in [block.value for block in report if isinstance(block, Fact)]
+
+
+def test_a_word_document_is_by_the_product() -> None:
+    properties = docx.Document(io.BytesIO(write_docx(blocks()))).core_properties
+    assert (properties.author, properties.last_modified_by) == ("Atrium", "Atrium")
+    assert "python-docx" not in properties.comments
 
 
 def test_a_meeting_without_minutes_is_its_transcript() -> None:

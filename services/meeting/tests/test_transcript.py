@@ -1,7 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atrium_meeting.domain.transcript import join, offsets, split_words
+from atrium_meeting.domain.transcript import (
+    Disfluency,
+    Utterance,
+    Word,
+    join,
+    offsets,
+    split_words,
+)
 
 
 def test_english_and_chinese_are_cut_into_words_with_their_punctuation() -> None:
@@ -28,3 +35,16 @@ def test_offsets_point_at_each_word(words: list[str]) -> None:
     text = join(words)
 
     assert [text[o : o + len(w)] for o, w in zip(offsets(words), words, strict=True)] == words
+
+
+def test_the_clean_view_begins_a_sentence_with_the_capital_that_was_left_out() -> None:
+    gone = Disfluency.FILLER
+    words = [
+        Word("Um,", 0, 10, disfluency=gone), Word("we", 10, 20), Word("met.", 20, 30),
+        Word("So", 30, 40, disfluency=gone), Word("i", 40, 50), Word("um", 50, 60, disfluency=gone),
+        Word("left.", 60, 70),
+    ]  # fmt: skip
+    utterance = Utterance("u1", "S1", "en", tuple(words))
+
+    assert utterance.clean_text == "We met. I left."
+    assert utterance.text == "Um, we met. So i um left."

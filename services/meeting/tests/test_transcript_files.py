@@ -140,7 +140,7 @@ def test_clean_captions_leave_disfluencies_out_and_nothing_of_a_name_breaks_the_
 
     back = build_transcript(read_vtt(written))
 
-    assert texts(back) == ["we ship 3 <b>", "我们同意。"]
+    assert texts(back) == ["We ship 3 <b>", "我们同意。"]
     assert names(back) == ["Ana Ben", ""]
 
 
@@ -155,13 +155,32 @@ def test_json_keeps_every_word_time_and_mark() -> None:
 def test_clean_json_says_what_is_left() -> None:
     written = transcript_to_json(spoken(), clean=True)
 
-    assert written["utterances"][0]["text"] == "we ship 3 <b>"
+    assert written["utterances"][0]["text"] == "We ship 3 <b>"
     assert [word["text"] for word in written["utterances"][0]["words"]] == [
-        "we",
+        "We",
         "ship",
         "3",
         "<b>",
     ]
+
+
+def test_a_word_alone_is_captioned_with_what_the_same_person_says_beside_it() -> None:
+    said = (
+        ("S1", "Well.", 0),
+        ("S1", "We", 600),
+        ("S1", "ship it today.", 700),
+        ("S2", "Yes.", 3_000),
+    )
+    utterances = tuple(
+        Utterance(f"u{n}", who, "en", tuple(Word(w, at, at + 300) for w in text.split()))
+        for n, (who, text, at) in enumerate(said)
+    )
+    transcript = Transcript(1, (Speaker("S1"), Speaker("S2")), utterances)
+
+    captions = list(cut_captions(transcript, clean=False))
+
+    assert [one.lines for one in captions] == [("Well. We ship it today.",), ("Yes.",)]
+    assert (captions[0].start_ms, captions[0].end_ms) == (0, 1_000)
 
 
 def test_segments_as_recognisers_write_them_are_read() -> None:

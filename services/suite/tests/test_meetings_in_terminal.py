@@ -6,14 +6,17 @@ from google.protobuf.duration_pb2 import Duration
 from google.type.date_pb2 import Date
 from rich.cells import cell_len
 from rich.console import Console
+from typer.testing import CliRunner
 
 from atrium.engine.v1 import engine_pb2
 from atrium.meeting.v1 import meeting_pb2, minutes_pb2
+from atrium_suite.cli.meeting import app
 from atrium_suite.terminal.meetings import (
     SpeakerNames,
     called,
     clock,
     milliseconds,
+    people,
     print_catch_up,
     print_minutes,
     print_utterance,
@@ -30,6 +33,17 @@ def test_a_suggested_name_is_shown_as_a_question() -> None:
     named = meeting_pb2.Speaker(id="S2", display_name="Thomas", suggested_name="Tom")
     assert called(named) == "Thomas"
     assert [SpeakerNames(SPEAKERS).of(one.id) for one in SPEAKERS] == ["Lin Wei", "S2"]
+
+
+def test_speakers_are_listed_with_the_ids_that_commands_take() -> None:
+    assert people(SPEAKERS) == "S1 Lin Wei, S2"
+
+
+@pytest.mark.parametrize("given", [[], ["Ana", "--clear"], ["--same-as", "S1", "--clear"], [" "]])
+def test_a_name_is_taken_away_only_where_that_is_said(given: list[str]) -> None:
+    outcome = CliRunner().invoke(app, ["name", "m1", "S2", *given, "--key", "atr_x"])
+    assert outcome.exit_code != 0
+    assert "--clear" in outcome.output
 
 
 def sentence(text: str, *starts: int, **more) -> minutes_pb2.CitedSentence:

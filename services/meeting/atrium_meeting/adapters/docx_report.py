@@ -15,10 +15,12 @@ from docx.oxml.ns import qn
 from docx.shared import Emu, Pt, RGBColor
 from docx.text.paragraph import Paragraph
 
-from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Point, Table, clock
+from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Point, Table
+from atrium_meeting.domain.transcript import clock
 
 _LINK = RGBColor(0x1F, 0x5F, 0xBF)
 _QUIET = RGBColor(0x70, 0x70, 0x70)
+_AUTHOR = "Atrium"
 _CHINESE_FONT = "Noto Sans CJK SC"
 # ISO 29500-1, 17.4.56: conditional formats of the first row, none of columns.
 _HEADED_BY_ROW = "0420"
@@ -27,6 +29,8 @@ _HEADED_BY_ROW = "0420"
 def write_docx(blocks: Iterable[Block]) -> bytes:
     """Return a report; each sentence links to the line of the transcript that it rests on."""
     document = docx.Document()
+    document.core_properties.author = document.core_properties.last_modified_by = _AUTHOR
+    document.core_properties.comments = ""
     normal = document.styles["Normal"]
     assert normal.type == WD_STYLE_TYPE.PARAGRAPH
     normal.font.name, normal.font.size = "Calibri", Pt(11)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Point, Table, clock
+from atrium_meeting.domain.report import Block, Fact, Heading, Line, Place, Point, Table
+from atrium_meeting.domain.transcript import clock
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 

@@ -44,7 +44,9 @@ from atrium_meeting.domain.errors import (
 )
 from atrium_meeting.domain.pieces import PieceCutter
 
-_START_SECONDS: Final = 60.0
+_START_SECONDS: Final = 600.0
+"""Until a worker is ready: a second of a free core, minutes on a busy machine; who ends before says
+so at once, so it only ends what hangs."""
 _HOUR_MS: Final = 3_600_000
 _OPUS_RATE: Final = 48_000
 _OPUS_LARGEST_FRAME: Final = 1275 * 6 + 128

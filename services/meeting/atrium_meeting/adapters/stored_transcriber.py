@@ -74,7 +74,8 @@ class NoTranscriber:
         """Raise: there is none."""
         raise RecognitionUnavailable(
             "Speech recognition is switched off here. Import a transcript, or ask the operator to "
-            "set MEETING_RECOGNITION_MODEL and run `atrium models pull small`."
+            "run `atrium models pull small` and to start again without `--models none` (the suite) "
+            "or with MEETING_RECOGNITION_MODEL set to the model."
         )
 
     def transcribe(

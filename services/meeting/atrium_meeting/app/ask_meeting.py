@@ -311,7 +311,7 @@ def _quotes(
     best = analysed.finder.find(asked, likeness, _QUOTED)
     return [
         CitedSentence("", line.text, line.spans, speaker=line.speaker)
-        for line in analysed.finder.with_answers(best)
+        for line in sorted(best, key=lambda line: line.number)
     ]
 
 
@@ -336,7 +336,10 @@ def _read(
     likeness: npt.NDArray[np.float32] | None,
     quotes: Sequence[CitedSentence],
 ) -> list[Line]:
-    """Return the lines that a model reads: those that answer, then others that may, in order."""
+    """Return the lines that a model reads: those that answer, then others that may, in order.
+
+    With each comes the question that it answers: "Yes, ten." says nothing without it.
+    """
     numbers = {
         line.number for quote in quotes for line in analysed.text.lines_of_spans(quote.spans)
     }
@@ -344,4 +347,4 @@ def _read(
         if len(numbers) >= _READ:
             break
         numbers.add(line.number)
-    return analysed.text.numbered(numbers)
+    return analysed.finder.with_questions(analysed.text.numbered(numbers))

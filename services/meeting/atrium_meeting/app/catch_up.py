@@ -16,7 +16,7 @@ from atrium_meeting.app.ports import MeetingReader, ReadableMeeting
 from atrium_meeting.app.write_modes import EXTRACTIVE, WriteMode, degraded
 from atrium_meeting.app.write_sentences import CATCH_UP_TASK, TooSlow, WriteSentences
 from atrium_meeting.domain.analysis.summarize import catch_up
-from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed
+from atrium_meeting.domain.errors import LanguageNeedsGenerator, NothingMissed, SpeakerNotFound
 from atrium_meeting.domain.minutes import ActionItem, CitedSentence, Decision, Stretch
 from atrium_meeting.domain.writing.meeting_text import spans_of, speaker_of
 from atrium_meeting.domain.writing.prompts import ask_for
@@ -109,6 +109,7 @@ class CatchUp:
         Raises:
             MeetingNotFound: There is none, or it is not theirs to read.
             MeetingHasNoTranscript: Nothing was said yet.
+            SpeakerNotFound: Nobody in the meeting is ``speaker``.
             NothingMissed: They were there all the time, or nobody spoke while they were away.
             LanguageNeedsGenerator: Another language than the meeting's, and nothing writes.
             Unavailable: ``mode`` is GENERATIVE, and nothing writes, or not in time.
@@ -128,6 +129,9 @@ class CatchUp:
         mode: WriteMode,
     ) -> Missed:
         known = readable.known_until_ms
+        names = {one.id: one.display_name for one in readable.transcript.speakers}
+        if speaker and speaker not in names:
+            raise SpeakerNotFound(f"meetings/{readable.id}", speaker, names)
         analysed = await self._analyse(principal, readable)
         lines = analysed.text.lines_in(stretches)
         if not lines:

@@ -10,7 +10,13 @@ from typing import Final
 from atrium_meeting.app.ports import Cleaner
 from atrium_meeting.app.workers import Workers
 from atrium_meeting.domain.errors import TextTooLong
-from atrium_meeting.domain.transcript import Disfluency, is_unspaced, split_words
+from atrium_meeting.domain.transcript import (
+    Disfluency,
+    capitalised,
+    handed_on,
+    is_unspaced,
+    split_words,
+)
 
 MOST_CHARACTERS: Final = 200_000
 """The longest text, in Unicode code points."""
@@ -37,7 +43,7 @@ class CleanedText:
     """A text and what is left out of it.
 
     Args:
-        clean_text: The text without its removals.
+        clean_text: The text without its removals; a sentence keeps the capital it began with.
         removals: In order, without overlap.
         model: What marked them.
     """
@@ -92,13 +98,17 @@ def clean(cleaner: Cleaner, text: str, language: str = "") -> CleanedText:
         for place, found in zip(own, marked, strict=True):
             labels[place] = found
     removals: list[Removal] = []
+    capitals: list[tuple[int, str]] = []
     for sentence, found in zip(sentences, labels, strict=True):
         removals += _removals(sentence, found)
-    kept, place = [], 0
-    for removal in removals:
-        kept.append(text[place : removal.start])
-        place = removal.end
-    return CleanedText("".join([*kept, text[place:]]), tuple(removals), cleaner.model)
+        for place in handed_on(sentence.words, [label is not None for label in found]):
+            capitals.append((sentence.starts[place], capitalised(sentence.words[place])))
+    left = list(text)
+    for start, word in capitals:
+        left[start : start + len(word)] = word
+    for removal in reversed(removals):
+        del left[removal.start : removal.end]
+    return CleanedText("".join(left), tuple(removals), cleaner.model)
 
 
 def _removals(sentence: _Sentence, labels: Sequence[Disfluency | None]) -> list[Removal]:

@@ -111,15 +111,16 @@ class EditUtterance:
     ) -> Utterance:
         meeting = await self._find.changeable(principal, name)
         if not meeting.transcript_version:
-            raise MeetingHasNoTranscript(name)
+            raise MeetingHasNoTranscript(name, meeting.state, meeting.failure_message)
         if version and version != meeting.transcript_version:
             raise TranscriptChanged(name, meeting.transcript_version)
         found = await self._transcripts.utterance(meeting.uid, utterance)
         if found is None:
             raise UtteranceNotFound(name, utterance)
         info, before = found
-        if speaker and speaker not in {one.id for one in info.speakers}:
-            raise SpeakerNotFound(name, speaker)
+        names = {one.id: one.display_name for one in info.speakers}
+        if speaker and speaker not in names:
+            raise SpeakerNotFound(name, speaker, names)
         texts = new_words(text)
         now = replace(before, speaker=speaker or before.speaker)
         if texts == [word.text for word in before.words]:

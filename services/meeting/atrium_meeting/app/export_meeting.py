@@ -80,7 +80,7 @@ class ExportMeeting:
             version = chosen.transcript_version if chosen else 0
             transcript = await self._transcripts.load(meeting.uid, version)
             if transcript is None or not transcript.utterances:
-                raise MeetingHasNoTranscript(name)
+                raise MeetingHasNoTranscript(name, meeting.state, meeting.failure_message)
             wanted = ExportedMeeting(
                 title=meeting.title,
                 start_time=meeting.began,

@@ -70,7 +70,7 @@ class GetTranscript:
             info = await self._transcripts.version(meeting.uid, shown)
             if info is None:
                 if not meeting.transcript_version:
-                    raise MeetingHasNoTranscript(name)
+                    raise MeetingHasNoTranscript(name, meeting.state, meeting.failure_message)
                 raise TranscriptVersionNotFound(name, version)
             page, end = await self._transcripts.page(
                 meeting.uid,

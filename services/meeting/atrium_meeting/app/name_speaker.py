@@ -80,13 +80,13 @@ class NameSpeaker:
     ) -> Meeting:
         meeting = await self._find.changeable(principal, name)
         if not meeting.transcript_version:
-            raise MeetingHasNoTranscript(name)
+            raise MeetingHasNoTranscript(name, meeting.state, meeting.failure_message)
         if version and version != meeting.transcript_version:
             raise TranscriptChanged(name, meeting.transcript_version)
         names = {one.id: one.display_name for one in meeting.speakers}
         for one in (speaker, same_as) if same_as else (speaker,):
             if one not in names:
-                raise SpeakerNotFound(name, one)
+                raise SpeakerNotFound(name, one, names)
         if same_as:
             return await self._merge(principal, meeting, speaker, same_as)
         check_text("display_name", display_name)

@@ -37,7 +37,7 @@ class ReadMeeting:
         found = await self._find.readable(principal, meeting)
         transcript = await self._transcripts.load(found.uid, version)
         if transcript is None or not transcript.utterances:
-            raise MeetingHasNoTranscript(meeting)
+            raise MeetingHasNoTranscript(meeting, found.state, found.failure_message)
         return ReadableMeeting(
             id=found.id,
             title=found.title,

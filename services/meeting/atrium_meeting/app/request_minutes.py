@@ -105,7 +105,7 @@ class RequestMinutes:
                 if earlier is not None:
                     return earlier
             if not meeting.transcript_version:
-                raise MeetingHasNoTranscript(name)
+                raise MeetingHasNoTranscript(name, meeting.state, meeting.failure_message)
             request = MinutesRequest(
                 operation_id=self._ids.new("op"),
                 tenant=meeting.tenant,

@@ -6,13 +6,15 @@ subtitlers are used to (BBC Subtitle Guidelines; Netflix Timed Text Style Guide)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from atrium_meeting.domain.transcript import Transcript, Word, is_unspaced, join
+from atrium_meeting.domain.transcript import Transcript, Utterance, Word, is_unspaced, join
 
 _LINE_WIDTH = 42
 _CAPTION_LINES = 2
+_SHORT_WIDTH = 10
+"""What is no wider is gone before it is read."""
 _CAPTION_MS = 7_000
 _SHORTEST_MS = 400
 _PAUSE_MS = 1_200
@@ -44,16 +46,42 @@ def cut_captions(transcript: Transcript, *, clean: bool) -> Iterator[Caption]:
         clean: Whether fillers, repetitions, repairs and false starts are left out.
     """
     names = {speaker.id: speaker.display_name or speaker.id for speaker in transcript.speakers}
-    for utterance in transcript.utterances:
-        words = utterance.clean_words if clean else utterance.words
-        for piece in _pieces(words):
-            start_ms, end_ms = piece[0].start_ms, piece[-1].end_ms
-            yield Caption(
-                start_ms,
-                max(end_ms, start_ms + _SHORTEST_MS),
-                names.get(utterance.speaker, utterance.speaker),
-                _lines([word.text for word in piece]),
-            )
+    for speaker, piece in _joined(transcript.utterances, clean=clean):
+        start_ms, end_ms = piece[0].start_ms, piece[-1].end_ms
+        yield Caption(
+            start_ms,
+            max(end_ms, start_ms + _SHORTEST_MS),
+            names.get(speaker, speaker),
+            _lines([word.text for word in piece]),
+        )
+
+
+def _joined(
+    utterances: Iterable[Utterance], *, clean: bool
+) -> Iterator[tuple[str, Sequence[Word]]]:
+    """Yield who says the words of each caption; a word or two go with what they say beside it."""
+    speaker, words = "", list[Word]()
+    for utterance in utterances:
+        for piece in _pieces(utterance.clean_words if clean else utterance.words):
+            together = [*words, *piece]
+            if (
+                words
+                and speaker == utterance.speaker
+                and (_is_short(words) or _is_short(piece))
+                and piece[-1].end_ms - words[0].start_ms <= _CAPTION_MS
+                and _fits(together)
+            ):
+                words = together
+                continue
+            if words:
+                yield speaker, words
+            speaker, words = utterance.speaker, list(piece)
+    if words:
+        yield speaker, words
+
+
+def _is_short(words: Sequence[Word]) -> bool:
+    return _width(join(word.text for word in words)) <= _SHORT_WIDTH
 
 
 def _width(text: str) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from atrium_meeting.domain.transcript import clock
 from atrium_shared.errors import Conflict, Denied, Exhausted, Invalid, NotFound, Unavailable
 
 RECORDING_FIELD = "recording"
@@ -93,16 +96,39 @@ class MeetingBusy(Conflict):
 
 
 class MeetingHasNoTranscript(Conflict):
-    """Nothing was said or recognised yet."""
+    """Nothing was said or recognised, or not yet.
+
+    Args:
+        meeting: Its name.
+        state: How far it is: "empty", "transcribing", "live", "ready" or "failed".
+        failure: Why it failed, in plain words.
+    """
 
     reason = "MEETING_HAS_NO_TRANSCRIPT"
 
-    def __init__(self, meeting: str) -> None:
-        super().__init__(
-            f"Meeting {meeting!r} has no transcript yet. Upload a recording, import a transcript, "
-            "or wait until transcription is done.",
-            meeting=meeting,
-        )
+    def __init__(self, meeting: str, state: str = "empty", failure: str = "") -> None:
+        super().__init__(_no_transcript(meeting, state, failure), meeting=meeting)
+
+
+def _no_transcript(meeting: str, state: str, failure: str) -> str:
+    match state:
+        case "transcribing":
+            return f"Meeting {meeting!r} is being transcribed. Wait until that is done."
+        case "live":
+            return f"Nothing was said in meeting {meeting!r} so far. Wait until somebody speaks."
+        case "ready":
+            return (
+                f"Nobody was heard in the recording of meeting {meeting!r}: it is silent, or holds "
+                "no speech. Check the microphone and upload another recording to a new meeting, or "
+                "import a transcript."
+            )
+        case "failed":
+            why = f": {failure.rstrip('. ')}" if failure else ""
+            return (
+                f"The recording of meeting {meeting!r} could not be transcribed{why}. Upload a "
+                "recording again, or import a transcript."
+            )
+    return f"Meeting {meeting!r} has no transcript yet. Upload a recording or import a transcript."
 
 
 class UpdateMaskUnknown(Invalid):
@@ -162,9 +188,10 @@ class SpeakerNotFound(NotFound):
 
     reason = "SPEAKER_NOT_FOUND"
 
-    def __init__(self, meeting: str, speaker: str) -> None:
+    def __init__(self, meeting: str, speaker: str, known: Mapping[str, str]) -> None:
+        who = ", ".join(f"{one} ({name})" if name else one for one, name in known.items())
         super().__init__(
-            f"Nobody speaks as {speaker!r} in {meeting!r}. GetMeeting lists the speakers.",
+            f"Nobody speaks as {speaker!r} in {meeting!r}. Expected one of: {who or 'nobody yet'}.",
             field="speaker",
             meeting=meeting,
             speaker=speaker,
@@ -550,9 +577,9 @@ class NothingMissed(Invalid):
 
     def __init__(self, known_until_ms: int) -> None:
         super().__init__(
-            "Nothing was said while they were away. Say with `joined_at_ms` when they came or "
-            "with `left_at_ms` when they left, in milliseconds from the beginning of the meeting; "
-            f"it is known up to {known_until_ms} ms.",
+            "Nothing was said while they were away. Say when they came or when they left, counted "
+            "from the beginning of the meeting (`joined_at_ms`, `left_at_ms`; --joined and --left "
+            f"of the command). The meeting is known up to {clock(known_until_ms)}.",
             field="joined_at_ms",
             known_until_ms=known_until_ms,
         )

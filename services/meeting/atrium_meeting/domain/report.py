@@ -16,7 +16,7 @@ from atrium_meeting.domain.minutes import (
     Role,
     Section,
 )
-from atrium_meeting.domain.transcript import Span, Transcript, Utterance, join
+from atrium_meeting.domain.transcript import Span, Transcript, Utterance, clock, join
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
@@ -37,11 +37,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "nobody": "not said",
         "engine": "Written by",
         "extractive": "Taken word for word from what was said, no model",
-        MinutesType.AGENDA: "Agenda",
-        MinutesType.BRAINSTORM: "Brainstorm",
-        MinutesType.STANDUP: "Stand-up",
-        MinutesType.INTERVIEW: "Interview",
-        MinutesType.DECISION: "Decision",
         Role.DONE: "Done",
         Role.NEXT: "Next",
         Role.BLOCKED: "Blocked",
@@ -70,11 +65,6 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "nobody": "未提及",
         "engine": "撰写",
         "extractive": "逐字摘自发言，未用模型",
-        MinutesType.AGENDA: "议程会议",
-        MinutesType.BRAINSTORM: "头脑风暴",
-        MinutesType.STANDUP: "站会",
-        MinutesType.INTERVIEW: "访谈",
-        MinutesType.DECISION: "决策会议",
         Role.DONE: "已完成",
         Role.NEXT: "接下来",
         Role.BLOCKED: "受阻",
@@ -86,6 +76,23 @@ _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         Role.DECISION: "决定",
     },
 }
+_TYPES: Final[Mapping[str, Mapping[MinutesType, str]]] = {
+    "en": {
+        MinutesType.AGENDA: "Agenda",
+        MinutesType.BRAINSTORM: "Brainstorm",
+        MinutesType.STANDUP: "Stand-up",
+        MinutesType.INTERVIEW: "Interview",
+        MinutesType.DECISION: "Decision",
+    },
+    "zh": {
+        MinutesType.AGENDA: "议程会议",
+        MinutesType.BRAINSTORM: "头脑风暴",
+        MinutesType.STANDUP: "站会",
+        MinutesType.INTERVIEW: "访谈",
+        MinutesType.DECISION: "决策会议",
+    },
+}
+"""Apart from the words: a kind of meeting and a role are of one value, "decision"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +202,7 @@ def compose_report(
     yield Fact(words["length"], clock(transcript.end_ms))
     yield Fact(words["people"], ("、" if language == "zh" else ", ").join(names.values()))
     if minutes is not None:
-        yield Fact(words["type"], words[minutes.type])
+        yield Fact(words["type"], _TYPES[language][minutes.type])
         yield Fact(words["engine"], minutes.engine.model or words["extractive"])
         if minutes.overview:
             yield Heading(2, words["overview"])
@@ -220,14 +227,6 @@ def compose_report(
         if parts:
             place = Place(utterance.id, utterance.start_ms, names[utterance.speaker])
             yield Line(place, parts)
-
-
-def clock(milliseconds: int) -> str:
-    """Return a time as people read it: "4:07", "1:04:07"."""
-    seconds = milliseconds // 1000
-    if seconds < 3600:
-        return f"{seconds // 60}:{seconds % 60:02d}"
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def _section_title(section: Section) -> str:

@@ -86,7 +86,7 @@ class Utterance:
     @property
     def clean_words(self) -> tuple[Word, ...]:
         """The words of the clean view; may be empty."""
-        return tuple(word for word in self.words if word.disfluency is None)
+        return tuple(one for one in with_capitals(self.words) if one.disfluency is None)
 
     @property
     def clean_text(self) -> str:
@@ -160,6 +160,17 @@ class SpeakerTurn:
     end_ms: int
 
 
+def clock(milliseconds: int) -> str:
+    """Return a time as people read it: "4:07", "1:04:07"."""
+    seconds = milliseconds // 1000
+    if seconds < 3600:
+        return f"{seconds // 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+_OPENERS = "\"'“‘「『(（["
+_CLOSERS = "\"'”’」』)）]"
+_SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "…")
 _UNSPACED_SCRIPTS = ("CJK ", "HIRAGANA", "KATAKANA", "BOPOMOFO", "FULLWIDTH", "IDEOGRAPHIC")
 
 
@@ -192,6 +203,50 @@ def _pieces(words: Sequence[str]) -> list[str]:
         touching = not before or not word or is_unspaced(before[-1]) or is_unspaced(word[0])
         pieces.append(word if touching else f" {word}")
     return pieces
+
+
+def with_capitals(words: Sequence[Word]) -> tuple[Word, ...]:
+    """Return the words as the clean view writes them: a sentence keeps the capital it began with.
+
+    "Um, we start" is read as "We start". What stays was perhaps not written with a capital
+    because it was not the first word; no text gets longer or shorter.
+    """
+    places = handed_on([word.text for word in words], [bool(word.disfluency) for word in words])
+    if not places:
+        return tuple(words)
+    return tuple(
+        replace(word, text=capitalised(word.text)) if place in places else word
+        for place, word in enumerate(words)
+    )
+
+
+def handed_on(words: Sequence[str], gone: Sequence[bool]) -> frozenset[int]:
+    """Return the places of words that begin a sentence as the words before them go.
+
+    Args:
+        words: Of any number of sentences.
+        gone: Which of them are left out.
+    """
+    found = set()
+    begins, capital = True, False
+    for place, word in enumerate(words):
+        if begins and gone[place]:
+            capital = capital or word.lstrip(_OPENERS)[:1].isupper()
+        elif begins:
+            if capital and word != capitalised(word):
+                found.add(place)
+            capital = False
+        begins = (begins and gone[place]) or word.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS)
+    return frozenset(found)
+
+
+def capitalised(word: str) -> str:
+    """Return a word with a capital; a name that is written its own way ("iPhone") stays."""
+    opening = len(word) - len(word.lstrip(_OPENERS))
+    first, rest = word[opening : opening + 1], word[opening + 1 :]
+    if rest != rest.lower() or len(first.upper()) != 1:
+        return word
+    return word[:opening] + first.upper() + rest
 
 
 def split_words(text: str) -> list[str]:

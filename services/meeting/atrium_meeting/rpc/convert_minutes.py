@@ -25,7 +25,7 @@ from atrium_meeting.domain.minutes import (
     Stretch,
 )
 from atrium_meeting.domain.minutes_records import Feedback, Rating
-from atrium_meeting.domain.transcript import Span, Utterance, join
+from atrium_meeting.domain.transcript import Span, Utterance, join, with_capitals
 from atrium_meeting.rpc.convert import timestamp
 from atrium_shared.rpc.engines import engine_to_proto, usage_to_proto
 
@@ -188,7 +188,7 @@ def _sentence(sentence: CitedSentence, words: Mapping[str, Utterance]) -> minute
 
 def _citation(span: Span, words: Mapping[str, Utterance]) -> meeting_pb2.Citation:
     utterance = words[span.utterance]
-    cited = utterance.words[span.start_word : span.end_word]
+    cited = with_capitals(utterance.words)[span.start_word : span.end_word]
     return meeting_pb2.Citation(
         utterance=span.utterance,
         start_word=span.start_word,

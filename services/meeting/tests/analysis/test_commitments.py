@@ -15,7 +15,8 @@ import pytest
 
 from atrium_meeting.domain.analysis.meeting import analyse
 from atrium_meeting.domain.analysis.people import Person
-from atrium_meeting.domain.minutes import MinutesType
+from atrium_meeting.domain.analysis.summarize import catch_up
+from atrium_meeting.domain.minutes import MinutesType, Stretch
 from atrium_meeting.domain.speaker_names import suggest_names
 from atrium_meeting.domain.transcript import Speaker, Transcript
 
@@ -97,6 +98,74 @@ def test_who_introduced_themselves_owns_what_they_take_on(talk: Talk) -> None:
     unnamed = Transcript(1, (Speaker("S1"), Speaker("S2")), spoken.utterances)
     found = analyse(suggest_names(unnamed), day=MONDAY).actions
     assert [action.owner for action in found] == [Person("Ben", "S2")] * 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "due"),
+    [
+        (("Ben: I'll write the report.", "Lena: On Thursday I am on holiday.", "Ben: Fine."), ""),
+        (("Ben: I'll write the report.", "Anna: When?", "Ben: By Friday."), "By Friday"),
+        (("Ben: I'll write the report.", "Anna: By Friday, please.", "Ben: Yes."), "By Friday"),
+        (("Anna: Ben will write the report.", "Ben: Good, I am away until Thursday."), ""),
+        (("李明: 我来写报告。", "陈静: 周四我休假。", "王芳: 好。"), ""),
+        (("王芳: 李明，你来写报告好吗？", "李明: 好的。周四我休假。"), ""),
+        (("王芳: 李明，你来写报告好吗？", "李明: 好的，周四之前给你。"), "周四之前"),
+    ],
+)
+def test_a_day_on_which_somebody_is_away_is_no_due_date(
+    talk: Talk, lines: tuple[str, ...], due: str
+) -> None:
+    (action,) = analyse(talk(*lines), day=MONDAY).actions
+    assert (action.due.text if action.due else "") == due
+
+
+def test_each_of_two_people_in_a_sentence_has_their_own_day(talk: Talk) -> None:
+    said = "Anna: Ben will write the report and Lena will book the room by Friday."
+    found = analyse(talk(said, "Ben: Okay.", "Lena: Fine."), day=MONDAY).actions
+    owners = {one.owner.name: one.due.text if one.due else "" for one in found if one.owner}
+    assert owners == {"Ben": "", "Lena": "by Friday"}
+
+
+def test_two_things_to_send_are_two(talk: Talk) -> None:
+    lines = ("Anna: We need to send the contract to the landlord.", "Ben: True.")
+    found = analyse(talk(*lines, "Lena: I'll send the invoice by Wednesday."), day=MONDAY).actions
+    assert [one.sentences for one in found if one.due] == [[2]]
+
+
+def test_who_does_something_instead_is_quoted_as_it_was_said(talk: Talk) -> None:
+    lines = ("Anna: Ben, could you send the contract to the landlord?", "Ben: Sure, I'll send it.")
+    changed = "Actually, Lena will send the contract, not Ben."
+    analysis = analyse(talk(*lines, f"Anna: {changed}", "Lena: Okay."), day=MONDAY)
+    (action,) = analysis.actions
+    assert action.owner == Person("Lena", "S3")
+    assert analysis.sentences[action.main].text == changed
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "Anna: Ben, could you send the contract to the landlord by Friday?",
+            "Ben: Sure, I'll send it.",
+            "Lena: Our lawyer wants to see it first.",
+            "Anna: Ben, forget the contract, the lawyer sends it herself.",
+        ),
+        (
+            "王芳: 李明，你周五之前把合同发给房东。",
+            "李明: 好的，没问题。",
+            "陈静: 我来订会议室，周三之前。",
+            "王芳: 合同不用发了，律师会处理。",
+        ),
+    ],
+)
+def test_a_thing_that_is_called_off_later_is_none_to_do_nor_to_catch_up_on(
+    talk: Talk, lines: tuple[str, ...]
+) -> None:
+    transcript = talk(*lines)
+    analysis = analyse(transcript, day=MONDAY)
+    assert not [one for one in analysis.actions if 0 in one.sentences]
+    missed = Stretch(0, transcript.utterances[1].end_ms + 1)
+    assert not catch_up(transcript, missed, day=MONDAY).actions
 
 
 def test_what_is_called_off_is_no_action(talk: Talk) -> None:

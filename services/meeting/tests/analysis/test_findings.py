@@ -128,3 +128,88 @@ def test_what_was_refused_is_no_action(talk: Talk) -> None:
         day=MONDAY,
     )
     assert found.actions == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            (
+                "Anna: Let's move the launch to Friday.",
+                "Ben: No, sorry, I'm on holiday.",
+                "Anna: Okay, then let's do it on Monday.",
+                "Ben: Fine by me.",
+                "Lena: Agreed.",
+            ),
+            ["Okay, then let's do it on Monday."],
+        ),
+        (("王芳: 我们把发布推迟到周五。", "李明: 不同意。", "陈静: 不同意。", "王芳: 好吧。"), []),
+        (
+            (
+                "王芳: 那就定在周五发布。",
+                "陈静: 不同意。",
+                "李明: 我也不同意。",
+                "王芳: 好，那就改到下周一发布。",
+                "陈静: 可以。",
+                "李明: 同意。",
+            ),
+            ["好，那就改到下周一发布。"],
+        ),
+    ],
+)
+def test_nothing_is_decided_by_a_refusal_nor_by_what_is_refused(
+    talk: Talk, lines: tuple[str, ...], expected: list[str]
+) -> None:
+    analysis = analyse(talk(*lines), day=MONDAY)
+    said = [one.text for one in analysis.sentences]
+    assert [said[one.main] for one in analysis.decisions] == expected
+    cited = [said[i] for one in analysis.decisions for i in one.sentences]
+    assert not [text for text in cited if "不同意" in text or "sorry" in text or "周五" in text]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (
+            "Anna: Then it's settled, we paint the walls yellow.",
+            "Ben: Agreed.",
+            "Anna: And we buy a new printer for the second floor.",
+            "Ben: Agreed.",
+            "Lena: Fine.",
+            "Anna: So we also cancel the summer party.",
+            "Ben: Okay.",
+        ),
+        (
+            "王芳: 墙刷成黄色，就这么定了。",
+            "李明: 同意。",
+            "王芳: 打印机买新的，定了。",
+            "陈静: 同意。",
+            "王芳: 年会取消，定了。",
+            "李明: 好。",
+        ),
+    ],
+)
+def test_decisions_beside_each_other_stay_apart(talk: Talk, lines: tuple[str, ...]) -> None:
+    analysis = analyse(talk(*lines), day=MONDAY)
+    assert len(analysis.decisions) == 3
+    first = analysis.sentences[0].speaker
+    for one in analysis.decisions:
+        assert len([i for i in one.sentences if analysis.sentences[i].speaker == first]) == 1
+
+
+def test_a_decision_that_is_changed_later_no_longer_stands(talk: Talk) -> None:
+    lines = (
+        "Anna: Then it's settled, we launch the shop on Friday.",
+        "Ben: Agreed.",
+        "Lena: The warehouse cannot deliver before the weekend.",
+        "Ben: That is bad news.",
+        "Anna: How long do they need?",
+        "Lena: Until Monday at least.",
+        "Anna: Okay, then it's settled, we launch the shop on Tuesday instead.",
+        "Ben: Agreed.",
+    )
+    analysis = analyse(talk(*lines), day=MONDAY)
+    (decision,) = analysis.decisions
+    assert analysis.sentences[decision.main].text == lines[6].removeprefix("Anna: ")
+    assert 0 not in decision.sentences
+    assert len(analyse(talk(*lines[:2]), day=MONDAY).decisions) == 1

@@ -34,9 +34,9 @@ from atrium_suite.cli.calls import (
 from atrium_suite.terminal.meetings import (
     STAGES,
     SpeakerNames,
-    called,
     clock,
     milliseconds,
+    people,
     print_catch_up,
     print_minutes,
     print_sentence,
@@ -344,7 +344,11 @@ def show(
         if as_json:
             print_json(found)
         else:
-            print_transcript(make_console(), found)
+            console = make_console()
+            print_transcript(console, found)
+            if any(one.display_name for one in found.speakers):
+                # Their names stand above, and commands take their ids.
+                console.print(plain(people(found.speakers), "dim"))
 
     run(work())
 
@@ -472,6 +476,7 @@ def name(
     same_as: Annotated[
         str, typer.Option("--same-as", help="The speaker that they are the same as.")
     ] = "",
+    clear: Annotated[bool, typer.Option("--clear", help="Take their name away.")] = False,
     target: Target = DEFAULT_TARGET,
     key: Key = "",
     as_user: AsUser = None,
@@ -480,6 +485,12 @@ def name(
     """Name a speaker, or make two speakers one."""
 
     async def work() -> None:
+        if sum((bool(display_name.strip()), bool(same_as), clear)) != 1:
+            raise OptionInvalid(
+                f"Expected one of a name, --same-as and --clear: `atrium meeting name {meeting} "
+                f'{speaker} "Anna"` names {speaker}, `--same-as S1` makes them one with S1, and '
+                "`--clear` takes their name away."
+            )
         request = meeting_service_pb2.NameSpeakerRequest(speaker=speaker)
         if same_as:
             request.same_as = same_as
@@ -744,6 +755,10 @@ async def follow_upload(
 def print_transcript(console: Console, transcript: meeting_pb2.Transcript) -> None:
     """Print what was said; what the clean view leaves out is struck out."""
     names = SpeakerNames(transcript.speakers)
+    if not transcript.utterances:
+        console.print(
+            plain("没有听到有人说话 Nobody was heard: it is silent, or holds no speech.", "yellow")
+        )
     for utterance in transcript.utterances:
         print_utterance(console, utterance, names)
     if transcript.origin.degraded:
@@ -778,8 +793,8 @@ async def _show(
 
 
 def _facts(meeting: meeting_pb2.Meeting) -> str:
-    people = ", ".join(map(called, meeting.speakers))
-    return f"{clock(meeting.duration.ToMilliseconds())}, {people}"
+    length = clock(meeting.duration.ToMilliseconds())
+    return f"{length}, {people(meeting.speakers)}" if meeting.speakers else length
 
 
 def _chosen(option: str, known: Mapping[str, Choice], given: str) -> Choice:

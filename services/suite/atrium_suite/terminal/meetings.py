@@ -81,6 +81,13 @@ def called(speaker: meeting_pb2.Speaker) -> str:
     return speaker.display_name or speaker.id
 
 
+def people(speakers: Iterable[meeting_pb2.Speaker]) -> str:
+    """Return who speaks, with the ids that commands take: "S1 Anna, S2 (Tom?), S3"."""
+    return ", ".join(
+        f"{one.id} {one.display_name}" if one.display_name else called(one) for one in speakers
+    )
+
+
 class SpeakerNames:
     """Names and colours of who speaks."""
 

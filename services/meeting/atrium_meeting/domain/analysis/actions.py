@@ -478,6 +478,11 @@ CUES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     )
 }
 """What speaks for an action, or against one, by language."""
+# "Forget the contract": not among the cues, which the learned score knows as they are.
+_CALLED_OFF: Final = re.compile(
+    r"\bforget (?:the|this|these|those|my|your|our)\b|\b(?:isn't|aren't|is not|are not|no longer) "
+    r"(?:needed|necessary|required)\b"
+)
 _BARE: Final = {False: 4, True: 2}
 """Size of a sentence that takes something back and says nothing else, by whether it is Chinese."""
 # Who leaves the meeting does something, and nobody minutes it.
@@ -493,6 +498,16 @@ _CHECKED: Final = re.compile(
 _CLAUSE: Final = re.compile(
     r"[,;:，；：。]\s*|\s(?=(?:and|but|so) (?:i|we|you|he|she|they|then|could|can|please)\b)|"
     r"(?<=\w) [-–—] "
+)
+
+
+_AND: Final = re.compile(r"\b(?:and|but|while) $")
+_DOES_EN: Final = re.compile(r"(?:'ll| will| is going to| should| has to| needs to| can| \w+s)\b")
+# Somebody is away; the day is not that of anything to do.
+_ABSENT: Final = re.compile(
+    r"\b(?:i'm|i am|i'll be|i will be|he's|she's|\w+ is)\b.*\b(?:off|out|away|back|busy|"
+    r"on (?:holiday|vacation|leave)|in (?:a|the) meeting|travel\w*|there|here)\b"
+    r"|休假|请假|放假|出差|不在|没空|有事|休息"
 )
 
 
@@ -538,7 +553,8 @@ class _Reader:
         if rules.recap.search(folded):
             self._recap = i
         terms = self._terms(sentence, dues, mentions)
-        if rules.cancel.search(folded) and self._cancel(i, terms):
+        called_off = rules.cancel.search(folded) or _CALLED_OFF.search(folded)
+        if called_off and self._cancel(i, terms):
             return
         claims = self._claims(i, folded, rules, mentions, dues)
         if rules.change.search(folded) and self._change(i, claims, dues, mentions, terms):
@@ -561,7 +577,7 @@ class _Reader:
         sentence = self._sentences[i]
         claims: list[_Claim] = []
         before = ""
-        for start, end in _clauses(folded):
+        for start, end in _clauses(folded, mentions):
             clause = folded[start:end]
             uncertain = bool(rules.unsure.search(clause)) or bool(_CONDITION.match(before))
             denied = bool(rules.negated.search(clause)) or bool(rules.past.search(clause))
@@ -739,20 +755,20 @@ class _Reader:
             if answered and rules.no.search(answer.folded):
                 self.void |= {i, reply}
                 return
-            promised = due_phrases(answer.text, self._today) and not answer.is_question
+            days = self._days_given(reply, owner or self._people.of(answer.speaker), terms)
+            promised = days and not answer.is_question
             if answered and (rules.yes.search(answer.folded) or promised):
                 if claim.asked:
                     owner = owner or self._people.of(answer.speaker)
                     strength = max(strength, 0.9)
                     cited.append(reply)
-                if due is None:
-                    later = due_phrases(answer.text, self._today)
-                    due = later[0] if later else None
+                if due is None and days:
+                    due = days[0]
         if len(claims) > 1:
             inside = sentence.folded[claim.start : claim.end]
             terms = {term for term in terms if term in set(tokens.words(inside))} or terms
         if len(terms) < 2 and not claim.asked:
-            back = self._meant(i)
+            back = self._meant(i, terms)
             if back is not None:
                 asked = self._sentences[back]
                 told = _rules(asked)
@@ -778,10 +794,12 @@ class _Reader:
             overlap = len(shared) / smaller if smaller else 0.0
             touching = set(known.sentences) & set(action.sentences)
             same_owner = known.owner is None or action.owner is None or known.owner == action.owner
+            # One word of two ("send") makes two things to do one only where one person does both.
+            enough = 0.5 if known.owner == action.owner else 0.6 if same_owner else 0.75
             recap = i - self._recap < 12
             if (touching and same_owner) or (
                 len(shared) >= (1 if smaller < 3 else 2)
-                and overlap >= (0.5 if same_owner else 0.75)
+                and overlap >= enough
                 and (same_owner or recap)
             ):
                 known.sentences = sorted({*known.sentences, *action.sentences})
@@ -824,6 +842,8 @@ class _Reader:
             target.due = dues[-1]
         if owners and not (len(owners) == 1 and owners[0] == target.owner):
             target.owner = owners[-1]
+            if terms & target.terms:
+                target.main = i  # the old sentence asks somebody else
         target.sentences = sorted({*target.sentences, i})
         return True
 
@@ -834,9 +854,35 @@ class _Reader:
         if not dues or len(terms) > 1 or not self._actions:
             return
         last = self._actions[-1]
-        if last.due is None and i - last.sentences[-1] <= 3:
-            last.due = dues[0]
+        given = self._days_given(i, last.owner, last.terms)
+        if given and last.due is None and i - last.sentences[-1] <= 3:
+            last.due = given[0]
             last.sentences = sorted({*last.sentences, i})
+
+    def _days_given(self, i: int, owner: Person | None, terms: set[str]) -> list[DuePhrase]:
+        """Return the days that a sentence gives for something that ``owner`` is to do.
+
+        They are none of its days where their clause says that somebody is away or what others
+        are to do; nor, in what others say, where it is about other things than ``terms`` and sets
+        no limit ("by").
+        """
+        sentence = self._sentences[i]
+        mentions = self._reading.mentions(i)
+        own = owner is not None and owner.speaker == sentence.speaker
+        found: list[DuePhrase] = []
+        for start, end in _clauses(sentence.folded, mentions):
+            dues = [due for due in self._reading.dues(i) if start <= due.start < end]
+            clause = sentence.folded[start:end]
+            named = any(start <= one.start < end and one.person != owner for one in mentions)
+            if not dues or _ABSENT.search(clause) or named:
+                continue
+            days = {word for due in dues for word in tokens.words(due.text)}
+            about = set(tokens.words(clause)) - SPOKEN - _IDLE - days
+            if own or {word for word in about if len(word) > 1} <= terms:
+                found += dues
+            else:
+                found += [due for due in dues if due.deadline]
+        return found
 
     def _target(self, i: int, terms: set[str], *, near: bool = True) -> Action | None:
         """Return the action that a sentence speaks of; with ``near``, the last one at a pinch."""
@@ -862,13 +908,18 @@ class _Reader:
                 return j
         return None
 
-    def _meant(self, i: int) -> int | None:
-        """Return the sentence that "I'll do that" points back to."""
+    def _meant(self, i: int, terms: set[str]) -> int | None:
+        """Return the sentence that "I'll do that" points back to.
+
+        Chinese that names what is done ("我来订会议室") points only to what names it, too.
+        """
         for j in range(i - 1, max(-1, i - _NEAR), -1):
             sentence = self._sentences[j]
             rules = _rules(sentence)
             folded = sentence.folded
             if not sentence.terms:
+                continue
+            if terms and self._sentences[i].language == "zh" and not terms & set(sentence.terms):
                 continue
             if rules.ask.search(folded) or rules.need.search(folded) or sentence.is_question:
                 return j
@@ -896,9 +947,15 @@ def _without_days(text: str) -> str:
     return text
 
 
-def _clauses(folded: str) -> list[tuple[int, int]]:
-    cuts = [0, *(match.end() for match in _CLAUSE.finditer(folded)), len(folded)]
-    return [(a, b) for a, b in pairwise(cuts) if b > a]
+def _clauses(folded: str, mentions: Sequence[Mention] = ()) -> list[tuple[int, int]]:
+    """Return the clauses of a sentence; one begins where the next person is named ("and Lena")."""
+    cuts = {0, len(folded), *(match.end() for match in _CLAUSE.finditer(folded))}
+    cuts |= {
+        mention.start
+        for mention in mentions
+        if _AND.search(folded[: mention.start]) and _DOES_EN.match(folded[mention.end :])
+    }
+    return [(a, b) for a, b in pairwise(sorted(cuts)) if b > a]
 
 
 def _own_strength(match: re.Match[str], rest: str, language: str) -> float:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from atrium_grounding import tokens
-from atrium_meeting.domain.analysis.sentences import Sentence
+from atrium_meeting.domain.analysis.dates import due_phrases
+from atrium_meeting.domain.analysis.sentences import SPOKEN, Sentence
 
 _TINY_WORDS: Final = 3
 _BIAS: Final = -2.5
@@ -270,6 +272,34 @@ _EXCUSE: Final = re.compile(
     r"|.{0,4}今天(?:就|先|的会)?(?:到|开到)(?:这|此)"
 )
 
+# What tells that something is decided, and not what (stems).
+_DECIDING_WORDS: Final = SPOKEN | frozenset(
+    "agre settl decid fine deal great perfect final also then 决定 同意 定 就 这么 可以".split()
+)
+_SURE: Final = 4.0
+"""Log odds of a sentence that decides whatever is said around it."""
+_ADDS: Final = re.compile(
+    r"^(?:and|also|next|second(?:ly)?|third(?:ly)?|finally|last(?:ly)?)\b|\balso\b"
+    r"|^(?:另外|还有|同时|然后|其次|第[二三四]|最后|接下来)|^[^，。]{0,6}也"
+)
+_CHANGES: Final = re.compile(
+    r"\b(?:instead|rather than|after all|no longer|moved? (?:it |that )?to|postponed?|"
+    r"changed? (?:it |that )?to|brought forward)\b"
+    r"|改[成到为由]|换成|推迟到|提前到|延到|延期到|而不是"
+)
+# Whoever refuses or objects decides nothing, and nothing rests on it. Not among the cues, which the
+# learned score knows as they are.
+_REFUSES_EN: Final = re.compile(
+    r"^(?:(?:well|oh|um|hm+|but|and),? )*(?:no\b[,.!]? *)?(?:(?:i'm |i am )?(?:so |very )?sorry\b|"
+    r"i(?: really)? (?:disagree|don't agree|do not agree|object|can't|cannot|won't)\b|"
+    r"i'm (?:against|not (?:available|here|in favou?r|happy))\b|i am against\b|unfortunately\b|"
+    r"not (?:me|from me)\b)|^no[,.! ]+i(?:'m| am| can't| have)\b|^(?:no|nope|never)[.!]*$"
+)
+_REFUSES_ZH: Final = re.compile(
+    r"^(?:嗯+|哦|啊|那|可是|但是?|不过|不)?[，, ]?(?:我们?)?(?:也|都|还是|坚决|完全)?"
+    r"(?:不同意|反对|不赞成|不支持|不可以|不行)(?!的|吗|就|不)"
+)
+
 
 CUES: Final[Mapping[str, Mapping[str, re.Pattern[str]]]] = {
     "en": {
@@ -338,7 +368,12 @@ def decisions_in(
         enough: How sure the surest sentence of a decision must be.
     """
     found: list[Decision] = []
-    for group in groups:
+    apart = (
+        part
+        for group in groups
+        for part in _apart(sentences, scores, [i for i in group if _stands(sentences, i)], enough)
+    )
+    for group in apart:
         surest = max(group, key=lambda i: scores[i])
         if scores[surest] < enough or _EXCUSE.match(sentences[surest].folded):
             continue
@@ -347,12 +382,85 @@ def decisions_in(
         if main < 0:
             main = _proposal(sentences, surest)
         decision = Decision(sorted({*group, main}), main, scores[surest] - enough)
+        found = [one for one in found if not _supersedes(sentences, decision, one)]
         same = _same(sentences, found, decision)
         if same is None:
             found.append(decision)
         else:
             same.sentences = sorted({*same.sentences, *decision.sentences})
     return found
+
+
+def _apart(
+    sentences: Sequence[Sentence], scores: Sequence[float], group: Sequence[int], enough: float
+) -> Iterator[list[int]]:
+    """Yield the sentences of each decision of a group.
+
+    The next one begins where, after an answer to the last, a sentence settles something else.
+    """
+    part: list[int] = []
+    about: set[str] = set()
+    settled = False
+    for i in group:
+        decides = scores[i] >= enough and not sentences[i].is_question
+        words = _words_of(sentences[i]) - _DECIDING_WORDS
+        answered = any(
+            sentences[j].speaker != sentences[i].speaker for j in range(part[-1] if part else i, i)
+        )
+        settles = decides and _settles(sentences, i)
+        if (
+            (scores[i] >= _SURE or (settles and settled))
+            and len(words) >= _TELLING
+            and answered
+            and about
+            and not words & about
+        ):
+            yield part
+            part, about, settled = [], set(), False
+        part.append(i)
+        if decides:
+            about |= words
+            settled |= settles
+    if part:
+        yield part
+
+
+def _settles(sentences: Sequence[Sentence], i: int) -> bool:
+    """Tell whether a sentence decides by its own words, or adds a decision that others agree to."""
+    sentence = sentences[i]
+    chinese = sentence.language == "zh"
+    if (_STRONG_ZH if chinese else _STRONG_EN).search(sentence.folded):
+        return True
+    answers = _answers(sentences, i)
+    return bool(_ADDS.search(sentence.folded)) and (answers.strong or answers.mild)
+
+
+def _stands(sentences: Sequence[Sentence], i: int) -> bool:
+    """Tell whether a sentence may belong to a decision: it refuses nothing and is not refused."""
+    if _refuses(sentences[i]):
+        return False
+    speaker = sentences[i].speaker
+    after = sentences[i + 1 : i + 1 + _NEAR]
+    reply = next((one for one in after if one.speaker != speaker), None)
+    return reply is None or not _refuses(reply)
+
+
+def _supersedes(sentences: Sequence[Sentence], decision: Decision, known: Decision) -> bool:
+    """Tell whether a decision says that something decided before is to be otherwise."""
+    new, old = sentences[decision.main], sentences[known.main]
+    if new.index <= old.index or not _CHANGES.search(new.folded):
+        return False
+    dues = [due for one in (new, old) for due in due_phrases(one.text, None)]
+    idle = _DECIDING_WORDS.union(*(tokens.words(due.text) for due in dues), ("instead",))
+    about, before = set(new.terms) - idle, set(old.terms) - idle
+    shared = about & before
+    return bool(shared) and len(shared) >= 0.5 * min(len(about), len(before))
+
+
+def _refuses(sentence: Sentence) -> bool:
+    """Tell whether somebody refuses or objects; what they say decides nothing."""
+    pattern = _REFUSES_ZH if sentence.language == "zh" else _REFUSES_EN
+    return pattern.search(sentence.folded) is not None
 
 
 def _says(sentence: Sentence) -> float:
@@ -516,7 +624,11 @@ def _support(sentences: Sequence[Sentence], i: int) -> int:
 
 def _proposal(sentences: Sequence[Sentence], i: int) -> int:
     """Return the sentence that "it's settled" points to."""
-    near = range(i - 1, max(-1, i - 1 - 2 * _NEAR), -1)
+    near = [
+        *takewhile(
+            lambda j: not _refuses(sentences[j]), range(i - 1, max(-1, i - 1 - 2 * _NEAR), -1)
+        )
+    ]
     same = (
         i + 1 if i + 1 < len(sentences) and sentences[i + 1].speaker == sentences[i].speaker else i
     )

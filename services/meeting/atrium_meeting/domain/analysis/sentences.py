@@ -20,6 +20,7 @@ from atrium_meeting.domain.transcript import (
     is_unspaced,
     join,
     offsets,
+    with_capitals,
 )
 
 _ENDS: Final = frozenset("。！？…!?.;；")
@@ -85,16 +86,21 @@ class Sentence:
     @cached_property
     def is_question(self) -> bool:
         """Whether it asks; recognised speech may lack the mark."""
-        stripped = self.text.rstrip(_CLOSERS + " ")
-        return stripped.endswith(("?", "？")) or (
-            self.language == "zh" and stripped.rstrip("。，,. ").endswith(("吗", "呢", "么"))
-        )
+        return asks(self.text, self.language)
 
     @cached_property
     def size(self) -> int:
         """How much it says: words, a Chinese character counting as half of one."""
         han = sum(map(is_unspaced, self.text))
         return self.text.count(" ") + 1 if not han else (han + 1) // 2 + self.text.count(" ")
+
+
+def asks(text: str, language: str) -> bool:
+    """Tell whether a sentence asks; recognised speech may lack the mark."""
+    stripped = text.rstrip(_CLOSERS + " ")
+    return stripped.endswith(("?", "？")) or (
+        language == "zh" and stripped.rstrip("。，,. ").endswith(("吗", "呢", "么"))
+    )
 
 
 # Content words of any conversation, which tell nothing about its subject (stems).
@@ -154,7 +160,8 @@ def _pieces(utterances: Sequence[Utterance]) -> Iterator[_Piece]:
         kept = [i for i, word in enumerate(utterance.words) if word.disfluency is None]
         if not kept:
             continue
-        texts = [utterance.words[i].text for i in kept]
+        words = with_capitals(utterance.words)
+        texts = [words[i].text for i in kept]
         starts = offsets(texts)
         text = join(texts)
         cuts = [0]
@@ -164,7 +171,6 @@ def _pieces(utterances: Sequence[Utterance]) -> Iterator[_Piece]:
                 cuts.append(cut)
         cuts.append(len(kept))
         for a, b in pairwise(cuts):
-            words = utterance.words
             parts = list(_cut_at_pauses(words, kept[a:b]))
             for i, part in enumerate(parts):
                 yield _Piece(

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Final
 
-from atrium_meeting.domain.analysis.actions import Action, spans_of
+from atrium_meeting.domain.analysis.actions import Action, find_actions, spans_of
 from atrium_meeting.domain.analysis.decisions import Decision as FoundDecision
 from atrium_meeting.domain.analysis.findings import Findings
 from atrium_meeting.domain.analysis.meeting import Analysis, language_of, people_of
@@ -141,8 +141,9 @@ def catch_up(
 ) -> CatchUp:
     """Return what was said in a part of a meeting that may still go on.
 
-    What came before is read, so that a repetition is no news; what comes after is not. A sentence
-    on the edge counts to the side where most of it lies.
+    What came before is read, so that a repetition is no news; what comes after is not, but for
+    what is refused or called off there: that is nothing to do any more. A sentence on the edge
+    counts to the side where most of it lies.
 
     Args:
         transcript: The transcript so far.
@@ -154,6 +155,9 @@ def catch_up(
     inside = frozenset(s.index for s in known if _middle(s) >= missed.start_ms)
     findings = Findings(Reading(known, people_of(transcript, known), day))
     decisions = findings.decisions
+    void: frozenset[int] = frozenset()
+    if len(whole) > len(known):
+        _, void = find_actions(Reading(whole, people_of(transcript, whole), day))
     number = _Numbering()
     worth = worths(known, [sorted(inside)])
     budget = 1 + _budget(sum(known[i].size for i in inside))
@@ -175,7 +179,7 @@ def catch_up(
         actions=tuple(
             _action(known, _action_within(one, inside), number)
             for one in findings.actions
-            if one.main in inside
+            if one.main in inside and one.main not in void
         ),
         engine=ENGINE,
         transcript_version=transcript.version,

@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
+from atrium_grounding import tokens
 from atrium_meeting.domain.cleanup import lexicon
 from atrium_meeting.domain.cleanup.units import Case, Mark, Unit
 from atrium_meeting.domain.titles import TITLES_ZH
@@ -45,6 +46,7 @@ class Language:
         is_number: Whether a word is (part of) a number.
         is_negation: Whether a word negates.
         said_twice: Whether a number said twice at a place is a slip all the same.
+        doubled: Places of words that are said twice because the two are one word (谢谢, 看看).
         otherwise: What becomes of a word that the network takes for a filler and that is none.
         given_up: Whether a stretch of which nothing follows once more may be given up, from the
             words, their labels, the places of the stretch's words and the place after it.
@@ -56,6 +58,7 @@ class Language:
     is_number: Callable[[Unit], bool]
     is_negation: Callable[[Unit], bool]
     said_twice: Callable[[Sequence[Unit], int], bool]
+    doubled: Callable[[Sequence[Unit]], Collection[int]] = lambda units: ()
     otherwise: int = KEEP
     given_up: Callable[[Sequence[Unit], Sequence[int], Sequence[int], int], bool] | None = None
 
@@ -72,7 +75,7 @@ def guard(units: Sequence[Unit], labels: list[int], language: Language) -> list[
     if not any(labels):
         return labels
     _only_known_fillers(units, labels, language)
-    _on_purpose(units, labels)
+    _on_purpose(units, labels, language)
     _leave_one(units, labels)
     # From the end: what a stretch counts on comes after it.
     for begin, end in reversed(_stretches([label != KEEP for label in labels])):
@@ -127,8 +130,11 @@ def _is_meant(units: Sequence[Unit], begin: int, end: int) -> bool:
     )
 
 
-def _on_purpose(units: Sequence[Unit], labels: list[int]) -> None:
-    """Let stay what people say twice on purpose: "very very", "time to time"."""
+def _on_purpose(units: Sequence[Unit], labels: list[int], language: Language) -> None:
+    """Let stay what people say twice on purpose: "very very", "time to time", 想想."""
+    if EDIT in labels:
+        for place in language.doubled(units):
+            labels[place] = KEEP if labels[place] == EDIT else labels[place]
     for place in range(len(units) - 1):
         if labels[place] != EDIT:
             continue
@@ -233,12 +239,27 @@ def _comes_again(
         before = (number == 0 and at == 0) or (
             number > 0 and at > 0 and gone[number - 1] == kept[at - 1]
         )
-        after = at + 1 < len(kept) and everything[number + 1] == kept[at + 1]
+        after = (
+            at + 1 < len(kept)
+            and everything[number + 1] == kept[at + 1]
+            # What was denied ended a clause, so its copy must end one too: 写不了 does not come
+            # again in 不了解.
+            and not (
+                language.is_negation(units[place])
+                and number + 1 < len(edits)
+                and _goes_on(units, edits[number + 1], following[at + 1])
+            )
+        )
         if (before or after) and not (
             language.is_number(units[place]) and _one_number(units, place, following[at], language)
         ):
             return True
     return False
+
+
+def _goes_on(units: Sequence[Unit], place: int, copy: int) -> bool:
+    """Tell whether a word ended a clause and its copy does not."""
+    return units[place].mark is not Mark.NONE and units[copy].mark is Mark.NONE
 
 
 def _one_number(units: Sequence[Unit], place: int, copy: int, language: Language) -> bool:
@@ -353,7 +374,9 @@ def _given_up(units: Sequence[Unit], labels: Sequence[int], edits: Sequence[int]
     ):
         return True
     begun = units[max(0, edits[0] - _LOOKED_BACK) : edits[-1] + 1]
-    return labels[end - 1] == FILLER and not _promises([unit.core for unit in begun])
+    # "I like it, like a lot": what was said before as a word is no sign of breaking off.
+    hesitates = labels[end - 1] == FILLER and units[end - 1].core not in cores
+    return hesitates and not _promises([unit.core for unit in begun])
 
 
 def _promises(cores: Sequence[str]) -> bool:
@@ -411,8 +434,45 @@ def chinese() -> Language:
 
     fillers = frozenset(tuple(phrase) for phrase in lexicon.FILLERS_ZH)
     return Language(
-        frozenset("嗯呃"), fillers, is_protected, is_number, is_negation, said_twice, EDIT
+        frozenset("嗯呃"),
+        fillers,
+        is_protected,
+        is_number,
+        is_negation,
+        said_twice,
+        doubled=_doubled,
+        otherwise=EDIT,
     )
+
+
+def _doubled(units: Sequence[Unit]) -> list[int]:
+    """Return the first places of words that are a character twice: 谢谢, 人人, 试试.
+
+    A stammer goes on to the word that was begun: with the next character it makes one (想想要),
+    or what follows a verb that is said once follows it (看看到); it may come three times.
+    """
+    found = []
+    end = 0
+    for core, group in groupby(units, key=lambda unit: unit.core):
+        begin, end = end, end + sum(1 for _ in group)
+        twice = (end - begin) % 2 == 0 and units[end - 2].mark is Mark.NONE
+        if not twice or core not in lexicon.TRIED_ZH | lexicon.DOUBLED_ZH:
+            continue
+        before = units[begin - 1].core if begin else ""
+        goes_on = end < len(units) and units[end - 1].mark is Mark.NONE
+        after = units[end].core if goes_on else ""
+        if core in lexicon.TRIED_ZH:
+            stammered = after in lexicon.AFTER_VERBS_ZH
+        else:
+            stammered = before in lexicon.BEFORE_NOUNS_ZH
+        if not (stammered or (after not in ("", "看") and _is_word(core + after))):
+            found.append(end - 2)
+    return found
+
+
+@lru_cache(_REMEMBERED)
+def _is_word(text: str) -> bool:
+    return tokens.words(text) == [text]
 
 
 def _chinese_name(units: Sequence[Unit], place: int) -> bool:

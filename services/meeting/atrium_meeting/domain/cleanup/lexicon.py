@@ -54,6 +54,14 @@ MEANT_BEFORE: Final = {
 """Words before which it does."""
 SAID_TWICE: Final = frozenset("had very really many much far long bye ha yes more too".split())
 """Words that are said twice on purpose."""
+TRIED_ZH: Final = frozenset("看想试说聊谈问听查等讲找算走坐写读改补瞧谢逛歇尝摸催劝帮")
+"""Verbs that are said twice for doing something a little, or trying it: 看看, 试试."""
+DOUBLED_ZH: Final = frozenset("人天年月处样种层户刚常往渐仅明偏恰默慢稳悄白好")
+"""What makes another word when said twice: each of something (人人), and how (渐渐)."""
+AFTER_VERBS_ZH: Final = frozenset("了过着得不到起出上下进回开去来成完好在的住")
+"""What follows a verb that is said once only: an ending, or how it turned out."""
+BEFORE_NOUNS_ZH: Final = frozenset("的个")
+"""After them a noun is begun (这个人人物), not what is said of each."""
 BETWEEN_TWO: Final = frozenset("to by and after upon or versus of for in".split())
 """What stands between the two in "time to time" and "step by step"."""
 
