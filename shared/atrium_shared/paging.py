@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from atrium_shared.errors import Invalid
+
+T = TypeVar("T")
 
 _CHECK_BYTES = 8
 
@@ -61,9 +65,65 @@ def decode_page_token(token: str, fingerprint: str) -> str:
         check, payload = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
         if check != _check(payload, fingerprint):
             raise PageTokenInvalid
-        return payload.decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        cursor = payload.decode()
+    except ValueError as error:  # of base64, of UTF-8, or letters that are not ASCII
         raise PageTokenInvalid from error
+    if "\0" in cursor:  # no database finds it, and PostgreSQL refuses to look
+        raise PageTokenInvalid
+    return cursor
+
+
+def decode_page_cursor(token: str, fingerprint: str, read: Callable[[str], T]) -> T | None:
+    """Return what the cursor of a token stands for, or ``None`` for the empty token.
+
+    Args:
+        token: The token.
+        fingerprint: As it was made with.
+        read: Reads a cursor, such as :func:`cursor_number`. Anybody can make a token that has the
+            right check: a cursor that ``read`` refuses with ``ValueError`` or ``OverflowError`` is
+            one of those.
+
+    Raises:
+        PageTokenInvalid: The token is malformed, or was made for another request or by hand.
+    """
+    cursor = decode_page_token(token, fingerprint)
+    if not cursor:
+        return None
+    try:
+        return read(cursor)
+    except (ValueError, OverflowError) as error:
+        raise PageTokenInvalid from error
+
+
+def cursor_number(text: str) -> int:
+    """Read a number that a database keeps in 32 bits, from 0 on, as ``str`` writes it.
+
+    Raises:
+        ValueError: It is none, or larger.
+    """
+    return _number(text, bits=31)
+
+
+def cursor_sequence(text: str) -> int:
+    """Read a number that a database keeps in 64 bits, from 0 on, as ``str`` writes it.
+
+    Raises:
+        ValueError: It is none, or larger.
+    """
+    return _number(text, bits=63)
+
+
+def cursor_time(text: str) -> datetime:
+    """Read a time with its zone, as ``isoformat`` writes it; return it in UTC.
+
+    Raises:
+        ValueError: It is none, or has no zone.
+        OverflowError: It is outside the years 1 to 9999 in UTC.
+    """
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("The time of a cursor has a zone.")
+    return time.astimezone(UTC)
 
 
 def page_size(requested: int, default: int = 100, maximum: int = 1000) -> int:
@@ -75,6 +135,13 @@ def page_size(requested: int, default: int = 100, maximum: int = 1000) -> int:
     if requested < 0:
         raise PageSizeInvalid(requested)
     return min(requested or default, maximum)
+
+
+def _number(text: str, bits: int) -> int:
+    number = int(text)
+    if str(number) != text or not 0 <= number < 2**bits:
+        raise ValueError("It is no number of a cursor.")
+    return number
 
 
 def _check(payload: bytes, fingerprint: str) -> bytes:

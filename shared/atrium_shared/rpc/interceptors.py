@@ -48,7 +48,7 @@ from atrium_shared.rpc.status import (
     internal_status,
     status_code,
 )
-from atrium_shared.rpc.violations import described, violations_of
+from atrium_shared.rpc.violations import described, nul_fields, violations_of
 
 _SECONDS_TO_END_A_STREAM = 1.0
 _MOST_LASTING = 100
@@ -144,10 +144,11 @@ class _Method:
             message = self._parse(raw)
         except DecodeError as error:
             raise RequestMalformed(self.path) from error
-        if self._validated:
-            violations = violations_of(message)
-            if violations:
-                raise FieldInvalid(list(map(described, violations)))
+        problems = list(map(described, violations_of(message))) if self._validated else []
+        if b"\0" in raw:  # else there is nothing to look for, as in nearly every request
+            problems += nul_fields(message)
+        if problems:
+            raise FieldInvalid(problems)
         return message
 
 

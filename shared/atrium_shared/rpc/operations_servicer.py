@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, TypeAlias
 
 import grpc
@@ -65,7 +64,8 @@ class OperationsServicer(operations_pb2_grpc.OperationsServicer):  # type: ignor
         self, request: operations_pb2.WaitOperationRequest, context: Context
     ) -> operations_pb2.Operation:
         store, who = self._store(request.name), principal(context)
-        asked = request.timeout.ToTimedelta() / timedelta(seconds=1)
+        # The message may hold more seconds than a timedelta or a float keeps exactly.
+        asked = request.timeout.seconds + request.timeout.nanos / 1e9
         timeout = min(asked or _DEFAULT_WAIT_SECONDS, _MAX_WAIT_SECONDS)
         found = await store.wait(
             request.name, tenant=who.tenant, owner=who.subject, timeout_seconds=timeout

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import protovalidate
+from google.protobuf.message import Message
 
 violations_of: Final = protovalidate.Validator().collect_violations
 """Returns every :class:`protovalidate.Violation` of a message."""
@@ -52,6 +53,34 @@ def described(violation: protovalidate.Violation) -> tuple[str, str]:
     return path, _in_words(proto.rule_id, violation.rule_value) or proto.message or (
         f"breaks the rule {proto.rule_id}"
     )
+
+
+def nul_fields(message: Message) -> Iterator[tuple[str, str]]:
+    """Find the strings of a message with U+0000 in them, whose rule no proto has to repeat.
+
+    PostgreSQL keeps no such text. Fields of bytes may hold anything.
+
+    Yields:
+        Path of a field, as of :func:`described`, and what is wrong with it.
+    """
+    for path, text in _strings(message):
+        if "\0" in text:
+            yield path, "must not contain the character U+0000 (NUL); leave it out"
+
+
+def _strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Message):
+        for field, found in value.ListFields():
+            yield from _strings(found, f"{path}.{field.name}" if path else field.name)
+    elif isinstance(value, Mapping):
+        for key, found in value.items():
+            yield from _strings(key, f"{path}[{key!r}]")
+            yield from _strings(found, f"{path}[{key!r}]")
+    elif isinstance(value, Sequence) and not isinstance(value, bytes):
+        for index, found in enumerate(value):
+            yield from _strings(found, f"{path}[{index}]")
 
 
 def _in_words(rule: str, value: object) -> str:

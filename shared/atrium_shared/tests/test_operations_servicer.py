@@ -145,6 +145,14 @@ async def test_waiting_ends_when_its_time_is_over(world: World) -> None:
     assert not (await world.stub().WaitOperation(request)).done
 
 
+async def test_who_would_wait_for_ever_is_answered_when_the_work_is_done(world: World) -> None:
+    name = await world.begin("studio", "a1")
+    await world.store("studio").fail(name, FileBroken("Page 3 is cut off.", page=3))
+    request = operations_pb2.WaitOperationRequest(name=name)
+    request.timeout.seconds = 10**18
+    assert (await world.stub().WaitOperation(request)).done
+
+
 async def test_a_cancelled_operation_is_done_and_can_be_deleted(world: World) -> None:
     name = await world.begin("knowledge", "a1")
     stub = world.stub()

@@ -317,6 +317,17 @@ async def test_every_violation_of_a_request_is_named(
     assert error.field == "text"
 
 
+@pytest.mark.parametrize("method", ARITIES)
+async def test_a_text_with_the_character_nul_is_refused(
+    echo: Any, server: RunningServer, method: str
+) -> None:
+    bad = echo.words(text="a\0b")
+    error = await failure(invoke(echo, server.open_channel("lin"), method, bad))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert error.field == "text"
+    assert "U+0000" in error.message
+
+
 async def test_a_status_with_a_thousand_violations_still_arrives(
     echo: Any, server: RunningServer
 ) -> None:

@@ -4,10 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from google.protobuf import struct_pb2, wrappers_pb2
 
 from atrium.admin.v1 import admin_service_pb2
 from atrium.knowledge.v1 import knowledge_service_pb2
-from atrium_shared.rpc.violations import _SHAPES, described, violations_of
+from atrium_shared.rpc.violations import _SHAPES, described, nul_fields, violations_of
 
 PROTOS = Path(__file__).parents[3] / "protos" / "atrium"
 
@@ -27,6 +28,17 @@ def test_empty_and_choice_are_told_in_words() -> None:
     told = wrong(knowledge_service_pb2.AskRequest(language="fr"))
     assert told["question"] == "must not be empty"
     assert told["language"] == "must be zh or en, or empty"
+
+
+def test_nul_is_found_in_every_string_but_not_in_bytes() -> None:
+    request = struct_pb2.Struct()
+    request.update({"a": "x\0", "b": {"c": ["fine", "\0"]}, "d\0": 1})
+    assert {path for path, _ in nul_fields(request)} == {
+        "fields['a'].string_value",
+        "fields['b'].struct_value.fields['c'].list_value.values[1].string_value",
+        "fields['d\\x00']",
+    }
+    assert not list(nul_fields(wrappers_pb2.BytesValue(value=b"\0")))
 
 
 @pytest.mark.parametrize("pattern", _SHAPES)

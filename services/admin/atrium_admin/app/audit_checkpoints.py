@@ -11,6 +11,7 @@ from atrium_admin.app.ports import Storage, StoredCheckpoint
 from atrium_admin.app.signing import Signing
 from atrium_admin.domain.checkpoints import Checkpoint
 from atrium_shared.clock import Clock
+from atrium_shared.paging import cursor_sequence
 from atrium_shared.principal import Principal
 
 _TENANTS_AT_ONCE = 100
@@ -93,7 +94,7 @@ class ListAuditCheckpoints:
         tenant = principal.tenant
         fingerprint = f"ListAuditCheckpoints {tenant}"
         async with self._trail.read(principal, "admin.ListAuditCheckpoints", ""):
-            before = int(page.cursor(fingerprint) or 0)
+            before = page.cursor_as(fingerprint, cursor_sequence) or 0
             async with self._storage.read() as uow:
                 part = await uow.checkpoints.list_before(tenant, before, page.limit)
             found = page_of(part, fingerprint, lambda stored: str(stored.sequence))

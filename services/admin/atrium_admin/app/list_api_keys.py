@@ -10,6 +10,7 @@ from atrium_admin.app.ports import Storage
 from atrium_admin.domain.api_keys import ApiKey
 from atrium_admin.domain.errors import UserNotFound
 from atrium_admin.domain.names import id_of
+from atrium_shared.paging import cursor_time
 from atrium_shared.principal import Principal
 
 
@@ -34,11 +35,15 @@ class ListApiKeys:
         """
         fingerprint = f"ListApiKeys {principal.tenant} {user}"
         async with self._trail.read(principal, "admin.ListApiKeys", user or "apiKeys/-"):
-            time, _, key_id = page.cursor(fingerprint).partition(" ")
-            before = (datetime.fromisoformat(time), key_id) if time else None
+            before = page.cursor_as(fingerprint, _cursor)
             user_id = id_of("users", user) or ""
             async with self._storage.read() as uow:
                 if user and await uow.users.is_disabled(principal.tenant, user_id) is None:
                     raise UserNotFound(user, field="user")
                 part = await uow.api_keys.list_after(principal.tenant, user_id, before, page.limit)
             return page_of(part, fingerprint, lambda key: f"{key.create_time.isoformat()} {key.id}")
+
+
+def _cursor(text: str) -> tuple[datetime, str]:
+    time, _, key_id = text.partition(" ")
+    return cursor_time(time), key_id

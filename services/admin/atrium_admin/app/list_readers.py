@@ -12,6 +12,7 @@ from atrium_admin.app.pages import Page, PageRequest, page_of
 from atrium_admin.app.past_policies import PastPolicies
 from atrium_admin.app.ports import Slice
 from atrium_admin.domain.past_policy import PolicyVersion, Reader, Readers
+from atrium_shared.paging import cursor_sequence
 from atrium_shared.principal import Principal
 
 
@@ -59,9 +60,9 @@ class ListReaders:
         tenant = principal.tenant
         async with self._trail.read(principal, "admin.ListReaders", _in_words(clauses)):
             fingerprint = f"ListReaders {tenant} {list(map(list, clauses))} {read_time}"
-            number, _, after = page.cursor(fingerprint).partition(" ")
-            if number:
-                version = await self._policies.numbered(tenant, int(number), field="page_token")
+            number, after = page.cursor_as(fingerprint, _cursor) or (None, "")
+            if number is not None:
+                version = await self._policies.numbered(tenant, number, field="page_token")
             else:
                 version = await self._policies.in_force(tenant, read_time)
             rebuilt = await self._policies.rebuild(tenant, version)
@@ -81,3 +82,8 @@ class ListReaders:
 def _in_words(clauses: Sequence[Sequence[str]]) -> str:
     """Return the clauses as they read in the audit log: ``labels/hr/pay|labels/board & ...``."""
     return " & ".join("|".join(f"labels/{label}" for label in labels) for labels in clauses)
+
+
+def _cursor(text: str) -> tuple[int, str]:
+    number, _, after = text.partition(" ")
+    return cursor_sequence(number), after

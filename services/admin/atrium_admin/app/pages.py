@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from atrium_admin.app.ports import Slice
-from atrium_shared.paging import decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import decode_page_cursor, encode_page_token, page_size
 
 T = TypeVar("T")
 
@@ -35,7 +35,15 @@ class PageRequest:
         Raises:
             PageTokenInvalid: The token belongs to another request.
         """
-        return decode_page_token(self.token, fingerprint)
+        return self.cursor_as(fingerprint, str) or ""
+
+    def cursor_as(self, fingerprint: str, read: Callable[[str], T]) -> T | None:
+        """Return after which item to go on as ``read`` reads it, or ``None``.
+
+        Raises:
+            PageTokenInvalid: The token belongs to another request, or ``read`` refuses its cursor.
+        """
+        return decode_page_cursor(self.token, fingerprint, read)
 
 
 @dataclass(frozen=True, slots=True)

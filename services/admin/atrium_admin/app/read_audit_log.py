@@ -12,6 +12,7 @@ from atrium_admin.app.signing import Signing
 from atrium_admin.domain.audit import AuditHead, AuditLine
 from atrium_admin.domain.checkpoints import AuditVerdict, LogCheck, Problem
 from atrium_admin.domain.errors import CheckpointInvalid
+from atrium_shared.paging import cursor_sequence
 from atrium_shared.principal import Principal
 
 _LINES_AT_ONCE = 2_000
@@ -34,7 +35,7 @@ class ListAuditEvents:
         """
         fingerprint = f"ListAuditEvents {principal.tenant} {chosen}"
         async with self._trail.read(principal, "admin.ListAuditEvents", chosen.user):
-            before = int(page.cursor(fingerprint) or 0)
+            before = page.cursor_as(fingerprint, cursor_sequence) or 0
             async with self._storage.read() as uow:
                 part = await uow.audit.list_before(principal.tenant, chosen, before, page.limit)
             return page_of(part, fingerprint, lambda line: str(line.sequence))

@@ -10,6 +10,7 @@ from atrium_admin.app.audit_trail import AuditTrail
 from atrium_admin.app.pages import Page, PageRequest, page_of
 from atrium_admin.app.ports import AuditFilter, Storage, StoredCheckpoint
 from atrium_admin.domain.audit import AuditHead, AuditLine
+from atrium_shared.paging import cursor_sequence
 from atrium_shared.principal import Principal
 
 _LINES_AT_ONCE = 1_000
@@ -32,7 +33,7 @@ class SearchAuditEvents:
         """
         fingerprint = f"SearchAuditEvents {principal.tenant} {chosen}"
         async with self._trail.read(principal, "admin.SearchAuditEvents", chosen.user):
-            before = int(page.cursor(fingerprint) or 0)
+            before = page.cursor_as(fingerprint, cursor_sequence) or 0
             async with self._storage.read() as uow:
                 part = await uow.audit.list_before(principal.tenant, chosen, before, page.limit)
             return page_of(part, fingerprint, lambda line: str(line.sequence))

@@ -14,7 +14,7 @@ from atrium_gateway.app.usage_period import usage_days
 from atrium_gateway.domain.models import Price
 from atrium_gateway.domain.usage import UsageRecord
 from atrium_shared.clock import Clock
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, page_size
+from atrium_shared.paging import decode_page_cursor, page_size
 from atrium_shared.principal import Principal
 
 
@@ -67,7 +67,7 @@ class ListUsage:
         """
         fingerprint = f"{principal.tenant} ListUsage {start} {end}"
         first, last = usage_days(start, end, self._clock.now())
-        after = _cursor(decode_page_token(token, fingerprint))
+        after = decode_page_cursor(token, fingerprint, _cursor)
         await self._meter.flush()
         limit = page_size(size)
         records = await self._store.list_records(principal.tenant, first, last, after, limit + 1)
@@ -85,11 +85,9 @@ def _key(line: UsageLine) -> str:
     return json.dumps([key.day.isoformat(), key.task, key.model, key.credential])
 
 
-def _cursor(text: str) -> UsageCursor | None:
-    if not text:
-        return None
+def _cursor(text: str) -> UsageCursor:
     try:
         day, task, model, credential = map(str, json.loads(text))
-        return UsageCursor(date.fromisoformat(day), task, model, credential)
-    except ValueError as error:
-        raise PageTokenInvalid from error
+    except (TypeError, RecursionError) as error:  # a number alone; brackets without end
+        raise ValueError("It is no cursor of usage.") from error
+    return UsageCursor(date.fromisoformat(day), task, model, credential)

@@ -19,7 +19,7 @@ from atrium_knowledge.domain.history import LabelsThen
 from atrium_knowledge.domain.names import is_passage_name, passage_name
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.clock import Clock
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import cursor_time, decode_page_cursor, encode_page_token, page_size
 from atrium_shared.principal import Principal
 
 _CLOCK_SKEW: Final = timedelta(seconds=10)
@@ -77,7 +77,10 @@ class ExplainAccess:
         """
         async with self._audit.call(principal, "ExplainAccess", name):
             fingerprint = f"{principal.tenant}/{name}/{read_time}/access"
-            moment, inner = self._moment(read_time, decode_page_token(page_token, fingerprint))
+            moment, inner = decode_page_cursor(page_token, fingerprint, _cursor) or (
+                self._moment(read_time),
+                "",
+            )
             then = await self._labels_then(principal, name, moment)
             clauses = _clauses(then, of_passage=is_passage_name(name))
             page = await self._readers.list_readers(
@@ -105,18 +108,12 @@ class ExplainAccess:
                 policy_time=page.policy_time,
             )
 
-    def _moment(self, read_time: datetime | None, cursor: str) -> tuple[datetime, str]:
-        """Return the time that all pages show, and the directory's token of the page wanted."""
+    def _moment(self, read_time: datetime | None) -> datetime:
+        """Return the time that all pages show."""
         now = self._clock.now()
-        if cursor:
-            stamp, _, inner = cursor.partition(" ")
-            try:
-                return datetime.fromisoformat(stamp), inner
-            except ValueError as error:
-                raise PageTokenInvalid from error
         if read_time is not None and read_time > now + _CLOCK_SKEW:
             raise ReadTimeAhead(read_time, now)
-        return min(read_time or now, now), ""
+        return min(read_time or now, now)
 
     async def _labels_then(self, principal: Principal, name: str, moment: datetime) -> LabelsThen:
         document, ordinal = name, None
@@ -141,3 +138,9 @@ def _clauses(then: LabelsThen, *, of_passage: bool) -> tuple[LabelClause, ...]:
     if of_passage:
         found += [LabelClause(ClauseOrigin.SECTION, labels) for labels in then.sections if labels]
     return tuple(found)
+
+
+def _cursor(text: str) -> tuple[datetime, str]:
+    """Read the time that all pages show, and the directory's token of the page wanted."""
+    time, _, inner = text.partition(" ")
+    return cursor_time(time), inner

@@ -8,7 +8,7 @@ from atrium_knowledge.app.get_document import find_document
 from atrium_knowledge.app.stores import CollectionStore, DocumentStore
 from atrium_knowledge.domain.history import DocumentVersion
 from atrium_shared.audit_trail import AuditTrail
-from atrium_shared.paging import decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import cursor_number, decode_page_cursor, encode_page_token, page_size
 from atrium_shared.principal import Principal
 
 
@@ -37,11 +37,9 @@ class ListDocumentVersions:
             )
             # A document made again under the same id is another.
             fingerprint = f"{principal.tenant}/{revision.document_uid}/versions"
-            after = decode_page_token(page_token, fingerprint)
+            after = decode_page_cursor(page_token, fingerprint, cursor_number)
             size = page_size(requested)
-            found = await self._documents.versions(
-                uid, revision.document_id, int(after) if after else None, size + 1
-            )
+            found = await self._documents.versions(uid, revision.document_id, after, size + 1)
             page, more = found[:size], len(found) > size
             last = str(page[-1].revision.version) if page else ""
             return page, encode_page_token(last, fingerprint) if more else ""

@@ -12,7 +12,13 @@ from atrium_meeting.domain.errors import MeetingHasNoTranscript, TranscriptVersi
 from atrium_meeting.domain.meetings import Meeting
 from atrium_meeting.domain.transcript import Utterance
 from atrium_shared.audit_trail import AuditTrail
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import (
+    PageTokenInvalid,
+    cursor_number,
+    decode_page_cursor,
+    encode_page_token,
+    page_size,
+)
 from atrium_shared.principal import Principal
 
 DEFAULT_UTTERANCES: Final = 200
@@ -66,7 +72,9 @@ class GetTranscript:
         async with self._audit.call(principal, "GetTranscript", name):
             meeting = await self._find.readable(principal, name)
             fingerprint = f"{meeting.uid} utterances"
-            shown, after = _cursor(decode_page_token(token, fingerprint), version)
+            shown, after = decode_page_cursor(token, fingerprint, _cursor) or (version, None)
+            if version not in (0, shown):
+                raise PageTokenInvalid
             info = await self._transcripts.version(meeting.uid, shown)
             if info is None:
                 if not meeting.transcript_version:
@@ -86,13 +94,6 @@ class GetTranscript:
             return TranscriptPage(meeting, info, page, following)
 
 
-def _cursor(cursor: str, version: int) -> tuple[int, UtteranceCursor | None]:
-    if not cursor:
-        return version, None
-    try:
-        shown, start_ms, number = map(int, cursor.split(" "))
-    except ValueError as error:
-        raise PageTokenInvalid from error
-    if version not in (0, shown):
-        raise PageTokenInvalid
+def _cursor(cursor: str) -> tuple[int, UtteranceCursor | None]:
+    shown, start_ms, number = map(cursor_number, cursor.split(" "))
     return shown, UtteranceCursor(start_ms, number)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from atrium_meeting.app.find_meeting import may_read
 from atrium_meeting.app.stores import MeetingCursor, MeetingStore
 from atrium_meeting.domain.meetings import Meeting
 from atrium_shared.audit_trail import AuditTrail
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import cursor_time, decode_page_cursor, encode_page_token, page_size
 from atrium_shared.principal import Principal
 
 _READ_AT_ONCE: Final = 500
@@ -33,8 +32,8 @@ class ListMeetings:
         """
         async with self._audit.call(principal, "ListMeetings", "meetings/-"):
             limit = page_size(size)
-            fingerprint = f"{principal.tenant} meetings"
-            after = _cursor(decode_page_token(token, fingerprint))
+            fingerprint = f"{principal.tenant} {principal.subject} meetings"
+            after = decode_page_cursor(token, fingerprint, _cursor)
             found: list[tuple[Meeting, MeetingCursor]] = []
             while len(found) <= limit:
                 read = await self._meetings.list(principal.tenant, after, _READ_AT_ONCE)
@@ -50,11 +49,6 @@ class ListMeetings:
             return page, encode_page_token(cursor, fingerprint)
 
 
-def _cursor(cursor: str) -> MeetingCursor | None:
-    if not cursor:
-        return None
+def _cursor(cursor: str) -> MeetingCursor:
     time, _, uid = cursor.partition(" ")
-    try:
-        return MeetingCursor(datetime.fromisoformat(time), uid)
-    except ValueError as error:
-        raise PageTokenInvalid from error
+    return MeetingCursor(cursor_time(time), uid)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.stores import TranscriptStore, VersionInfo
 from atrium_shared.audit_trail import AuditTrail
-from atrium_shared.paging import PageTokenInvalid, decode_page_token, encode_page_token, page_size
+from atrium_shared.paging import cursor_number, decode_page_cursor, encode_page_token, page_size
 from atrium_shared.principal import Principal
 
 
@@ -32,12 +32,8 @@ class ListTranscriptVersions:
             meeting = await self._find.readable(principal, name)
             limit = page_size(size)
             fingerprint = f"{meeting.uid} versions"
-            cursor = decode_page_token(token, fingerprint)
-            if cursor and not cursor.isdecimal():
-                raise PageTokenInvalid
-            found = await self._transcripts.versions(
-                meeting.uid, int(cursor) if cursor else None, limit + 1
-            )
+            before = decode_page_cursor(token, fingerprint, cursor_number)
+            found = await self._transcripts.versions(meeting.uid, before, limit + 1)
             page = found[:limit]
             if len(found) <= limit:
                 return page, ""
