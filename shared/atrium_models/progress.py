@@ -12,7 +12,7 @@ class Stage(StrEnum):
     """What is being done for a model."""
 
     WAITING = "waiting"
-    """Another process is pulling the same model, or the one that it is made from is not here yet."""
+    """Another process is pulling the same model, or its base is not here yet."""
     DOWNLOADING = "downloading"
     CHECKING = "checking"
     CONVERTING = "converting"

@@ -234,6 +234,9 @@ class Finder:
             return []
         weights = np.array(self._weights(asked.slots), dtype=np.float64)
         scores = self._scores(asked, weights)
+        if likeness is not None:
+            near = np.clip(likeness.astype(np.float64) - _LIKE + 0.06, 0, None) * 5
+            scores = np.where(scores >= 0, scores + near, scores)
         allowed = np.array(
             [not asked.said_by or line.speaker in asked.said_by for line in self._lines]
         )
