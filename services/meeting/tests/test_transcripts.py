@@ -170,11 +170,13 @@ async def test_edits_at_the_same_time_all_come_to_pass(house: House):
     assert found.speakers[0].display_name == "Lin"
 
 
-@pytest.mark.parametrize("text", ["a" * 500, "nul\x00"])
-async def test_words_that_cannot_be_kept_are_refused(house: House, text: str):
+@pytest.mark.parametrize(
+    ("text", "reason"), [("a" * 500, "WORDS_INVALID"), ("nul\x00", "TEXT_UNSTORABLE")]
+)
+async def test_words_that_cannot_be_kept_are_refused(house: House, text: str, reason: str):
     meeting = await house.transcribed("Hello.")
     edit = Edit(meeting=meeting.name, utterance="u1", text=text)
-    assert (await error_of(house.as_().EditUtterance(edit))).reason == "WORDS_INVALID"
+    assert (await error_of(house.as_().EditUtterance(edit))).reason == reason
 
 
 async def test_an_edit_is_not_lost_when_marking_fails(house_at: Opened):

@@ -51,7 +51,7 @@ class _Shape:
     unknown: int
 
 
-class _WeightFile:
+class WeightFile:
     """The parts of one ``E5S1`` file: header, vocabulary, character map, tensors by name.
 
     Little endian. Four-bit tensors come in blocks of 32 along a row: a float16 scale, then 16
@@ -132,10 +132,16 @@ class _WeightFile:
         return (codes.astype(np.float32) - 8) * np.repeat(scales, _BLOCK, axis=1)
 
 
-class _Writer:
-    """Writes the encoder's graph, layer by layer."""
+class EncoderWriter:
+    """Writes the encoder's graph, layer by layer; what follows the last layer can be replaced.
 
-    def __init__(self, weights: _WeightFile) -> None:
+    Args:
+        weights: The weights.
+    """
+
+    name = MODEL
+
+    def __init__(self, weights: WeightFile) -> None:
         self.file = weights
         self._shape = weights.shape
         self._graph = Graph()
@@ -150,17 +156,27 @@ class _Writer:
         hidden = self._embeddings()
         for layer in range(shape.layers):
             hidden = self._layer(f"l{layer}.", hidden)
-        mean = graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
-        graph.end(graph.node("LpNormalization", mean, axis=-1, p=2), "embedding")
+        output = self._output(hidden)
         ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "tokens"])
-        vector = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, shape.hidden])
-        properties = {
-            "atrium.dimensions": str(shape.hidden),
-            "atrium.max_tokens": str(shape.positions),
+        return graph.model(self.name, [ids], [output], self._properties())
+
+    def _output(self, hidden: str) -> onnx.ValueInfoProto:
+        """Add what follows the last layer, ``hidden`` of shape ``(1, tokens, 384)``."""
+        mean = self._graph.node("ReduceMean", hidden, "token_axis", keepdims=0)
+        unit = self._graph.node("LpNormalization", mean, axis=-1, p=2)
+        self._graph.end(unit, "embedding")
+        return helper.make_tensor_value_info(
+            "embedding", TensorProto.FLOAT, [1, self._shape.hidden]
+        )
+
+    def _properties(self) -> dict[str, str]:
+        """What an engine must know to use the graph."""
+        return {
+            "atrium.dimensions": str(self._shape.hidden),
+            "atrium.max_tokens": str(self._shape.positions),
             "atrium.passage_prefix": "passage: ",
             "atrium.query_prefix": "query: ",
         }
-        return graph.model(MODEL, [ids], [vector], properties)
 
     def _embeddings(self) -> str:
         graph, shape = self._graph, self._shape
@@ -226,7 +242,7 @@ class _Writer:
         return self._graph.project_by_row(value, name, weights, self.file.dense(name + ".b"))
 
 
-def _tokenizer_of(weights: _WeightFile) -> dict[str, Any]:
+def tokenizer_of(weights: WeightFile) -> dict[str, Any]:
     """The Unigram tokenizer (Kudo 2018) in the format of the ``tokenizers`` library.
 
     Its normaliser is SentencePiece's ``nmt_nfkc``: NFKC without the full-width tilde, control
@@ -288,10 +304,10 @@ def convert_e5(source: Path, target: Path) -> None:
         ModelConversionFailed: The file is not what its name says.
     """
     try:
-        weights = _WeightFile((source / SOURCE_NAME).read_bytes())
-        graph = _Writer(weights).write()
+        weights = WeightFile((source / SOURCE_NAME).read_bytes())
+        graph = EncoderWriter(weights).write()
     except (struct.error, ValueError, KeyError) as exc:
         raise ModelConversionFailed(MODEL, f"{SOURCE_NAME} is damaged ({exc})") from exc
     (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(_tokenizer_of(weights), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(tokenizer_of(weights), ensure_ascii=False, separators=(",", ":"))
     (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")

@@ -44,6 +44,7 @@ from atrium_shared.rpc.context import CURRENT_CALL, CallContext
 from atrium_shared.rpc.status import (
     DETAILS_KEY,
     FieldInvalid,
+    TextUnstorable,
     error_to_status,
     internal_status,
     status_code,
@@ -145,10 +146,12 @@ class _Method:
         except DecodeError as error:
             raise RequestMalformed(self.path) from error
         problems = list(map(described, violations_of(message))) if self._validated else []
-        if b"\0" in raw:  # else there is nothing to look for, as in nearly every request
-            problems += nul_fields(message)
         if problems:
             raise FieldInvalid(problems)
+        # Nothing is to be looked for in nearly every request.
+        unstorable = list(nul_fields(message)) if b"\0" in raw else []
+        if unstorable:
+            raise TextUnstorable(unstorable)
         return message
 
 

@@ -52,6 +52,12 @@ class FieldInvalid(Invalid):
         self.violations = tuple(violations)
 
 
+class TextUnstorable(FieldInvalid):
+    """A text of a request holds a character that no database keeps."""
+
+    reason = "TEXT_UNSTORABLE"
+
+
 def status_code(error: AtriumError) -> grpc.StatusCode:
     """Return the gRPC code of an error's kind."""
     match error:

@@ -323,7 +323,7 @@ async def test_a_text_with_the_character_nul_is_refused(
 ) -> None:
     bad = echo.words(text="a\0b")
     error = await failure(invoke(echo, server.open_channel("lin"), method, bad))
-    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TEXT_UNSTORABLE")
     assert error.field == "text"
     assert "U+0000" in error.message
 
