@@ -329,40 +329,6 @@ async def test_a_reader_sees_the_question_beside_the_topics(tmp_path):
         assert reader.questions == [(asked, "concerns")]
 
 
-@pytest.mark.parametrize("log_odds", [None, -9.0, 5.0])
-async def test_what_a_reader_says_of_the_passages_decides(tmp_path, log_odds):
-    reader = WordReader(log_odds)
-    async with open_house(tmp_path, reader=reader) as house:
-        await house.collection()
-        await house.add(LEAVE, filename="leave.md", title="Leave rules")
-        answer, _ = await ask(house, LEAVE_QUESTION)
-        assert reader.questions == [(LEAVE_QUESTION, "answers")]
-        if log_odds == -9:
-            assert answer.decision == NOT_FOUND
-            assert not answer.citations
-        else:
-            assert answer.decision == ANSWERED
-            assert "30 working days" in answer.text
-
-
-async def test_a_reader_does_not_see_what_the_asker_may_not(tmp_path):
-    class Remembering(WordReader):
-        seen = ""
-
-        async def read(self, principal, question, passages, relation):
-            self.seen += str(passages)
-            return await super().read(principal, question, passages, relation)
-
-    reader = Remembering()
-    async with open_house(tmp_path, reader=reader) as house:
-        await fill(house)
-        await ask(house, "How many working days does grade P5 in Berlin get?")
-        assert "30 working days" in reader.seen
-        assert "84500" not in reader.seen
-        await ask(house, PAY_QUESTION, who="partner")
-        assert "84500" in reader.seen
-
-
 async def test_a_reader_that_is_away_is_done_without(tmp_path):
     reader = WordReader()
     reader.failure = NoModel()
