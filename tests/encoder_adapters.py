@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
-from atrium_models.conversions.e5 import GRAPH_NAME, TOKENIZER_NAME, EncoderWriter
+from atrium_models.conversions.e5 import EncoderWriter
+from atrium_models.conversions.graphs import GRAPH_NAME, TOKENIZER_NAME
 
 HIDDEN, LAYERS, POSITIONS = 64, 2, 32
 WORDS = "[unk] query: passage: red green blue 红 绿 蓝 1 2 3".split()

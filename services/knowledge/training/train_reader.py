@@ -32,8 +32,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import Qwen2Config, Qwen2Model
 
-from atrium_gateway.adapters.onnx_reader import PROMPTS
-from atrium_gateway.domain.reading import Relation
+from atrium_gateway.adapters.onnx_reader import PROMPTS, tokens_of_units
+from atrium_gateway.domain.reading import ReadPassage, Relation, Segment
 from atrium_models.conversions.reader import (
     LAYERS,
     MAX_PASSAGE_TOKENS,
@@ -50,8 +50,6 @@ WIDTH = 128
 """Numbers that a unit and a question are compared by."""
 MOST_TOKENS = 1100
 """Longest text with some of its questions."""
-OVERHANG = 2
-"""A token that ends at most so many code points behind a unit still belongs to it."""
 HEAD_RATE = 3.0
 """How much faster the head learns than the additions."""
 REPORTED = {"answers": 60, "concerns": 40, "states": 60}
@@ -105,19 +103,11 @@ def load(file: Path, tokenizer: Tokenizer) -> Iterator[Sheet]:
     """Yield the texts of a file that fit the window."""
     for line in file.read_text(encoding="utf-8").splitlines():
         given = json.loads(line)
-        before = len(given["heading"]) + 1
-        encoding = tokenizer.encode(f"{given['heading']}\n{given['text']}")
-        units = []
-        for start, end in given["segments"]:
-            first, last = start + before, end + before
-            inside = [
-                number
-                for number, (a, b) in enumerate(encoding.offsets)
-                if b > first and a < last and b <= last + OVERHANG
-            ]
-            if inside:
-                units.append((inside[0], inside[-1] + 1))
-        if len(encoding) > MAX_PASSAGE_TOKENS or len(units) < len(given["segments"]):
+        segments = tuple(Segment(*one) for one in given["segments"])
+        passage = ReadPassage(given["heading"], given["text"], segments)
+        encoding = tokenizer.encode(f"{passage.heading}\n{passage.text}")
+        units = [(one[0], one[1] + 1) for one in tokens_of_units(passage, encoding) if one]
+        if len(encoding) > MAX_PASSAGE_TOKENS or len(units) < len(segments):
             continue
         prompt = PROMPTS[Relation(given["relation"])]
         yield Sheet(

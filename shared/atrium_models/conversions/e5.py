@@ -11,7 +11,6 @@ GELU outputs have the widest range.
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +21,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
-from atrium_models.conversions.graphs import MICROSOFT, Floats, Graph
+from atrium_models.conversions.graphs import MICROSOFT, Floats, Graph, write_files
 from atrium_models.errors import ModelConversionFailed
 
 MODEL = "multilingual-e5-small"
 SOURCE_NAME = "e5-small-q4.bin"
-GRAPH_NAME = "model.int8.onnx"
-TOKENIZER_NAME = "tokenizer.json"
 
 _MAGIC = b"E5S1"
 _BLOCK = 32
@@ -308,6 +305,4 @@ def convert_e5(source: Path, target: Path) -> None:
         graph = EncoderWriter(weights).write()
     except (struct.error, ValueError, KeyError) as exc:
         raise ModelConversionFailed(MODEL, f"{SOURCE_NAME} is damaged ({exc})") from exc
-    (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(tokenizer_of(weights), ensure_ascii=False, separators=(",", ":"))
-    (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")
+    write_files(target, graph, tokenizer_of(weights))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,9 @@ from onnx import helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
 """Domain of ONNX Runtime's fused operators."""
+
+GRAPH_NAME = "model.int8.onnx"
+TOKENIZER_NAME = "tokenizer.json"
 
 Floats = npt.NDArray[np.float32]
 
@@ -123,6 +128,13 @@ class Graph:
         graph.output.extend(outputs)
         helper.set_model_props(self._model, properties)
         return self._model
+
+
+def write_files(target: Path, graph: onnx.ModelProto, tokenizer: dict[str, Any]) -> None:
+    """Write a model's graph and tokenizer into folder ``target``; the same bytes everywhere."""
+    (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
+    text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
+    (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")
 
 
 def _column_codes(weights: Floats) -> tuple[npt.NDArray[np.int8], Floats]:

@@ -30,7 +30,6 @@ Run as a module, it prints what ``models.yaml`` must say after ``reader.npz`` ha
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import zipfile
@@ -46,14 +45,19 @@ import onnx
 from onnx import TensorProto, helper
 
 from atrium_models.checking import sha256_of
-from atrium_models.conversions.graphs import MICROSOFT, Floats, Graph
+from atrium_models.conversions.graphs import (
+    GRAPH_NAME,
+    MICROSOFT,
+    TOKENIZER_NAME,
+    Floats,
+    Graph,
+    write_files,
+)
 from atrium_models.errors import ModelConversionFailed
 
 MODEL = "atrium-reader"
 ADAPTER_NAME = "reader.npz"
 SOURCE_NAME = "model.gguf"
-GRAPH_NAME = "model.int8.onnx"
-TOKENIZER_NAME = "tokenizer.json"
 
 LAYERS = 20
 """How many of the model's layers are read with."""
@@ -120,11 +124,13 @@ class _Weights:
     def learnt(self, name: str, shape: tuple[int | None, ...]) -> Floats:
         """The array ``name`` of the adapter in float32; ``None`` in ``shape`` is any size."""
         found = self._adapter.get(name)
-        fits = found is not None and [
-            got if wanted is None else wanted
-            for got, wanted in zip(found.shape, shape, strict=False)
-        ] == list(found.shape)
-        if found is None or not fits or found.ndim != len(shape):
+        if (
+            found is None
+            or found.ndim != len(shape)
+            or any(
+                wanted not in (None, got) for got, wanted in zip(found.shape, shape, strict=True)
+            )
+        ):
             got = "nothing" if found is None else f"{found.shape}"
             raise ModelConversionFailed(
                 MODEL, f"{ADAPTER_NAME} holds {got} under {name!r}, expected the shape {shape}"
@@ -366,9 +372,7 @@ def convert_reader(source: Path, target: Path, adapter: Adapter | None = None) -
         tokenizer = tokenizer_of(weights.file)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as exc:
         raise ModelConversionFailed(MODEL, f"{SOURCE_NAME} is damaged ({exc})") from exc
-    (target / GRAPH_NAME).write_bytes(graph.SerializeToString(deterministic=True))
-    text = json.dumps(tokenizer, ensure_ascii=False, separators=(",", ":"))
-    (target / TOKENIZER_NAME).write_text(text, encoding="utf-8")
+    write_files(target, graph, tokenizer)
 
 
 def read_adapter(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -77,15 +77,16 @@ async def test_whoever_is_cancelled_while_waiting_hears_of_it():
         await task
 
 
-async def test_upkeep_goes_on_and_tells_the_first_failure_of_a_row():
-    outcomes = [None, OSError("away"), OSError("away"), None, ValueError("odd"), None]
+async def told_of(*outcomes: Exception | None) -> list[tuple[str, str]]:
+    """What the log says of upkeep that ends one time after the other like this."""
+    left = list(outcomes)
     done = asyncio.Event()
 
     async def work() -> None:
-        if not outcomes:
+        if not left:
             done.set()
             return
-        outcome = outcomes.pop(0)
+        outcome = left.pop(0)
         if outcome is not None:
             raise outcome
 
@@ -94,27 +95,18 @@ async def test_upkeep_goes_on_and_tells_the_first_failure_of_a_row():
         async with asyncio.timeout(10):
             await done.wait()
         await cancel_and_wait(task)
-    assert [(one["event"], one["log_level"]) for one in logs] == [("upkeep failed", "error")] * 2
+    return [(one["event"], one["log_level"]) for one in logs]
+
+
+async def test_upkeep_goes_on_and_tells_the_first_failure_of_a_row():
+    logs = await told_of(None, OSError("away"), OSError("away"), None, ValueError("odd"), None)
+    assert logs == [("upkeep failed", "error")] * 2
 
 
 async def test_what_is_away_is_told_when_it_still_is_the_next_time():
-    outcomes = [Unavailable("away"), None, *[Unavailable("away")] * 3, ValueError("odd"), None]
-    done = asyncio.Event()
-
-    async def work() -> None:
-        if not outcomes:
-            done.set()
-            return
-        outcome = outcomes.pop(0)
-        if outcome is not None:
-            raise outcome
-
-    with capture_logs() as logs:
-        task = await begun(repeat(work, 0.001, failed="upkeep failed"))
-        async with asyncio.timeout(10):
-            await done.wait()
-        await cancel_and_wait(task)
-    assert [(one["event"], one["log_level"]) for one in logs] == [("upkeep failed", "warning")]
+    away = [Unavailable("away") for _ in range(4)]
+    logs = await told_of(away[0], None, *away[1:], ValueError("odd"), None)
+    assert logs == [("upkeep failed", "warning")]
 
 
 async def test_upkeep_that_is_woken_does_not_wait_for_its_time():

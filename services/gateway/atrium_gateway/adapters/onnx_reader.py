@@ -174,7 +174,7 @@ class OnnxReader:
         )
         width = rows.shape[2] // 3
         means, lasts = rows[0, :, width : 2 * width], rows[0, :, 2 * width : 3 * width]
-        units = _tokens_of_units(passage, encoding)
+        units = tokens_of_units(passage, encoding)
         keys = [
             means[first : last + 1].mean(0) + lasts[last] for first, last in filter(None, units)
         ]
@@ -191,7 +191,7 @@ class OnnxReader:
         return encoding
 
 
-def _tokens_of_units(passage: ReadPassage, encoding: Encoding) -> list[tuple[int, int] | None]:
+def tokens_of_units(passage: ReadPassage, encoding: Encoding) -> list[tuple[int, int] | None]:
     """The first and the last token of each of the passage's units; ``None``: it has none."""
     before = len(passage.heading) + 1
     begins, ends = np.array(encoding.offsets, np.int64).reshape(-1, 2).T

@@ -14,8 +14,7 @@ from atrium_knowledge.domain.evaluations import BadCase, BadCasePlace
 from atrium_knowledge.domain.names import collection_id, passage_name
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.paging import (
-    PageTokenInvalid,
-    decode_page_token,
+    decode_page_cursor,
     encode_page_token,
     page_size,
 )
@@ -51,12 +50,11 @@ class ListBadCases:
         async with self._audit.call(principal, "ListBadCases", parent):
             collection = await self._collections.get(principal.tenant, collection_id(parent))
             fingerprint = f"{principal.tenant}/{collection.uid}/badCases"
-            try:
-                after = BadCasePlace.parse(decode_page_token(page_token, fingerprint))
-            except ValueError as error:
-                raise PageTokenInvalid from error
+            after = decode_page_cursor(page_token, fingerprint, BadCasePlace.parse)
             size = page_size(requested)
-            found = await self._evaluations.bad_cases(collection.uid, after, size + 1)
+            found = await self._evaluations.bad_cases(
+                collection.uid, after or BadCasePlace(), size + 1
+            )
             page, more = found[:size], len(found) > size
             cited = {passage_name(name).document for one in page for name in one.cited}
             known = {one for one in cited if await self._knows(principal, collection.uid, one)}

@@ -50,7 +50,6 @@ class CreateMeeting:
             MeetingIdReserved: The caller does not manage meetings and chooses an id.
             MeetingExists: The id is taken.
             LabelNotHeld: The caller puts it under a label that they do not hold.
-            TextUnstorable: A text holds U+0000.
         """
         id_ = meeting_id or self._ids.new("m")
         async with self._audit.call(principal, "CreateMeeting", f"meetings/{id_}"):
@@ -61,7 +60,6 @@ class CreateMeeting:
                     return earlier
             if meeting_id and not principal.may(MANAGE_MEETINGS):
                 raise MeetingIdReserved
-            described.check()
             check_labels(principal, described.labels)
             meeting = Meeting(
                 tenant=principal.tenant,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.stores import HotwordStore
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
@@ -23,12 +22,7 @@ class KeepHotwords:
             return await self._hotwords.get(principal.tenant)
 
     async def update(self, principal: Principal, words: Sequence[str]) -> tuple[str, ...]:
-        """Replace the tenant's; what is recognised from now on expects them.
-
-        Raises:
-            TextUnstorable: One holds U+0000.
-        """
+        """Replace the tenant's; what is recognised from now on expects them."""
         async with self._audit.call(principal, "UpdateHotwords", "hotwords"):
-            check_text("hotwords.words", *words)
             await self._hotwords.set(principal.tenant, words)
             return tuple(words)

@@ -1,4 +1,4 @@
-"""What people say of a meeting, checked."""
+"""What people say of a meeting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from atrium_meeting.app.find_meeting import MANAGE_MEETINGS
-from atrium_meeting.domain.errors import LabelNotHeld, TextUnstorable
+from atrium_meeting.domain.errors import LabelNotHeld
 from atrium_meeting.domain.meetings import ChineseScript
 from atrium_shared.principal import Principal
 
@@ -24,26 +24,6 @@ class MeetingFields:
     agenda: tuple[str, ...] = ()
     labels: frozenset[str] = frozenset()
     speaker_count: int = 0
-
-    def check(self) -> None:
-        """Do nothing when it can be stored.
-
-        Raises:
-            TextUnstorable: A text holds U+0000.
-        """
-        check_text("meeting.title", self.title)
-        check_text("meeting.hotwords", *self.hotwords)
-        check_text("meeting.agenda", *self.agenda)
-
-
-def check_text(field: str, *texts: str) -> None:
-    """Do nothing when texts can be stored.
-
-    Raises:
-        TextUnstorable: One of them holds U+0000.
-    """
-    if any("\x00" in text for text in texts):
-        raise TextUnstorable(field)
 
 
 def check_labels(principal: Principal, labels: Iterable[str]) -> None:

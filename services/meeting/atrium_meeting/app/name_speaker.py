@@ -6,7 +6,6 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 
 from atrium_meeting.app.edit_utterance import MOST_TRIES
 from atrium_meeting.app.find_meeting import FindMeeting
-from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.stores import TranscriptStore
 from atrium_meeting.domain.errors import (
     MeetingBusy,
@@ -54,7 +53,6 @@ class NameSpeaker:
             MeetingBusy: Speakers of a live meeting cannot be made one yet.
             SpeakerNotFound: One of them does not speak.
             TranscriptChanged: Another version is in force.
-            TextUnstorable: The name holds U+0000.
         """
         async with self._audit.call(principal, "NameSpeaker", name):
             # Who names no version means the newest, also when another edit comes first.
@@ -89,7 +87,6 @@ class NameSpeaker:
                 raise SpeakerNotFound(name, one, names)
         if same_as:
             return await self._merge(principal, meeting, speaker, same_as)
-        check_text("display_name", display_name)
         if display_name == names[speaker]:
             return meeting
         return await self._transcripts.name_speaker(

@@ -42,14 +42,12 @@ class UpdateMeeting:
             MeetingNotYours: They may not change it.
             UpdateMaskUnknown: The mask names something else.
             LabelNotHeld: A label is new that the caller does not hold.
-            TextUnstorable: A text holds U+0000.
         """
         async with self._audit.call(principal, "UpdateMeeting", name):
             meeting = await self._find.changeable(principal, name)
             for path in mask:
                 if path not in _FIELDS:
                     raise UpdateMaskUnknown(path, ", ".join(_FIELDS))
-            described.check()
             values = values_of(described)
             taken = {path: values[path] for path in mask}
 

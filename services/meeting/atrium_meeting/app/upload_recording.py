@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from atrium_meeting.app.find_meeting import FindMeeting
-from atrium_meeting.app.meeting_fields import check_text
 from atrium_meeting.app.ports import Transcriber
 from atrium_meeting.app.stores import ReceivedRecording, RecordingStore, RequestTaken
 from atrium_meeting.domain.errors import (
@@ -118,7 +117,6 @@ class UploadRecording:
         self, principal: Principal, header: UploadHeader, parts: AsyncIterator[UploadHeader | bytes]
     ) -> Operation:
         meeting = await self._find.changeable(principal, header.meeting)
-        check_text("header.filename", header.filename)
         request_key = f"{principal.subject}/{header.request_id}" if header.request_id else None
         if request_key is not None:
             earlier = await self._recordings.operation_of_request(meeting.uid, request_key)

@@ -144,17 +144,6 @@ class UpdateMaskUnknown(Invalid):
         )
 
 
-class TextUnstorable(Invalid):
-    """A text holds a character that no database keeps."""
-
-    reason = "TEXT_UNSTORABLE"
-
-    def __init__(self, field: str) -> None:
-        super().__init__(
-            "The text holds the character U+0000, which cannot be stored. Remove it.", field=field
-        )
-
-
 class TranscriptVersionNotFound(NotFound):
     """The transcript has no such version."""
 
