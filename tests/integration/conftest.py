@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.postgres import NoPostgres, running_postgres
+from tests.postgres import NoPostgres, PostgresServer, postgres_server, running_postgres
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,14 @@ def postgres_url() -> Iterator[str]:
         except NoPostgres as error:
             pytest.skip(f"{error}; or set POSTGRES_URL")
         yield address
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server of the test's own, which it may stop."""
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(postgres_server())
+        except NoPostgres as error:
+            pytest.skip(str(error))
+        yield server

@@ -1,7 +1,6 @@
 """A PostgreSQL server that stops and starts again costs nobody what was acknowledged."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,31 +10,21 @@ import pytest
 from atrium.knowledge.v1 import knowledge_service_pb2
 from atrium_knowledge.testing import open_house
 from atrium_shared.testing import error_of, eventually
-from tests.postgres import NoPostgres, PostgresServer, postgres_server
-
-
-@pytest.fixture
-def postgres() -> Iterator[PostgresServer]:
-    """A server of the test's own, which it may stop."""
-    try:
-        with postgres_server() as server:
-            yield server
-    except NoPostgres as error:
-        pytest.skip(str(error))
+from tests.postgres import PostgresServer
 
 
 @pytest.mark.parametrize("graceful", [True, False])
 async def test_an_upload_outlives_an_outage(
-    postgres: PostgresServer, tmp_path: Path, graceful: bool
+    own_postgres: PostgresServer, tmp_path: Path, graceful: bool
 ):
-    url = f"postgresql+asyncpg://{postgres.address}"
+    url = f"postgresql+asyncpg://{own_postgres.address}"
     get = knowledge_service_pb2.GetDocumentRequest(name="collections/handbook/documents/d")
     async with open_house(tmp_path, database_url=url) as house:
         await house.collection()
         house.parser.gate.clear()
         operation = await house.upload("# Leave\n\n25 days.", document_id="d")
         waiting = asyncio.create_task(house.done(operation))
-        await asyncio.to_thread(postgres.stop, graceful=graceful)
+        await asyncio.to_thread(own_postgres.stop, graceful=graceful)
         house.parser.gate.set()
         for _ in range(3):
             failure = await error_of(house.as_("editor").GetDocument(get))
@@ -43,7 +32,7 @@ async def test_an_upload_outlives_an_outage(
             assert failure.reason == "DATABASE_UNAVAILABLE"
             await asyncio.sleep(0.3)
         assert (await error_of(waiting)).reason == "DATABASE_UNAVAILABLE"
-        await asyncio.to_thread(postgres.start)
+        await asyncio.to_thread(own_postgres.start)
 
         async def ready() -> bool:
             with suppress(grpc.aio.AioRpcError):

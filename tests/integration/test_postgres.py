@@ -4,7 +4,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from atrium_shared.database import Database
-from tests.postgres import NoPostgres, postgres_server
+from tests.postgres import PostgresServer
 
 REVISION = """
 import sqlalchemy as sa
@@ -135,14 +134,12 @@ def test_a_dead_replicas_job_is_taken_over_by_its_peer(tmp_path: Path, postgres_
         replicas.end()
 
 
-def test_an_outage_makes_no_replica_take_over_from_one_that_lives(tmp_path: Path):
-    with ExitStack() as stack:
-        try:
-            server = stack.enter_context(postgres_server())
-        except NoPostgres as error:
-            pytest.skip(str(error))
-        replicas = Replicas(tmp_path, server.address, "job")
-        stack.callback(replicas.end)
+def test_an_outage_makes_no_replica_take_over_from_one_that_lives(
+    tmp_path: Path, own_postgres: PostgresServer
+):
+    server = own_postgres
+    replicas = Replicas(tmp_path, server.address, "job")
+    try:
         replicas.start("replica-0")
         _until((tmp_path / "began-replica-0").exists)
         replicas.start("replica-1")
@@ -155,6 +152,8 @@ def test_an_outage_makes_no_replica_take_over_from_one_that_lives(tmp_path: Path
         time.sleep(5)
         assert len(_beats(server.address)) == 2
         assert "took over" not in (tmp_path / "log").read_text()
+    finally:
+        replicas.end()
 
 
 def _beats(address: str) -> list[datetime]:
