@@ -136,6 +136,12 @@ async def test_an_encoder_changed_under_way_is_noticed_by_a_search(house_at: At)
     async with house_at() as house:
         await house.collection()
         await house.add(TEXT)
+    async with house_at() as house:
+
+        async def looked_after() -> bool:
+            return "encoder" in house.embedder.texts  # What the first look asks for.
+
+        await eventually(looked_after)
         house.embedder.encoder = "models/hash-2"
         found = await house.search("leave")
         assert [one.keyword_rank for one in found.results] == [1]
