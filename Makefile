@@ -117,8 +117,8 @@ release-protos: gen ## Remember the API as released; `make lint` then refuses br
 .PHONY: train-reader
 train-reader: $(DEV) $(TRAIN) ## Train the reader anew, some three hours on two cores (ATRIUM_DATA_DIR; ARGS="--resume FILE")
 	@test -n "$(ATRIUM_DATA_DIR)" || { echo "Say where the data are: make train-reader ATRIUM_DATA_DIR=FOLDER"; exit 2; }
-	@$(BIN)/atrium models pull qwen2.5-0.5b
-	@$(BIN)/python -m services.knowledge.training.prepare_reader --out var/training/reader --squad $(ATRIUM_DATA_DIR)/knowledge/cmrc2018_trial.json.gz $(ATRIUM_DATA_DIR)/knowledge/drcd_dev.json.gz
+	@$(BIN)/atrium models pull qwen2.5-0.5b multilingual-e5-small
+	@ATRIUM_MODELS_DIR=$$(dirname $$($(BIN)/atrium models path multilingual-e5-small)) $(BIN)/python -m services.knowledge.training.prepare_reader --out var/training/reader --squad $(ATRIUM_DATA_DIR)/knowledge/cmrc2018_trial.json.gz $(ATRIUM_DATA_DIR)/knowledge/drcd_dev.json.gz
 	@$(TRAIN_VENV)/bin/python services/knowledge/training/train_reader.py --model $$($(BIN)/atrium models path qwen2.5-0.5b) --data var/training/reader/*.jsonl --out shared/atrium_models/conversions/reader.npz $(ARGS)
 	@$(MAKE) reader-checksum
 

@@ -33,10 +33,11 @@ from atrium_knowledge.domain.topics import (
     topic_to_read,
 )
 from atrium_suite.demo.handbook import load_handbook
-from tests.eval.demo_answers.train import Encoder, Reader, development_questions, logistic
+from tests.eval.demo_answers.train import development_questions, logistic
 from tests.eval.refusals.questions import read_organisations, read_questions
 
 from .holding_out import held_out
+from .models import Encoder, Reader
 
 NAMES = ("bias", "reading", "near", "near_three", "words", "side")
 USED = {
