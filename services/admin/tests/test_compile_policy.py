@@ -25,13 +25,14 @@ RESOURCES = ["labels/hr/*", "labels/hr/pay", "labels/*", "knowledge.answers", "a
 
 
 def random_grants(rng: random.Random) -> list[admin_pb2.Grant]:
+    resources = [rng.choice(RESOURCES) for _ in range(rng.randint(0, 3))]
     return [
         admin_pb2.Grant(
-            resource=rng.choice(RESOURCES),
-            action=rng.choice(["read", "write", "*"]),
+            resource=resource,
+            action=rng.choice(["read", "*"] if resource.startswith("labels/") else ["write", "*"]),
             effect=rng.choice([admin_pb2.Grant.ALLOW, admin_pb2.Grant.DENY]),
         )
-        for _ in range(rng.randint(0, 3))
+        for resource in resources
     ]
 
 

@@ -436,10 +436,10 @@ async def random_change(house: House, twin: Twin, rng: random.Random) -> None:
                 for grant in (
                     admin_pb2.Grant(
                         resource=rng.choice(PATTERNS),
-                        action=rng.choice(["read", "*", "write"]),
+                        action=action,
                         effect=rng.choice([admin_pb2.Grant.ALLOW, admin_pb2.Grant.ALLOW, DENY]),
                     )
-                    for _ in range(rng.randint(0, 4))
+                    for action in rng.choices(["read", "*"], k=rng.choice([0, 0, 1, 2, 3]))
                 )
             }
             proto = admin_pb2.Role(

@@ -61,6 +61,11 @@ async def test_an_unknown_role_is_named_with_its_place_and_nothing_is_stored(
     assert absent.reason == "USER_NOT_FOUND"
 
 
+async def test_nobody_is_called_like_one_who_was_erased(house: House) -> None:
+    failure = await refused(make_user(house, "erased-" + "a" * 26))
+    assert (failure.reason, failure.field) == ("FIELD_INVALID", "user_id")
+
+
 async def test_a_display_name_is_one_line(house: House) -> None:
     failure = await refused(make_user(house, "lin", display_name="Lin\nadmin"))
     assert failure.code is grpc.StatusCode.INVALID_ARGUMENT

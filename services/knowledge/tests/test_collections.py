@@ -140,7 +140,18 @@ async def test_an_unknown_field_in_the_mask_is_refused(house: House):
         )
     )
     assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPDATE_MASK_UNKNOWN")
-    assert error.metadata == {"path": "name"}
+    assert error.metadata["path"] == "name"
+    assert "keep_questions" in error.metadata["allowed"]
+
+
+async def test_a_field_that_the_mask_leaves_out_need_not_be_given(house: House):
+    made = await house.collection(display_name="Handbook")
+    changed = knowledge_pb2.Collection(name=made.name, versions_kept=4)
+    mask = field_mask_pb2.FieldMask(paths=["versions_kept"])
+    updated = await house.as_("admin").UpdateCollection(
+        knowledge_service_pb2.UpdateCollectionRequest(collection=changed, update_mask=mask)
+    )
+    assert (updated.display_name, updated.versions_kept) == (made.display_name, 4)
 
 
 async def test_an_update_of_an_older_state_is_refused(house: House):

@@ -252,6 +252,7 @@ async def test_wrong_items_are_reported_and_stop_no_other(wiki: House):
         relabel("unknown", "staff"),
         relabel("leave", "staff", Absent=["hr/pay"]),
         [Request(item=Item(id="nothing"))],
+        upsert("nul\0", "# Nul"),
         upsert("torn", "broken"),
         upsert("good", "# Good\n\nGood words."),
         end(),
@@ -267,9 +268,10 @@ async def test_wrong_items_are_reported_and_stop_no_other(wiki: House):
         ("unknown", 7, "DOCUMENT_NOT_FOUND"),
         ("leave", 8, "SECTION_NOT_FOUND"),
         ("nothing", 9, "FIELD_INVALID"),
+        ("nul\ufffd", 10, "FIELD_INVALID"),
     ]
     assert all(one.message for one in reply.problems)
-    assert counts(reply.counts) == {"items": 11, "created": 2, "failed": 9}
+    assert counts(reply.counts) == {"items": 12, "created": 2, "failed": 10}
     assert problems(done.problems) == [("torn", 0, "DOCUMENT_BROKEN")]
     assert "Good words." in await wiki.find("Good words", "employee")
     assert sorted(await documents(wiki)) == ["good", "leave", "pay", "torn"]

@@ -64,6 +64,6 @@ def test_times_never_run_backwards_or_leave_the_utterance(texts: list[str]):
 def test_what_no_word_can_be_is_refused():
     with pytest.raises(WordsInvalid, match="401 code points"):
         new_words("a" * 401)
-    with pytest.raises(WordsInvalid, match=r"U\+0000"):
-        new_words("a\x00b")
-    assert new_words(" \n ") == []
+    with pytest.raises(WordsInvalid, match="white space"):
+        new_words(" \n ")
+    assert new_words("") == []

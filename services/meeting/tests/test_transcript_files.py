@@ -4,6 +4,7 @@ import pytest
 
 from atrium_meeting.adapters.caption_files import read_srt, read_vtt, write_srt, write_vtt
 from atrium_meeting.adapters.json_transcript import read_json, transcript_to_json
+from atrium_meeting.adapters.transcript_files import TranscriptFiles
 from atrium_meeting.domain.captions import cut_captions
 from atrium_meeting.domain.errors import (
     SpeakersTooMany,
@@ -272,3 +273,22 @@ def test_broken_json_is_refused_with_what_is_wrong(value, error) -> None:
         read_json(text)
 
     assert caught.value.field == "content"
+
+
+@pytest.mark.parametrize("form", ["own", "segments"])
+def test_a_name_with_line_breaks_breaks_no_caption_file(form: str):
+    if form == "own":
+        said = transcript_to_json(spoken(), clean=False)
+        said["speakers"][0]["name"] = "Ana\n\n2\n00:00:01,000 --> 00:00:09,000\nBen"
+    else:
+        said = {"segments": [{"start": 0, "end": 1, "text": "We ship.", "speaker": "Ana\n\nBen"}]}
+    transcript = read_json(json.dumps(said))
+    assert all("\n" not in name for name in names(transcript))
+    captions = list(cut_captions(transcript, clean=False))
+    assert len(read_srt(write_srt(captions))) == len(captions)
+
+
+def test_what_no_database_keeps_is_refused():
+    content = json.dumps({"segments": [{"start": 0, "end": 1, "text": "a\0b"}]})
+    with pytest.raises(TranscriptBroken, match=r"U\+0000"):
+        TranscriptFiles().read(content.encode(), None)

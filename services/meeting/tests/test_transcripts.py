@@ -138,7 +138,7 @@ async def test_an_utterance_can_be_removed_and_given_to_another_speaker(house_at
         assert (await error_of(house.as_().EditUtterance(nobody))).reason == "SPEAKER_NOT_FOUND"
 
 
-@pytest.mark.parametrize("utterance", ["u9", "x1", "u", "u１", "u99999999999"])
+@pytest.mark.parametrize("utterance", ["u9", "x1", "u", "u01", "u１", "u99999999999"])
 async def test_an_utterance_that_is_not_there_is_told(house: House, utterance: str):
     meeting = await house.transcribed("Hello.")
     edit = Edit(meeting=meeting.name, utterance=utterance, text="x")
@@ -171,7 +171,8 @@ async def test_edits_at_the_same_time_all_come_to_pass(house: House):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("a" * 500, "WORDS_INVALID"), ("nul\x00", "TEXT_UNSTORABLE")]
+    ("text", "reason"),
+    [("a" * 500, "WORDS_INVALID"), (" \n", "WORDS_INVALID"), ("nul\x00", "TEXT_UNSTORABLE")],
 )
 async def test_words_that_cannot_be_kept_are_refused(house: House, text: str, reason: str):
     meeting = await house.transcribed("Hello.")
@@ -284,10 +285,11 @@ async def test_a_speaker_who_does_not_speak_cannot_be_named(house: House):
     ):
         error = await error_of(house.as_().NameSpeaker(request))
         assert (error.reason, error.metadata["speaker"]) == ("SPEAKER_NOT_FOUND", "S2")
+        assert error.field == ("same_as" if request.same_as else "speaker")
     nothing = Name(meeting=meeting.name, speaker="S1")
     assert (await error_of(house.as_().NameSpeaker(nothing))).reason == "FIELD_INVALID"
-    broken = Name(meeting=meeting.name, speaker="S1", display_name="a\x00")
-    assert (await error_of(house.as_().NameSpeaker(broken))).reason == "TEXT_UNSTORABLE"
+    broken = Name(meeting=meeting.name, speaker="S1", display_name="a\nb")
+    assert (await error_of(house.as_().NameSpeaker(broken))).reason == "FIELD_INVALID"
 
 
 async def test_any_text_is_cleaned(house_at: Opened):

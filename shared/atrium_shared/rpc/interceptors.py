@@ -49,7 +49,7 @@ from atrium_shared.rpc.status import (
     internal_status,
     status_code,
 )
-from atrium_shared.rpc.violations import described, nul_fields, violations_of
+from atrium_shared.rpc.violations import described, is_taken, nul_fields, violations_of
 
 _SECONDS_TO_END_A_STREAM = 1.0
 _MOST_LASTING = 100
@@ -145,7 +145,8 @@ class _Method:
             message = self._parse(raw)
         except DecodeError as error:
             raise RequestMalformed(self.path) from error
-        problems = list(map(described, violations_of(message))) if self._validated else []
+        broken = violations_of(message) if self._validated else ()
+        problems = [described(each) for each in broken if is_taken(message, each)]
         if problems:
             raise FieldInvalid(problems)
         # Nothing is to be looked for in nearly every request.

@@ -6,13 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import protovalidate
+from buf.validate import validate_pb2
 from google.protobuf.message import Message
 
 violations_of: Final = protovalidate.Validator().collect_violations
 """Returns every :class:`protovalidate.Violation` of a message."""
 
 _ID = "starts with a lower-case letter; then lower-case letters, digits and hyphens, {} in all"
+_ONE_LINE = "stands on one line, without line breaks, tabs and other control characters"
+_LINE_BREAKING = r"\x00-\x1f\x7f" + "\u0085\u2028\u2029"
 _SHAPES: Final = {
+    f"^[^{_LINE_BREAKING}]*$": (_ONE_LINE, "Weekly meeting"),
+    rf"^[^{_LINE_BREAKING}]*[^{_LINE_BREAKING}\s" + f"\u00a0\u3000][^{_LINE_BREAKING}]*$": (
+        f"is not blank and {_ONE_LINE}",
+        "Handbook",
+    ),
     "^[a-z][a-z0-9-]{0,62}$": (_ID.format("at most 63"), "handbook-2"),
     "^[a-z][a-z0-9-]{1,62}$": (_ID.format("2 to 63"), "acme"),
     "^[a-z][a-z0-9-]{0,31}$": (_ID.format("at most 32"), "wiki"),
@@ -55,10 +63,27 @@ def described(violation: protovalidate.Violation) -> tuple[str, str]:
     )
 
 
+def is_taken(message: Message, violation: protovalidate.Violation) -> bool:
+    """Tell whether a request takes the value that breaks a rule.
+
+    An update takes the fields that its mask names; what it leaves out need not be given and cannot
+    be wrong (AIP-134).
+    """
+    elements = violation.proto.field.elements if violation.proto.field else ()
+    mask = getattr(message, "update_mask", None)
+    if not mask or not mask.paths or "*" in mask.paths or len(elements) < 2:
+        return True
+    resource, field = elements[0].field_name, elements[1].field_name
+    if resource == "update_mask":
+        return True
+    return any(path.partition(".")[0] == field for path in mask.paths)
+
+
 def nul_fields(message: Message) -> Iterator[tuple[str, str]]:
     """Find the strings of a message with U+0000 in them, whose rule no proto has to repeat.
 
-    PostgreSQL keeps no such text. Fields of bytes may hold anything.
+    PostgreSQL keeps no such text. Fields of bytes may hold anything. What the protos leave to the
+    service to validate is not looked into.
 
     Yields:
         Path of a field, as of :func:`described`, and what is wrong with it.
@@ -73,7 +98,9 @@ def _strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, value
     elif isinstance(value, Message):
         for field, found in value.ListFields():
-            yield from _strings(found, f"{path}.{field.name}" if path else field.name)
+            rules = field.GetOptions().Extensions[validate_pb2.field]
+            if rules.ignore != validate_pb2.IGNORE_ALWAYS:
+                yield from _strings(found, f"{path}.{field.name}" if path else field.name)
     elif isinstance(value, Mapping):
         for key, found in value.items():
             yield from _strings(key, f"{path}[{key!r}]")

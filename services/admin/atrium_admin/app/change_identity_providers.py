@@ -25,11 +25,11 @@ from atrium_admin.domain.identity_providers import (
     require_claim,
     require_url,
 )
-from atrium_admin.domain.masks import resolve_mask
 from atrium_admin.domain.names import display_text, group_name, id_of, require_one_line, role_name
 from atrium_admin.domain.users import Group
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _FIELDS = (
     "display_name",

@@ -7,8 +7,9 @@ from datetime import datetime
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.ports import UnitOfWork
 from atrium_admin.app.references import require_free_names, user_roles
-from atrium_admin.domain.errors import UserExists
+from atrium_admin.domain.errors import FieldInvalid, UserExists
 from atrium_admin.domain.names import display_text, require_one_line, user_name
+from atrium_admin.domain.pseudonyms import pseudonym_of_erased
 from atrium_admin.domain.users import User, UserDraft
 from atrium_shared.clock import Clock
 from atrium_shared.principal import Principal
@@ -26,6 +27,8 @@ async def add_user(
         RoleNotFound: A role does not exist.
         FieldInvalid: A text is malformed.
     """
+    if pseudonym_of_erased(user_name(user_id)):
+        raise FieldInvalid("user_id", "another: this is how users read who were erased")
     if await uow.users.get(tenant, user_id) is not None:
         raise UserExists(user_name(user_id))
     user = User(

@@ -8,10 +8,10 @@ from dataclasses import replace
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.references import resolve_roles, resolve_users
 from atrium_admin.domain.errors import GroupNotFound
-from atrium_admin.domain.masks import resolve_mask
 from atrium_admin.domain.names import display_text, id_of, require_one_line
 from atrium_admin.domain.users import Group, GroupDraft
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _NAMED_ONLY = ("external_id",)
 _FIELDS = ("display_name", "members", "roles", *_NAMED_ONLY)

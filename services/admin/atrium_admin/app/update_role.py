@@ -8,10 +8,10 @@ from dataclasses import replace
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.references import resolve_roles
 from atrium_admin.domain.errors import RoleBuiltIn, RoleNotFound
-from atrium_admin.domain.masks import resolve_mask
 from atrium_admin.domain.names import display_text, id_of
 from atrium_admin.domain.roles import Role, RoleDraft, require_no_cycle, unique_grants
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _FIELDS = ("display_name", "grants", "inherits")
 

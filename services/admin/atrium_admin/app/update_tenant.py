@@ -10,10 +10,10 @@ from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.create_tenant import TenantDraft, distinct_quotas
 from atrium_admin.domain.audit import Decision
 from atrium_admin.domain.errors import NotOperator, TenantNotFound
-from atrium_admin.domain.masks import resolve_mask
 from atrium_admin.domain.names import display_text, id_of, tenant_name
 from atrium_admin.domain.tenants import Tenant
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _NAMED_ONLY = ("residency", "quotas")
 _FIELDS = ("display_name", "max_upload_bytes", *_NAMED_ONLY)

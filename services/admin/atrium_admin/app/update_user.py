@@ -8,10 +8,10 @@ from dataclasses import replace
 from atrium_admin.app.change_policy import Changes
 from atrium_admin.app.references import require_free_names, user_roles
 from atrium_admin.domain.errors import UserNotFound
-from atrium_admin.domain.masks import resolve_mask
 from atrium_admin.domain.names import display_text, id_of, require_one_line
 from atrium_admin.domain.users import User, UserDraft
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _NAMED_ONLY = ("user_name", "external_id")
 _FIELDS = ("display_name", "email", "roles", "disabled", *_NAMED_ONLY)

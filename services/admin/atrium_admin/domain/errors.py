@@ -17,21 +17,6 @@ class FieldInvalid(Invalid):
         super().__init__(f"Field {field!r} must be {expected}.", field=field, expected=expected)
 
 
-class UpdateMaskUnknown(Invalid):
-    """The update mask names a field that cannot be changed."""
-
-    reason = "UPDATE_MASK_UNKNOWN"
-
-    def __init__(self, path: str, allowed: Sequence[str]) -> None:
-        listed = ", ".join(allowed)
-        super().__init__(
-            f"The update mask names {path!r}; expected some of: {listed}.",
-            field="update_mask",
-            path=path,
-            allowed=listed,
-        )
-
-
 class TenantNotFound(NotFound):
     """No such tenant, or not one that the caller may see."""
 

@@ -14,15 +14,18 @@ from atrium_knowledge.domain.collections import (
     RestrictedTopic,
     check_topics,
 )
-from atrium_knowledge.domain.errors import UpdateMaskUnknown
 from atrium_knowledge.domain.names import collection_id
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _DISPLAY_NAME: Final = "display_name"
 _TOPICS: Final = "restricted_topics"
 _VERSIONS_KEPT: Final = "versions_kept"
 _KEEP_QUESTIONS: Final = "keep_questions"
+_FIELDS: Final = (_DISPLAY_NAME, _TOPICS, _VERSIONS_KEPT, _KEEP_QUESTIONS)
+_NAMED_ONLY: Final = (_VERSIONS_KEPT, _KEEP_QUESTIONS)
+"""Without a mask these are taken when they are given."""
 
 
 class UpdateCollection:
@@ -73,10 +76,7 @@ class UpdateCollection:
             UpdateMaskUnknown: A field cannot be changed.
         """
         async with self._audit.call(principal, "UpdateCollection", name):
-            for field in fields:
-                if field not in (_DISPLAY_NAME, _TOPICS, _VERSIONS_KEPT, _KEEP_QUESTIONS):
-                    raise UpdateMaskUnknown(field)
-            chosen = set(fields) or {_DISPLAY_NAME, _TOPICS}
+            chosen = resolve_mask(fields, _FIELDS, named_only=_NAMED_ONLY)
             if _VERSIONS_KEPT in chosen and versions_kept is None:
                 versions_kept = DEFAULT_VERSIONS_KEPT
             elif fields and _VERSIONS_KEPT not in chosen:

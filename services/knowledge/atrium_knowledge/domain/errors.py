@@ -61,20 +61,6 @@ class TopicRepeated(Invalid):
         )
 
 
-class UpdateMaskUnknown(Invalid):
-    """An update names a field that cannot be updated."""
-
-    reason = "UPDATE_MASK_UNKNOWN"
-
-    def __init__(self, path: str) -> None:
-        super().__init__(
-            f"Field {path!r} cannot be updated; expected display_name, restricted_topics or "
-            "versions_kept.",
-            field="update_mask",
-            path=path,
-        )
-
-
 class DocumentNotFound(NotFound):
     """No such document, or one that the caller may not know of: the two read the same."""
 

@@ -15,6 +15,7 @@ from atrium.knowledge.v1 import (
     statistics_pb2,
     versions_pb2,
 )
+from atrium_documents.cleaning import one_line
 from atrium_knowledge.app.ask_collection import AskReply, Reply
 from atrium_knowledge.app.ask_question import AskMode, Delta, Sources
 from atrium_knowledge.app.stores import Progress
@@ -357,7 +358,7 @@ def _header_from_proto(
     return UploadHeader(
         parent=header.parent,
         document_id=header.document_id,
-        title=header.document.title,
+        title=one_line(header.document.title),
         filename=header.document.filename,
         labels=frozenset(header.document.labels),
         section_labels=section_labels_from_proto(header.document.section_labels),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from atrium.knowledge.v1 import knowledge_pb2, sync_pb2
+from atrium_documents.cleaning import one_line
 from atrium_knowledge.app.label_warnings import LabelWarning
 from atrium_knowledge.app.sync_documents import SyncOutcome, SyncPart
 from atrium_knowledge.domain.errors import SyncItemWithoutId
@@ -25,7 +26,7 @@ from atrium_knowledge.rpc.convert import section_labels_from_proto, timestamp
 from atrium_shared.errors import AtriumError
 from atrium_shared.rpc.operations_servicer import operation_to_proto
 from atrium_shared.rpc.status import FieldInvalid
-from atrium_shared.rpc.violations import described, violations_of
+from atrium_shared.rpc.violations import described, nul_fields, violations_of
 
 _STAGES: Final = {
     SyncStage.RUNNING: sync_pb2.SyncState.RUNNING,
@@ -112,7 +113,9 @@ def state_to_proto(state: SyncState) -> sync_pb2.SyncState:
 
 
 def _item_from_proto(item: sync_pb2.SyncItem) -> SyncItem:
-    return SyncItem(item.id, item.revision, _change_from_proto(item))
+    # The id of a wrong item is told and stored with what is wrong.
+    item_id, revision = (text.replace("\0", "\ufffd") for text in (item.id, item.revision))
+    return SyncItem(item_id, revision, _change_from_proto(item))
 
 
 def _change_from_proto(
@@ -121,15 +124,15 @@ def _change_from_proto(
     if not item.id:
         return SyncItemWithoutId()
     # A wrong item is reported and stops no other, so it is not the server that validates it.
-    violations = violations_of(item)
-    if violations:
-        broken = map(described, violations)
+    broken = [*map(described, violations_of(item)), *nul_fields(item)]
+    if broken:
         return FieldInvalid([(f"item.{path}".rstrip("."), what) for path, what in broken])
     match item.WhichOneof("change"):
         case "upsert":
             upsert = item.upsert
             access = _access_from_proto(upsert.access) if upsert.HasField("access") else None
-            return ItemContent(upsert.filename, upsert.title, upsert.size_bytes, access)
+            title = one_line(upsert.title)
+            return ItemContent(upsert.filename, title, upsert.size_bytes, access)
         case "access":
             return _access_from_proto(item.access)
         case _:

@@ -50,7 +50,9 @@ def write_srt(captions: Iterable[Caption]) -> str:
     out = io.StringIO()
     file = webvtt.WebVTT()
     for caption in captions:
-        file.captions.append(_caption(caption, f"{caption.speaker}: " + "\n".join(caption.lines)))
+        text = f"{caption.speaker}: " + "\n".join(caption.lines)
+        # The format has no way to write an arrow that is none of its own.
+        file.captions.append(_caption(caption, text.replace("-->", "→")))
     file.write(out, format="srt")
     return f"{out.getvalue().rstrip()}\n"
 

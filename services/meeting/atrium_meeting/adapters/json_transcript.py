@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from atrium_documents.cleaning import one_line
 from atrium_meeting.domain.errors import (
     SpeakersTooMany,
     TranscriptBroken,
@@ -129,7 +130,7 @@ def _own_form(read: _OwnForm) -> Transcript:
     count = sum(len(words) for _, _, words in spoken)
     if count > MAX_WORDS:
         raise TranscriptTooLong("words", count, MAX_WORDS)
-    names = {speaker.id: speaker.name for speaker in read.speakers}
+    names = {speaker.id: one_line(speaker.name) for speaker in read.speakers}
     ids = list(dict.fromkeys(utterance.speaker for _, utterance, _ in spoken))
     if len(ids) > MAX_SPEAKERS:
         raise SpeakersTooMany(len(ids), MAX_SPEAKERS)

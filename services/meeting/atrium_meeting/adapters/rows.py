@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -28,6 +29,7 @@ from atrium_meeting.domain.transcript_codec import words_from_json, words_to_jso
 _MEETINGS: Final = tables.meetings
 _UTTERANCES: Final = tables.utterances
 _ROWS_PER_INSERT: Final = 500
+_UTTERANCE: Final = re.compile(r"u(0|[1-9][0-9]{0,8})")
 
 
 def to_meeting(row: sa.Row[Any]) -> Meeting:
@@ -203,9 +205,8 @@ def to_utterance(row: sa.Row[Any]) -> Utterance:
 
 def utterance_number(utterance: str) -> int | None:
     """Return the number in an identifier, "u12"; ``None``: it is none."""
-    digits = utterance[1:]
-    plain = utterance[:1] == "u" and digits.isascii() and digits.isdecimal()
-    return int(digits) if plain and len(digits) < 10 else None
+    found = _UTTERANCE.fullmatch(utterance)
+    return int(found[1]) if found else None
 
 
 def to_speakers(data: Sequence[Sequence[str]]) -> tuple[Speaker, ...]:

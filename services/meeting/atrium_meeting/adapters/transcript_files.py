@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import orjson
 
@@ -13,7 +14,7 @@ from atrium_meeting.adapters.json_transcript import read_json, transcript_to_jso
 from atrium_meeting.adapters.markdown_report import write_markdown
 from atrium_meeting.app.meeting_files import ExportedMeeting, FileFormat, MeetingFile
 from atrium_meeting.domain.captions import cut_captions
-from atrium_meeting.domain.errors import TranscriptFormatUnknown
+from atrium_meeting.domain.errors import TranscriptBroken, TranscriptFormatUnknown
 from atrium_meeting.domain.imported_transcript import build_transcript
 from atrium_meeting.domain.report import compose_report
 from atrium_meeting.domain.transcript import Transcript
@@ -33,15 +34,18 @@ class TranscriptFiles:
     def read(self, content: bytes, kind: FileFormat | None) -> Transcript:
         """Return the transcript of a file; see ``MeetingFiles.read``."""
         text, _ = decode(content)
-        match kind or _detect(text):
+        match found := kind or _detect(text):
             case FileFormat.VTT:
-                return build_transcript(read_vtt(text))
+                transcript = build_transcript(read_vtt(text))
             case FileFormat.SRT:
-                return build_transcript(read_srt(text))
+                transcript = build_transcript(read_srt(text))
             case FileFormat.JSON:
-                return read_json(text)
+                transcript = read_json(text)
             case _:
                 raise TranscriptFormatUnknown
+        if any("\0" in one for one in _strings(transcript)):
+            raise TranscriptBroken(found.name, "it holds the character U+0000; leave it out")
+        return transcript
 
     def write(self, meeting: ExportedMeeting, kind: FileFormat) -> MeetingFile:
         """Return the file of a meeting; see ``MeetingFiles.write``."""
@@ -50,6 +54,14 @@ class TranscriptFiles:
             media_type=_MEDIA_TYPES[kind],
             content=_content(meeting, kind),
         )
+
+
+def _strings(transcript: Transcript) -> Iterator[str]:
+    for speaker in transcript.speakers:
+        yield speaker.display_name
+    for utterance in transcript.utterances:
+        yield utterance.language
+        yield from (word.text for word in utterance.words)
 
 
 def _content(meeting: ExportedMeeting, kind: FileFormat) -> bytes:

@@ -82,9 +82,9 @@ class NameSpeaker:
         if version and version != meeting.transcript_version:
             raise TranscriptChanged(name, meeting.transcript_version)
         names = {one.id: one.display_name for one in meeting.speakers}
-        for one in (speaker, same_as) if same_as else (speaker,):
+        for field, one in (("speaker", speaker), ("same_as", same_as or speaker)):
             if one not in names:
-                raise SpeakerNotFound(name, one, names)
+                raise SpeakerNotFound(name, one, names, field=field)
         if same_as:
             return await self._merge(principal, meeting, speaker, same_as)
         if display_name == names[speaker]:

@@ -10,10 +10,10 @@ from atrium_meeting.app.create_meeting import values_of
 from atrium_meeting.app.find_meeting import FindMeeting
 from atrium_meeting.app.meeting_fields import MeetingFields, check_labels
 from atrium_meeting.app.stores import MeetingStore
-from atrium_meeting.domain.errors import UpdateMaskUnknown
 from atrium_meeting.domain.meetings import Meeting
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.principal import Principal
+from atrium_shared.update_masks import resolve_mask
 
 _FIELDS: Final = tuple(field.name for field in fields(MeetingFields))
 
@@ -45,11 +45,8 @@ class UpdateMeeting:
         """
         async with self._audit.call(principal, "UpdateMeeting", name):
             meeting = await self._find.changeable(principal, name)
-            for path in mask:
-                if path not in _FIELDS:
-                    raise UpdateMaskUnknown(path, ", ".join(_FIELDS))
             values = values_of(described)
-            taken = {path: values[path] for path in mask}
+            taken = {path: values[path] for path in resolve_mask(mask, _FIELDS)} if mask else {}
 
             def change(before: Meeting) -> Meeting:
                 after = replace(before, **taken)

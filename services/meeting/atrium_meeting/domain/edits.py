@@ -17,17 +17,19 @@ def new_words(text: str) -> list[str]:
     """Cut an edited text into words.
 
     Raises:
-        WordsInvalid: A word is too long, or holds what cannot be stored.
+        WordsInvalid: A word is too long, or the text is neither empty nor has one.
     """
     words = split_words(text)
+    if text and not words:
+        raise WordsInvalid(
+            "it holds nothing but white space; leave it empty to remove the utterance"
+        )
     for word in words:
         if len(word) > LONGEST_WORD:
             raise WordsInvalid(
                 f"the word that begins with {word[:20]!r} has {len(word)} code points, and a word "
                 f"may have {LONGEST_WORD}"
             )
-        if "\x00" in word:
-            raise WordsInvalid("it holds the character U+0000; remove it")
     return words
 
 

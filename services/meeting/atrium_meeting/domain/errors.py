@@ -131,19 +131,6 @@ def _no_transcript(meeting: str, state: str, failure: str) -> str:
     return f"Meeting {meeting!r} has no transcript yet. Upload a recording or import a transcript."
 
 
-class UpdateMaskUnknown(Invalid):
-    """The update mask names a field that cannot be changed."""
-
-    reason = "UPDATE_MASK_UNKNOWN"
-
-    def __init__(self, path: str, known: str) -> None:
-        super().__init__(
-            f"{path!r} is not a field that can be changed; expected some of {known}.",
-            field="update_mask",
-            path=path,
-        )
-
-
 class TranscriptVersionNotFound(NotFound):
     """The transcript has no such version."""
 
@@ -177,11 +164,13 @@ class SpeakerNotFound(NotFound):
 
     reason = "SPEAKER_NOT_FOUND"
 
-    def __init__(self, meeting: str, speaker: str, known: Mapping[str, str]) -> None:
+    def __init__(
+        self, meeting: str, speaker: str, known: Mapping[str, str], *, field: str = "speaker"
+    ) -> None:
         who = ", ".join(f"{one} ({name})" if name else one for one, name in known.items())
         super().__init__(
             f"Nobody speaks as {speaker!r} in {meeting!r}. Expected one of: {who or 'nobody yet'}.",
-            field="speaker",
+            field=field,
             meeting=meeting,
             speaker=speaker,
         )

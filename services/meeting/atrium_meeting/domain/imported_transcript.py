@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from atrium_documents.cleaning import one_line
 from atrium_meeting.domain.errors import (
     SpeakersTooMany,
     TranscriptEmpty,
@@ -81,7 +82,7 @@ def build_transcript(entries: Iterable[ImportedEntry]) -> Transcript:
             raise TranscriptTooLong("hours", round(entry.end_ms / 3_600_000, 1), MAX_HOURS)
     ordered = sorted(_with_names(checked), key=lambda entry: (entry.start_ms, entry.end_ms))
     whole = [
-        Utterance("", entry.speaker, "", words)
+        Utterance("", one_line(entry.speaker), "", words)
         for entry in ordered
         if (words := timed_words(entry.text, entry.start_ms, entry.end_ms))
     ]

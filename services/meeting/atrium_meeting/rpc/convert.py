@@ -76,7 +76,7 @@ def fields_from_proto(meeting: meeting_pb2.Meeting) -> MeetingFields:
 
 def mask_from_proto(request: meeting_service_pb2.UpdateMeetingRequest) -> Sequence[str]:
     """Return which fields to take: those of the mask, without one those that are set."""
-    if request.HasField("update_mask"):
+    if request.update_mask.paths:
         return list(request.update_mask.paths)
     return [field.name for field, _ in request.meeting.ListFields() if field.name in _CHANGEABLE]
 

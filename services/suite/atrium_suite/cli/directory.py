@@ -466,7 +466,6 @@ def _grants(allowed: list[str] | None, denied: list[str] | None) -> list[admin_p
     for given, effect in ((allowed, admin_pb2.Grant.ALLOW), (denied, admin_pb2.Grant.DENY)):
         for each in given or ():
             resource, action = _split(each)
-            _require_known(resource, action)
             grants.append(admin_pb2.Grant(resource=resource, action=action, effect=effect))
     return grants
 
@@ -474,20 +473,6 @@ def _grants(allowed: list[str] | None, denied: list[str] | None) -> list[admin_p
 def _grant_in_words(grant: admin_pb2.Grant) -> str:
     deny = "not " if grant.effect == admin_pb2.Grant.DENY else ""
     return f"{deny}{grant.resource}:{grant.action}"
-
-
-_ACTIONS = ("read", "write", "manage", "use", "ask", "impersonate", "*")
-_LABEL_ACTIONS = ("read", "*")
-
-
-def _require_known(resource: str, action: str) -> None:
-    """Refuse a slip of typing, which would grant or forbid nothing without a word."""
-    known = _LABEL_ACTIONS if resource.startswith("labels/") else _ACTIONS
-    if action not in known:
-        raise OptionInvalid(
-            f"{resource}:{action} would have no effect: on {resource} there is "
-            f"{', '.join(known[:-1])} or {known[-1]}."
-        )
 
 
 def _split(permission: str) -> tuple[str, str]:

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atrium_admin.domain.errors import UpdateMaskUnknown
+from atrium_shared.errors import Invalid
+
+
+class UpdateMaskUnknown(Invalid):
+    """The update mask names a field that cannot be changed."""
+
+    reason = "UPDATE_MASK_UNKNOWN"
+
+    def __init__(self, path: str, allowed: Sequence[str]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(
+            f"The update mask names {path!r}; expected some of: {listed}.",
+            field="update_mask",
+            path=path,
+            allowed=listed,
+        )
 
 
 def resolve_mask(
