@@ -31,7 +31,8 @@ _WRITE_OPTION = "atrium_write"
 
 # Classes of SQLSTATE in which the server, not the statement, is at fault: connection, resources,
 # an operator or a shutdown, the system. 25006: a failover left us at the server that only reads.
-_AWAY_CLASSES = ("08", "53", "57", "58", "25006")
+# 40: of two transactions that waited for each other one was undone, and works when it comes again.
+_AWAY_CLASSES = ("08", "40", "53", "57", "58", "25006")
 
 
 class DatabaseUnavailable(Unavailable):

@@ -1,5 +1,6 @@
 """The shared storage on a real PostgreSQL server."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from atrium_shared.database import Database
+from atrium_shared.database import Database, DatabaseUnavailable
 from tests.postgres import PostgresServer
 
 REVISION = """
@@ -44,6 +45,28 @@ async def test_two_services_share_a_database_in_schemas_of_their_own(tmp_path, p
         assert (await session.execute(sa.select(NOTES.c.text))).scalars().all() == ["mine"]
     await again.close()
     await second.close()
+
+
+async def test_of_two_that_wait_for_each_other_one_is_told_to_come_again(tmp_path, postgres_url):
+    versions = tmp_path / "versions"
+    versions.mkdir()
+    (versions / "0001_notes.py").write_text(REVISION)
+    database = Database(f"postgresql+asyncpg://{postgres_url}", migrations=tmp_path, name="knot")
+    await database.start()
+    async with database.write() as session:
+        await session.execute(sa.insert(NOTES), [{"id": 1, "text": ""}, {"id": 2, "text": ""}])
+    holding = asyncio.Barrier(2)
+
+    async def change(first: int, second: int) -> str:
+        async with database.write() as session:
+            await session.execute(sa.update(NOTES).where(NOTES.c.id == first).values(text="x"))
+            await holding.wait()
+            await session.execute(sa.update(NOTES).where(NOTES.c.id == second).values(text="y"))
+        return "done"
+
+    outcomes = await asyncio.gather(change(1, 2), change(2, 1), return_exceptions=True)
+    assert sorted(map(type, outcomes), key=str) == [DatabaseUnavailable, str]
+    await database.close()
 
 
 # A process of a service with two replicas. The first hangs in its step until it is killed; where it
