@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -9,7 +10,9 @@ from sqlalchemy import select
 
 from atrium.admin.v1 import admin_pb2, admin_service_pb2_grpc
 from atrium.admin.v1 import admin_service_pb2 as pb
+from atrium_admin.adapters.sql_api_keys import SqlApiKeys
 from atrium_admin.adapters.tables import metadata
+from atrium_shared.database import DatabaseUnavailable
 
 from .house import House, refused
 
@@ -200,6 +203,20 @@ async def test_keys_come_newest_first_in_pages(house: House) -> None:
     assert sorted(labels) == ["0", "1", "2", "3"]
     assert times == sorted(times, reverse=True)
     assert len((await house.admin().ListApiKeys(pb.ListApiKeysRequest())).api_keys) == 5
+
+
+async def test_a_use_that_could_not_be_written_is_written_later(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.clock.advance(90)
+    await house.admin().GetTenant(OWN)
+    with monkeypatch.context() as away:
+        away.setattr(SqlApiKeys, "record_uses", AsyncMock(side_effect=DatabaseUnavailable("admin")))
+        with pytest.raises(DatabaseUnavailable):
+            await house.flush_key_uses()
+    await house.flush_key_uses()
+    (key,) = (await house.admin().ListApiKeys(pb.ListApiKeysRequest())).api_keys
+    assert key.last_use_time.ToDatetime().isoformat() == "2030-01-02T03:05:00"
 
 
 async def test_the_last_use_is_told_to_the_minute(house: House) -> None:

@@ -6,10 +6,16 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.longrunning import operations_pb2
 
 from atrium.knowledge.v1 import knowledge_service_pb2
+from atrium_knowledge.adapters.sql_documents import SqlDocuments
+from atrium_knowledge.app.stores import Upload
 from atrium_knowledge.testing import House, database_url_in, run_sql
+from atrium_shared.database import DatabaseUnavailable
+from atrium_shared.operations import Operation
+from atrium_shared.testing import error_of, eventually
 
 TEXT = "# Leave\n\nEveryone has 25 days."
 At = Callable[..., AbstractAsyncContextManager[House]]
@@ -55,6 +61,35 @@ async def test_a_file_that_another_replica_receives_is_left_alone(house_at: At, 
     )
     async with house_at() as house:
         assert house.stored_files() == ["acme/c/v/original"]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_connection_lost_while_an_upload_is_registered_leaves_all_of_it_or_nothing(
+    house_at: At, monkeypatch: pytest.MonkeyPatch, committed: bool
+):
+    register = SqlDocuments.register
+
+    async def lost(store: SqlDocuments, upload: Upload) -> tuple[Operation, int]:
+        if committed:
+            await register(store, upload)
+        raise DatabaseUnavailable("knowledge")
+
+    async with house_at() as house:
+        await house.collection()
+        with monkeypatch.context() as broken:
+            broken.setattr(SqlDocuments, "register", lost)
+            error = await error_of(house.upload(TEXT, document_id="leave"))
+        assert error.reason == "DATABASE_UNAVAILABLE"
+    async with house_at() as house:
+        if committed:
+
+            async def found() -> list[str]:
+                return await house.find("days")
+
+            await eventually(found)
+        else:
+            assert house.stored_files() == []
+        assert house.stored_rows("uploads") == []
 
 
 async def test_an_acknowledged_upload_whose_job_was_lost_is_taken_in(house_at: At):

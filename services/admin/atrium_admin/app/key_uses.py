@@ -58,8 +58,12 @@ class KeyUses:
         if not self._pending:
             return
         pending, self._pending = self._pending, {}
-        async with self._storage.write() as uow:
-            await uow.api_keys.record_uses(sorted(pending.items()))
+        try:
+            async with self._storage.write() as uow:
+                await uow.api_keys.record_uses(sorted(pending.items()))
+        except BaseException:
+            self._pending = pending | self._pending
+            raise
 
     async def _flush_often(self) -> None:
         while True:

@@ -12,6 +12,7 @@ from atrium_knowledge.domain.documents import folder, original_key
 from atrium_knowledge.domain.errors import DocumentEmpty, DocumentTooLarge
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.incoming import IncomingFile
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
@@ -111,6 +112,9 @@ class ReceiveFile:
         except RequestTaken as taken:
             await self._discard(received.revision_uid, received.folder)
             return taken.operation
+        except DatabaseUnavailable:
+            # It may be registered all the same: the note of the upload tells, and recovery asks it.
+            raise
         except Exception:  # whatever it is, a file that was not acknowledged must not stay
             await self._discard(received.revision_uid, received.folder)
             raise

@@ -19,6 +19,7 @@ from atrium_meeting.domain.errors import (
 from atrium_shared.audit_trail import AuditTrail
 from atrium_shared.blobs import BlobStore
 from atrium_shared.clock import Ids
+from atrium_shared.database import DatabaseUnavailable
 from atrium_shared.incoming import IncomingFile
 from atrium_shared.jobs import JobRunner
 from atrium_shared.operations import Operation
@@ -160,6 +161,9 @@ class UploadRecording:
         except RequestTaken as taken:
             await self._discard(received.uid, folder)
             return taken.operation
+        except DatabaseUnavailable:
+            # It may be registered all the same: the note of the upload tells, and recovery asks it.
+            raise
         except Exception:  # whatever it is, a file that was not acknowledged must not stay
             await self._discard(received.uid, folder)
             raise
