@@ -232,6 +232,9 @@ def test_the_audit_log_is_searched_exported_and_verified_without_a_server(
     assert "lines_missing" in verified(*cut)["problems"]
     export.write_text("{}\n")
     assert "no export of an audit log" in atrium("admin", "audit", "verify", *offline).output
+    without_file = atrium("admin", "audit", "verify", "--keys", str(keys))
+    assert "--keys goes with --file" in without_file.output
+    assert "not both" in atrium("models", "usage", "--csv", "--json").output
     assert "--since is a time" in atrium("admin", "audit", "search", "--since", "soon").output
     assert "--decision is" in atrium("admin", "audit", "search", "--decision", "maybe").output
 

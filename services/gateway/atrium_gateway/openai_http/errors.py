@@ -85,8 +85,8 @@ class TaskUnknown(NotFound):
 
     def __init__(self, task: str) -> None:
         super().__init__(
-            f"The model {task[:100]!r} does not exist. `model` is the name of a task; GET "
-            "/v1/models lists those with a route, and 'default' serves everything else.",
+            f"The model {task[:100]!r} does not exist. `model` is the name of a task: one that GET "
+            "/v1/models lists, or 'default' for whatever has no task of its own.",
             field="model",
             model=task[:100],
         )

@@ -302,6 +302,8 @@ def verify_audit(
     """Recompute the hash chain and hold it against checkpoints. Exit 1 when it is broken."""
 
     async def work() -> None:
+        if keys is not None and file is None:
+            raise OptionInvalid("--keys goes with --file: a server verifies with its own keys.")
         statement = _read(kept).strip() if kept is not None else ""
         if file is not None:
             verdict = verify_export(file, None if keys is None else _read(keys), statement)

@@ -213,6 +213,8 @@ def usage(
     """Show what the tenant used: by day, key, task and model."""
 
     async def work() -> None:
+        if as_csv and as_json:
+            raise OptionInvalid("Give --csv or --json, not both.")
         request = gateway_service_pb2.ListUsageRequest(page_size=1000)
         _set_period(request, since, until)
         async with connect(target, key) as client:
