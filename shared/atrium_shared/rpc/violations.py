@@ -117,6 +117,7 @@ def _in_words(rule: str, value: object) -> str:
     if rule == "string.min_len" and value == 1:
         return "must not be empty"
     if rule == "string.in" and isinstance(value, Sequence):
-        known = [str(each) for each in value if each]
-        return f"must be {' or '.join(known)}{', or empty' * ('' in value)}"
+        *known, last = [str(each) for each in value if each]
+        choice = f"{', '.join(known)} or {last}" if known else last
+        return f"must be {choice}{', or empty' * ('' in value)}"
     return ""
