@@ -329,6 +329,36 @@ async def test_a_reader_sees_the_question_beside_the_topics(tmp_path):
         assert reader.questions == [(asked, "concerns")]
 
 
+@pytest.mark.parametrize(("log_odds", "decision"), [(-9.0, NOT_FOUND), (5.0, ANSWERED)])
+async def test_what_a_reader_says_of_the_passages_decides(tmp_path, log_odds, decision):
+    reader, asked = WordReader(log_odds), "Who grants the leave?"
+    async with open_house(tmp_path, reader=reader) as house:
+        await house.collection()
+        await house.add(LEAVE, filename="leave.md", title="Leave rules")
+        answer, _ = await ask(house, asked)
+        assert reader.questions == [(asked, "answers")]
+        assert answer.decision == decision
+        assert bool(answer.citations) == (decision == ANSWERED)
+
+
+async def test_a_reader_does_not_see_what_the_asker_may_not(tmp_path):
+    class Remembering(WordReader):
+        seen = ""
+
+        async def read(self, principal, question, passages, relation):
+            self.seen += str(passages)
+            return await super().read(principal, question, passages, relation)
+
+    reader = Remembering()
+    async with open_house(tmp_path, reader=reader) as house:
+        await fill(house)
+        await ask(house, "How many working days does grade P5 in Berlin get?")
+        assert "30 working days" in reader.seen
+        assert "84500" not in reader.seen
+        await ask(house, PAY_QUESTION, who="partner")
+        assert "84500" in reader.seen
+
+
 async def test_a_reader_that_is_away_is_done_without(tmp_path):
     reader = WordReader()
     reader.failure = NoModel()

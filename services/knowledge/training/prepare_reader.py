@@ -7,8 +7,9 @@ Sources: the sections and questions in ``reading/`` (written for the project), t
 the training half of SQuAD-style files (articles are halved by the SHA-1 of their title, so that the
 other half can be reported on). Each line of the output is one sheet: a text under its headings, its
 units, and many questions about it, each with the units that answer. A question that nothing answers
-has none. Questions are also read against the passages of the same collection that look most like
-them and do not answer.
+has none. Questions are also read against the passages of other documents that share most words with
+them and are far enough off in meaning not to answer them too. Needs the encoder
+(`ATRIUM_MODELS_DIR`).
 """
 
 from __future__ import annotations

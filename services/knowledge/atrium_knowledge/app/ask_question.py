@@ -382,11 +382,7 @@ class AskQuestion:
         found: SearchOutcome,
         draft: _Draft,
     ) -> Evidence:
-        """Weigh what may answer by vectors, without an encoder by words.
-
-        Not by the reader yet: it decides the frozen questions better, but takes four plain ones of
-        the demo for unanswered (ADR 0007).
-        """
+        """Weigh what may answer: by a reader and vectors, by vectors alone, or by words."""
         texts = await asyncio.to_thread(prepared.texts_to_embed)
         if found.query_vector is None or not texts:
             return await asyncio.to_thread(prepared.weigh)
@@ -398,7 +394,13 @@ class AskQuestion:
             return await asyncio.to_thread(prepared.weigh)
         draft.usage += Usage(encoder_tokens=embedding.tokens)
         vectors = Vectors(found.query_vector, embedding.vectors)
-        return await asyncio.to_thread(prepared.weigh, vectors)
+        passages = await asyncio.to_thread(prepared.passages_to_read)
+        asked = prepared.asked.question.text
+        readings = await self._reader.of_passages(principal, asked, passages)
+        if readings is None:
+            return await asyncio.to_thread(prepared.weigh, vectors)
+        draft.usage += Usage(encoder_tokens=readings.tokens)
+        return await asyncio.to_thread(prepared.weigh, vectors, readings.log_odds)
 
     def _quote(self, extraction: Extraction, draft: _Draft, language: Language) -> Delta:
         """Answer in the words of the sources."""

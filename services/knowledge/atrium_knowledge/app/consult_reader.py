@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atrium_knowledge.app.encode import is_absence
-from atrium_knowledge.app.ports import Reader, Readings
+from atrium_knowledge.app.ports import Reader, Readings, Relation
 from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.topics import CompiledTopic, topic_to_read
 from atrium_shared.errors import AtriumError
@@ -13,7 +13,7 @@ from atrium_shared.principal import Principal
 
 
 class ConsultReader:
-    """Asks a reader about topics; without one there is no opinion.
+    """Asks a reader about passages and topics; without one there is no opinion.
 
     Args:
         reader: Reads; ``None`` where there is none.
@@ -21,6 +21,16 @@ class ConsultReader:
 
     def __init__(self, reader: Reader | None) -> None:
         self._reader = reader
+
+    async def of_passages(
+        self, principal: Principal, question: str, passages: Sequence[PassageToRead]
+    ) -> Readings | None:
+        """Return what the reader says of each segment; ``None`` when there is no reader now.
+
+        Raises:
+            AtriumError: The reader refuses these texts.
+        """
+        return await self._read(principal, question, passages, "answers")
 
     async def of_topics(
         self, principal: Principal, question: str, topics: Sequence[CompiledTopic]
@@ -38,7 +48,7 @@ class ConsultReader:
             parts = topic_to_read(topic)
             owners += [number] * len(parts)
             passages += parts
-        readings = await self._read(principal, question, passages)
+        readings = await self._read(principal, question, passages, "concerns")
         if readings is None:
             return None
         best = [float("-inf")] * len(topics)
@@ -51,11 +61,12 @@ class ConsultReader:
         principal: Principal,
         question: str,
         passages: Sequence[PassageToRead],
+        relation: Relation,
     ) -> Readings | None:
         if self._reader is None or not passages:
             return None
         try:
-            return await self._reader.read(principal, question, passages, "concerns")
+            return await self._reader.read(principal, question, passages, relation)
         except AtriumError as error:
             if not is_absence(error):
                 raise

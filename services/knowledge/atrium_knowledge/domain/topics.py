@@ -29,11 +29,11 @@ from atrium_knowledge.domain.answering.questions import Question
 # Fitted by services/knowledge/training/fit_topics.py, which prints how each fares on organisations
 # that it was not fitted on. Weights of bias, (reading,) best and mean-of-three similarity, words,
 # side.
-_READER_WEIGHTS: Final = (-4.47, 3.86, 2.86, 1.35, 1.55, 2.21)
-_READER_WORD_WEIGHTS: Final = (-2.89, 4.32, 2.58)
+_READER_WEIGHTS: Final = (-4.45, 3.58, 2.55, 1.0, 1.79, 2.12)
+_READER_WORD_WEIGHTS: Final = (-3.1, 3.97, 2.63)
 _WEIGHTS: Final = (-7.47, 6.97, 5.66, 1.32, 5.49)
 _WORD_WEIGHTS: Final = (-3.42, 6.17)
-_READER_THRESHOLD: Final = 0.4
+_READER_THRESHOLD: Final = 0.5
 _THRESHOLD: Final = 0.4
 _WORD_THRESHOLD: Final = 0.35
 _NEARER_TO_COUNTER_EXAMPLE: Final = 0.10

@@ -37,7 +37,7 @@ Signal = Literal["with_reader", "with_encoder", "without_encoder"]
 """What the weights were trained to go by."""
 
 ANSWERABLE_THRESHOLDS: Final[dict[Signal, float]] = {
-    "with_reader": 0.4,
+    "with_reader": 0.35,
     "with_encoder": 0.45,
     "without_encoder": 0.55,
 }
