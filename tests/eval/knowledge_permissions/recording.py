@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from atrium.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from atrium_knowledge.adapters.qdrant_edge_index import QdrantEdgeIndex
-from atrium_knowledge.app.ports import View
+from atrium_knowledge.app.ports import Readings, Relation, View
+from atrium_knowledge.domain.answering.extraction import PassageToRead
 from atrium_knowledge.domain.collections import VectorSpace
 from atrium_knowledge.domain.fusion import Scored
-from atrium_knowledge.testing import HashEmbedder
+from atrium_knowledge.testing import HashEmbedder, WordReader
 from atrium_shared.engines import Engine, EngineKind, Usage
 from atrium_shared.models import ChatMessage, Embedding, Finish, Generated
 from atrium_shared.principal import Principal
@@ -77,6 +78,29 @@ class RecordingEmbedder(HashEmbedder):
         self.read += texts
         self.texts.clear()
         return await super().embed(principal, texts, kind)
+
+
+class RecordingReader(WordReader):
+    """Reads by words; remembers what it was given.
+
+    Attributes:
+        shown: Passages and topics since the last look.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+
+    async def read(
+        self,
+        principal: Principal,
+        question: str,
+        passages: Sequence[PassageToRead],
+        relation: Relation,
+    ) -> Readings:
+        self.shown += [f"{one.heading}\n{one.text}" for one in passages]
+        self.questions.clear()
+        return await super().read(principal, question, passages, relation)
 
 
 class RepeatingGenerator:

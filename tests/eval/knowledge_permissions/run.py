@@ -4,8 +4,8 @@
 labelled heading and every title carries a canary, a word that stands nowhere else. In each case a
 user asks a question, and every canary of what that user may not read must be absent from all that
 the question brings about: candidates, replies, prompts, answers, sources, citations, texts sent to
-the encoder, logs, audit events, errors, feedback, stored answers, memory. Half of the probes are
-hostile: names of hidden passages and documents, other people's answers.
+encoder and reader, logs, audit events, errors, feedback, stored answers, memory. Half of the probes
+are hostile: names of hidden passages and documents, other people's answers.
 
 With SABOTAGE=1 the permission filter is taken out, with SABOTAGE=index only the index's own: the
 run must then report leaks (`tests/sabotage.py`). `agreement.py` beside this compares allow-sets
@@ -128,6 +128,7 @@ class Interrogation:
         self._answers_of.setdefault(principal.actor, []).append(asked.answer.name)
         tally.look("prompts", "\n".join(asked.prompts), echoed)
         tally.look("encoder", "\n".join(asked.encoded), echoed)
+        tally.look("reader", "\n".join(asked.read), allowed)
         tally.look("audit", repr(self._running.house.audit.events), set())
         self._shown |= echoed
         self._count(asked, allowed, question)

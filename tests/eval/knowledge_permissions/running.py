@@ -30,7 +30,14 @@ from atrium_shared.errors import AtriumError
 from atrium_shared.principal import Principal
 from atrium_shared.testing import TEST_SECRET, make_principal
 
-from .recording import Loopback, RecordingEmbedder, RecordingIndex, RepeatingGenerator, Wire
+from .recording import (
+    Loopback,
+    RecordingEmbedder,
+    RecordingIndex,
+    RecordingReader,
+    RepeatingGenerator,
+    Wire,
+)
 from .worlds import Document, Policy, World, canaries_in
 
 TENANT = "acme"
@@ -206,6 +213,7 @@ class Asked:
     candidates: list[int]
     prompts: list[str]
     encoded: list[str]
+    read: list[str]
 
     @property
     def answer(self) -> knowledge_pb2.Answer:
@@ -220,13 +228,15 @@ class RunningWorld:
         house: House,
         index: RecordingIndex,
         embedder: RecordingEmbedder,
+        reader: RecordingReader,
         generator: RepeatingGenerator,
     ) -> None:
         self.house = house
         self.loop = Loopback(house.app, _KNOWLEDGE)
         self.users: Loopback | Wire = self.loop
         """How users call; the owner calls by `loop`."""
-        self.index, self.embedder, self.generator = index, embedder, generator
+        self.index, self.embedder, self.reader = index, embedder, reader
+        self.generator = generator
         self.canaries_of_point: dict[int, set[str]] = {}
         self.passages: dict[str, str] = {}
         """Name of the passage that holds a canary."""
@@ -292,7 +302,7 @@ class RunningWorld:
         """Begin to record anew."""
         for record in (
             self.index.candidates, self.generator.prompts, self.embedder.read,
-            self.house.audit.events,
+            self.reader.shown, self.house.audit.events,
         ):  # fmt: skip
             record.clear()
 
@@ -310,6 +320,7 @@ class RunningWorld:
             list(self.index.candidates),
             list(self.generator.prompts),
             list(self.embedder.read),
+            list(self.reader.shown),
         )
 
     async def refused(self, principal: Principal, method: str, request: Message) -> str:
@@ -326,7 +337,7 @@ class RunningWorld:
         What stands around it is left out: it records what the service does.
         """
         outside: Sequence[object] = (
-            self.index, self.embedder, self.generator, self.house, self.house.audit,
+            self.index, self.embedder, self.reader, self.generator, self.house, self.house.audit,
             self.house.jobs, self.house.parser, self.house.delegation, self.house.readers, self,
         )  # fmt: skip
         found: set[str] = set()
@@ -377,16 +388,17 @@ async def running_world(folder: Path, *, blind: bool = False) -> AsyncIterator[R
     """
     index = RecordingIndex(folder / "index")
     index.blind = blind
-    embedder, generator = RecordingEmbedder(), RepeatingGenerator()
+    embedder, reader, generator = RecordingEmbedder(), RecordingReader(), RepeatingGenerator()
     async with open_house(
         folder,
         embedder=embedder,
+        reader=reader,
         generator=generator,
         index=index,
         delegation=FakeDelegation([OWNER]),
         people={},
     ) as house:
-        yield RunningWorld(house, index, embedder, generator)
+        yield RunningWorld(house, index, embedder, reader, generator)
 
 
 def stored(house: House, table: str, *columns: str) -> list[Any]:
