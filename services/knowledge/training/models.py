@@ -32,8 +32,7 @@ class Encoder:
         self._loop = asyncio.Runner()
         self._threads = FairThreads(2)
         self._encoder = self._loop.run(OnnxEncoder.load(folder, self._threads))
-        self._cache = sqlite3.connect(cache)
-        self._cache.execute("create table if not exists e(k blob primary key, v blob)")
+        self._cache = _table(cache, "e")
         self._centres: dict[str, LanguageCentre] = {}
 
     def __call__(self, texts: Sequence[str], kind: str) -> np.ndarray:
@@ -78,8 +77,7 @@ class Reader:
         self._loop = asyncio.Runner()
         self._threads = FairThreads(THREADS)
         self._reader = self._loop.run(OnnxReader.load(folder, self._threads))
-        self._cache = sqlite3.connect(cache)
-        self._cache.execute("create table if not exists r(k blob primary key, v blob)")
+        self._cache = _table(cache, "r")
 
     def __call__(
         self, question: str, passages: Sequence[PassageToRead], relation: Relation
@@ -136,3 +134,10 @@ class Reader:
         """Stop the reader's threads."""
         self._loop.run(self._threads.close())
         self._loop.close()
+
+
+def _table(file: Path, name: str) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    opened = sqlite3.connect(file)
+    opened.execute(f"create table if not exists {name}(k blob primary key, v blob)")
+    return opened

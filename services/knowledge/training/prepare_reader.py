@@ -2,14 +2,14 @@
 
     python -m services.knowledge.training.prepare_reader --squad FILE ... --out DIR
 
-Sources: the sections and questions in ``reading/`` (written for the project), the topics in
-``topics/``, sentences of minutes in ``claims/`` and in the talks by which minutes were trained, and
-the training half of SQuAD-style files (articles are halved by the SHA-1 of their title, so that the
-other half can be reported on). Each line of the output is one sheet: a text under its headings, its
-units, and many questions about it, each with the units that answer. A question that nothing answers
-has none. Questions are also read against the passages of other documents that share most words with
-them and are far enough off in meaning not to answer them too. Needs the encoder
-(`ATRIUM_MODELS_DIR`).
+Sources: the sections and questions in ``reading/`` and the families of passages on the same kind of
+thing in ``siblings/`` (both written for the project), the topics in ``topics/``, sentences of
+minutes in ``claims/`` and in the talks by which minutes were trained, and the training half of
+SQuAD-style files (articles are halved by the SHA-1 of their title, so that the other half can be
+reported on). Each line of the output is one sheet: a text under its headings, its units, and many
+questions about it, each with the units that answer. A question that nothing answers has none.
+Questions are also read against the passages of other documents that share most words with them and
+are far enough off in meaning not to answer them too. Needs the encoder (`ATRIUM_MODELS_DIR`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -191,12 +191,35 @@ def squad(file: Path) -> list[Sheet]:
         ]
         if any(marks):
             sheets.add(title, text, question, marks)
-        for other in shelf.best(question):
-            title, text, whole = passages[other]
-            if other != gold[0] and not any(_plain(one) in _plain(whole) for one in answers):
-                sheets.add(title, text, question, [])
-                break
+            if moved := in_another_year(question, f"{title}\n{text}"):
+                sheets.add(title, text, moved, [])
+        others = [
+            other
+            for other in shelf.best(question)
+            if other != gold[0]
+            and not any(_plain(one) in _plain(passages[other][2]) for one in answers)
+        ]
+        for other in others[:FOREIGN_PASSAGES]:
+            title, text, _ = passages[other]
+            sheets.add(title, text, question, [])
     return sheets.all()
+
+
+_YEAR = re.compile(r"(?<![\d.])(?:1[5-9]|20)\d\d(?![\d.])")
+
+
+def in_another_year(question: str, text: str) -> str:
+    """Return a question that a text answers for a year that it does not speak of.
+
+    Empty where the question names no year that stands in the text.
+    """
+    told = set(_YEAR.findall(text))
+    for year in _YEAR.finditer(question):
+        near = [str(int(year[0]) + by) for by in (1, -1, 2, -2, 3)]
+        others = [one for one in near if one not in told]
+        if year[0] in told and others:
+            return question[: year.start()] + others[0] + question[year.end() :]
+    return ""
 
 
 def _plain(text: str) -> str:
@@ -224,6 +247,21 @@ def written(file: Path, encode: Encoder) -> list[Sheet]:
             for other in others[:most]:
                 _ask(sheets, sections[other], question["question"], [])
     return sheets.all()
+
+
+def siblings(file: Path) -> Iterator[Sheet]:
+    """Yield passages that tell of the same kind of thing; each is asked all of its family."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        family = json.loads(line)
+        held = held_out(family["family"])
+        for number, passage in enumerate(family["passages"]):
+            sheets = Sheets("answers")
+            for one in family["questions"]:
+                quotes = [a["quote"] for a in one["answered_by"] if a["passage"] == number]
+                marks = _marks(passage["text"], quotes)
+                sheets.add(passage["title"], passage["text"], one["question"], marks)
+            for sheet in sheets.all():
+                yield replace(sheet, held=held)
 
 
 _RULE = re.compile(r"\|?[\s:|-]+\|?")
@@ -268,12 +306,17 @@ def _headed(section: dict[str, Any]) -> str:
 
 def _ask(sheets: Sheets, section: dict[str, Any], question: str, answers: Sequence[str]) -> None:
     text, answers = as_parsed(section["text"], answers)
+    heading = " > ".join([section["document"], *section["section"]])
+    sheets.add(heading, text, question, _marks(text, answers))
+
+
+def _marks(text: str, answers: Sequence[str]) -> list[int]:
+    """Return 1 for each unit of a text that a slice of it overlaps by half of the shorter one."""
     spans = [(at, at + len(answer)) for answer in answers if (at := text.find(answer)) >= 0]
-    marks = [
+    return [
         int(any(min(end, b) - max(start, a) >= 0.5 * min(end - start, b - a) for a, b in spans))
         for start, end in units(text)
     ]
-    sheets.add(" > ".join([section["document"], *section["section"]]), text, question, marks)
 
 
 def topics(file: Path) -> Iterator[Sheet]:
@@ -441,6 +484,8 @@ def main() -> None:
     }
     for file in sorted((HERE / "reading").glob("*.jsonl")):
         sources[file.stem] = written(file, encode)
+    for file in sorted((HERE / "siblings").glob("*.jsonl")):
+        sources[file.stem] = siblings(file)
     for file in sorted((HERE / "topics").glob("*.jsonl")):
         sources[file.stem] = topics(file)
     for file in sorted((HERE / "claims").glob("*.jsonl")):

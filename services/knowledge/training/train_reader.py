@@ -38,6 +38,7 @@ from atrium_models.conversions.reader import (
     LAYERS,
     MAX_PASSAGE_TOKENS,
     SOURCE_NAME,
+    read_adapter,
     tokenizer_of,
 )
 
@@ -302,7 +303,34 @@ def save(reader: Reader, out: Path) -> None:
     arrays["head.w"] = np.concatenate(parts).astype(np.float16)
     arrays["head.b"] = np.concatenate(biases).astype(np.float32)
     np.savez_compressed(out, **arrays)
-    torch.save(reader.learnt(), out.with_suffix(".pt"))
+
+
+def resume(reader: Reader, adapter: Path) -> None:
+    """Go on from what ``save`` wrote; eight bits of each factor are enough for that."""
+    arrays = {name: array.astype(np.float64) for name, array in read_adapter(adapter).items()}
+    learnt: dict[str, np.ndarray] = {}
+    for layer in range(FIRST_LEARNT, LAYERS):
+        for name in _ADDED_TO:
+            kept = f"blk.{layer}.{name}.weight"
+            into = arrays[f"{kept}.in"] * arrays[f"{kept}.in.scale"]
+            out_of = arrays[f"{kept}.out"] * arrays[f"{kept}.out.scale"][:, None]
+            # The first factor gets back the size that it began with, so that a step of training
+            # changes the product as much as it did before.
+            sizes = np.linalg.norm(into, axis=1)
+            stem = f"model.layers.{layer}.{_NAMES[name]}"
+            learnt[f"{stem}.a"] = into / sizes[:, None]
+            learnt[f"{stem}.b"] = out_of * sizes / SCALE
+    query, left, right, nothing = np.split(arrays["head.w"], np.cumsum([WIDTH] * 3))
+    query_bias, key_bias, _, nothing_bias = np.split(arrays["head.b"], np.cumsum([WIDTH] * 3))
+    learnt["query.weight"] = query * math.sqrt(WIDTH)
+    learnt["query.bias"] = query_bias * math.sqrt(WIDTH)
+    learnt["key.weight"] = np.concatenate([left, right], axis=1)
+    learnt["key.bias"] = key_bias
+    learnt["nothing.weight"], learnt["nothing.bias"] = nothing, nothing_bias
+    if set(learnt) != set(reader.learnt()):
+        raise SystemExit(f"{adapter} was not written by this program's save()")
+    values = {name: torch.from_numpy(value) for name, value in learnt.items()}
+    reader.load_state_dict(values, strict=False)
 
 
 def train(reader: Reader, sheets: Sequence[Sheet], chosen: argparse.Namespace) -> None:
@@ -366,9 +394,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder with model.gguf")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--resume", type=Path, help="what an earlier training left beside its --out"
-    )
+    parser.add_argument("--resume", type=Path, help="go on from the --out of an earlier training")
     parser.add_argument("--minutes", type=float, default=0.0, help="0: one pass, however long")
     parser.add_argument("--share", nargs="*", default=["topics=0.4", "cmrc=0.5", "drcd=0.5"])
     parser.add_argument("--tokens", type=int, default=3500, help="a step")
@@ -381,7 +407,7 @@ def main() -> None:
     sheets = [sheet for file in chosen.data for sheet in load(file, tokenizer)]
     reader = Reader(source)
     if chosen.resume:
-        reader.load_state_dict(torch.load(chosen.resume), strict=False)
+        resume(reader, chosen.resume)
     train(reader, sheets, chosen)
     save(reader, chosen.out)
     report(reader, [sheet for sheet in sheets if sheet.held])

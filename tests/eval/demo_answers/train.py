@@ -18,7 +18,7 @@ import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from atrium_documents.dispatch import DocumentReader
 from atrium_documents.limits import ParseLimits
 from atrium_gateway.domain.reading import Relation
+from atrium_grounding.languages import detect_language
 from atrium_grounding.lexicon import lexicon
 from atrium_grounding.sentences import split_units
 from atrium_grounding.tokens import fold
@@ -61,7 +62,7 @@ from .handbook_text import HANDBOOK, labels_of_users, load_manifest
 from .matching import holds_facts, mentions
 
 OUT = Path(extraction.__file__).with_name("weights.json")
-READING = Path(__file__).parents[3] / "services" / "knowledge" / "training" / "reading"
+TRAINING = Path(__file__).parents[3] / "services" / "knowledge" / "training"
 PARAGRAPHS = 400
 QUESTIONS = 500
 FOLDS = 5
@@ -332,41 +333,59 @@ def _handbook_example(
 
 
 def written_examples(encode: Encoder) -> list[Example]:
-    """Make examples of the project's own sections that the reader has not learned from."""
+    """Make examples of the project's own texts that the reader has not learned from."""
     passages: list[Passage] = []
-    asked: list[tuple[str, list[str], int]] = []
-    for file in sorted(READING.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            section = json.loads(line)
-            text, _ = as_parsed(section["text"], [])
-            number = len(passages)
-            passages.append(
-                Passage(
-                    f"p{number}", f"d{number}", section["document"], tuple(section["section"]),
-                    text, 0, len(text), 0, 1, 1, section["language"],
-                )
-            )  # fmt: skip
-            if held_out(text):
-                for one in section["questions"]:
-                    _, answers = as_parsed(section["text"], one["answers"])
-                    asked.append((one["question"], answers, number))
+    asked: list[tuple[str, dict[str, list[str]]]] = []
+
+    def add(title: str, section: Sequence[str], text: str) -> str:
+        name = f"d{len(passages)}"
+        passages.append(
+            Passage(
+                f"p{len(passages)}", name, title, tuple(section), text, 0, len(text), 0, 1, 1,
+                detect_language(text),
+            )
+        )  # fmt: skip
+        return name
+
+    for section in _lines(TRAINING / "reading"):
+        text, _ = as_parsed(section["text"], [])
+        name = add(section["document"], section["section"], text)
+        if held_out(text):
+            for one in section["questions"]:
+                _, answers = as_parsed(section["text"], one["answers"])
+                asked.append((one["question"], {name: answers} if answers else {}))
+    for family in _lines(TRAINING / "siblings"):
+        names = [add(passage["title"], (), passage["text"]) for passage in family["passages"]]
+        if held_out(family["family"]):
+            for one in family["questions"]:
+                quotes: dict[str, list[str]] = defaultdict(list)
+                for answer in one["answered_by"]:
+                    quotes[names[answer["passage"]]].append(answer["quote"])
+                asked.append((one["question"], quotes))
     corpus = Corpus(passages, encode)
     examples = []
-    for question, answers, number in asked:
+    for question, answered_by in asked:
         evidence = corpus.evidence(question, np.ones(len(passages), bool), 10)
-        own = [evidence.hits[c.hit].passage.document == f"d{number}" for c in evidence.candidates]
         held = np.array([
-            of and any(_plain(one) in _plain(c.text) or _plain(c.text) in _plain(one)
-                       for one in answers)
-            for of, c in zip(own, evidence.candidates, strict=True)
+            any(
+                _plain(one) in _plain(candidate.text) or _plain(candidate.text) in _plain(one)
+                for one in answered_by.get(evidence.hits[candidate.hit].passage.document, ())
+            )
+            for candidate in evidence.candidates
         ], float)  # fmt: skip
         examples.append(
             Example(
-                f"written-{number}", evidence, held, np.ones(len(held), bool), bool(answers),
-                bool(held.any()), False,
+                f"written-{question}", evidence, held, np.ones(len(held), bool),
+                bool(answered_by), bool(held.any()), False,
             )
         )  # fmt: skip
     return examples
+
+
+def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(folder.glob("*.jsonl")):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)
 
 
 def with_reader(examples: Sequence[Example], reader: Reader) -> list[Example]:
