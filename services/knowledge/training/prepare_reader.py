@@ -35,7 +35,7 @@ from atrium_knowledge.domain.topics import TOPIC_HEADING, topic_text
 from tests.eval.meeting_scripts import read
 from tests.eval.meeting_scripts.build import build
 
-from .holding_out import held_out
+from .holding_out import family_held_out, held_out
 from .models import Encoder
 
 HERE = Path(__file__).parent
@@ -253,7 +253,7 @@ def siblings(file: Path) -> Iterator[Sheet]:
     """Yield passages that tell of the same kind of thing; each is asked all of its family."""
     for line in file.read_text(encoding="utf-8").splitlines():
         family = json.loads(line)
-        held = held_out(family["family"])
+        held = family_held_out(file, family["family"])
         for number, passage in enumerate(family["passages"]):
             sheets = Sheets("answers")
             for one in family["questions"]:

@@ -114,6 +114,8 @@ def _in_words(rule: str, value: object) -> str:
     if rule == "string.pattern" and value in _SHAPES:
         shape, example = _SHAPES[str(value)]
         return f"{shape}, such as {example}"
+    if rule == "string.email":
+        return "must be a mail address, such as lin@example.com"
     if rule == "string.min_len" and value == 1:
         return "must not be empty"
     if rule == "string.in" and isinstance(value, Sequence):

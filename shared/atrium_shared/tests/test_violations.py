@@ -63,6 +63,14 @@ def test_empty_and_choice_are_told_in_words() -> None:
     assert told["language"] == "must be zh or en, or empty"
 
 
+def test_a_mail_address_looks_like_one_or_is_empty() -> None:
+    for fine in ("", "lin@example.com", "lin.ma+hr@acme.example"):
+        assert not wrong(admin_pb2.User(email=fine))
+    for mistyped in ("lin", "lin@", "lin at example.com", "林@example.com", "a@b.c\n"):
+        told = wrong(admin_pb2.User(email=mistyped))
+        assert told["email"] == "must be a mail address, such as lin@example.com"
+
+
 @pytest.mark.parametrize(
     ("paths", "taken"),
     [

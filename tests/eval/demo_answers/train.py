@@ -54,7 +54,7 @@ from atrium_knowledge.domain.chunking import chunk_document
 from atrium_knowledge.domain.fusion import Scored, fuse, ranked
 from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.terms import index_terms, query_terms
-from services.knowledge.training.holding_out import held_out
+from services.knowledge.training.holding_out import family_held_out, held_out
 from services.knowledge.training.models import Encoder, Reader
 from services.knowledge.training.prepare_reader import as_parsed, training_half
 
@@ -347,16 +347,16 @@ def written_examples(encode: Encoder) -> list[Example]:
         )  # fmt: skip
         return name
 
-    for section in _lines(TRAINING / "reading"):
+    for _, section in _lines(TRAINING / "reading"):
         text, _ = as_parsed(section["text"], [])
         name = add(section["document"], section["section"], text)
         if held_out(text):
             for one in section["questions"]:
                 _, answers = as_parsed(section["text"], one["answers"])
                 asked.append((one["question"], {name: answers} if answers else {}))
-    for family in _lines(TRAINING / "siblings"):
+    for file, family in _lines(TRAINING / "siblings"):
         names = [add(passage["title"], (), passage["text"]) for passage in family["passages"]]
-        if held_out(family["family"]):
+        if family_held_out(file, family["family"]):
             for one in family["questions"]:
                 quotes: dict[str, list[str]] = defaultdict(list)
                 for answer in one["answered_by"]:
@@ -382,10 +382,10 @@ def written_examples(encode: Encoder) -> list[Example]:
     return examples
 
 
-def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+def _lines(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     for file in sorted(folder.glob("*.jsonl")):
         for line in file.read_text(encoding="utf-8").splitlines():
-            yield json.loads(line)
+            yield file, json.loads(line)
 
 
 def with_reader(examples: Sequence[Example], reader: Reader) -> list[Example]:
