@@ -13,7 +13,6 @@ nothing was trained on is printed too: harder, nearly all of what is open there 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -38,6 +37,7 @@ from tests.eval.refusals.questions import read_organisations, read_questions
 
 from .holding_out import held_out
 from .models import Encoder, Reader
+from .prepare_reader import json_lines
 
 NAMES = ("bias", "reading", "near", "near_three", "words", "side")
 USED = {
@@ -113,8 +113,7 @@ def kept_cases(encode: Encoder, reader: Reader) -> Iterator[Case]:
     """Yield questions about organisations that the reader's training leaves out."""
     organisations: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for file in sorted(WRITTEN.glob("topics_*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            one = json.loads(line)
+        for one in json_lines(file):
             if held_out(one["organisation"]):
                 organisations[one["organisation"]].append(one)
     for organisation, written in sorted(organisations.items()):

@@ -23,8 +23,8 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import accumulate
+from dataclasses import asdict, dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,8 @@ TALKS = HERE.parents[1] / "meeting" / "training" / "minutes" / "talks"
 TOPIC_VARIANTS = 2
 """How often a topic is shown, with other examples."""
 FOREIGN_PASSAGES = 2
-"""How many passages of other documents a question with an answer is read against."""
+"""How many passages that do not answer it a question with an answer is read against: of other
+documents, and in SQuAD-style files of any article."""
 NO_ANSWER_ELSEWHERE = 0.1
 """By how much farther (cosine) from the question than its own section they are: nearer ones often
 answer it too, as two organisations' rules on one matter do (false negatives: Qu et al. 2021)."""
@@ -98,13 +99,12 @@ class Sheets:
         self._relation = relation
         self._sheets: dict[tuple[str, str], Sheet] = {}
 
-    def add(self, heading: str, text: str, question: str, marks: Sequence[int]) -> None:
-        """Add a question with 1 for each unit that answers; a text without units is left out."""
+    def add(self, heading: str, text: str, question: str, answers: list[int]) -> None:
+        """Add a question with the units that answer it; a text without units is left out."""
         if (heading, text) not in self._sheets:
             self._sheets[heading, text] = Sheet(
                 self._relation, heading, text, units(text), [], held_out(text)
             )
-        answers = [number for number, mark in enumerate(marks) if mark]
         self._sheets[heading, text].questions.append((question, answers))
 
     def all(self) -> list[Sheet]:
@@ -134,6 +134,11 @@ class Shelf:
                 norm = 1.2 * (0.25 + 0.75 * self._lengths[number] / self._typical)
                 scores[number] += weight * rarity * times * 2.2 / (times + norm)
         return [number for number, _ in scores.most_common(20)]
+
+
+def json_lines(file: Path) -> list[dict[str, Any]]:
+    """Return what the lines of a file hold."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def training_half(title: str) -> bool:
@@ -182,24 +187,23 @@ def squad(file: Path) -> list[Sheet]:
     shelf, sheets = Shelf([text for _, text, _ in passages]), Sheets("answers")
     for question, answers, gold, at in asked:
         title, text, _ = passages[gold[0]]
-        marks = [
-            int(
-                start <= at < end
-                or any(len(one) > 3 and _plain(one) in _plain(text[start:end]) for one in answers)
-            )
-            for start, end in units(text)
+        answering = [
+            number
+            for number, (start, end) in enumerate(units(text))
+            if start <= at < end
+            or any(len(one) > 3 and _plain(one) in _plain(text[start:end]) for one in answers)
         ]
-        if any(marks):
-            sheets.add(title, text, question, marks)
+        if answering:
+            sheets.add(title, text, question, answering)
             if moved := in_another_year(question, f"{title}\n{text}"):
                 sheets.add(title, text, moved, [])
-        others = [
+        others = (
             other
             for other in shelf.best(question)
             if other != gold[0]
             and not any(_plain(one) in _plain(passages[other][2]) for one in answers)
-        ]
-        for other in others[:FOREIGN_PASSAGES]:
+        )
+        for other in islice(others, FOREIGN_PASSAGES):
             title, text, _ = passages[other]
             sheets.add(title, text, question, [])
     return sheets.all()
@@ -228,7 +232,7 @@ def _plain(text: str) -> str:
 
 def written(file: Path, encode: Encoder) -> list[Sheet]:
     """Return the project's own sections."""
-    sections = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+    sections = json_lines(file)
     texts = [_headed(section) for section in sections]
     shelf, vectors = Shelf(texts), encode(texts, "passage")
     chance, sheets = random.Random(1), Sheets("answers")
@@ -251,17 +255,15 @@ def written(file: Path, encode: Encoder) -> list[Sheet]:
 
 def siblings(file: Path) -> Iterator[Sheet]:
     """Yield passages that tell of the same kind of thing; each is asked all of its family."""
-    for line in file.read_text(encoding="utf-8").splitlines():
-        family = json.loads(line)
+    for family in json_lines(file):
         held = family_held_out(file, family["family"])
         for number, passage in enumerate(family["passages"]):
-            sheets = Sheets("answers")
+            text = passage["text"]
+            questions = []
             for one in family["questions"]:
                 quotes = [a["quote"] for a in one["answered_by"] if a["passage"] == number]
-                marks = _marks(passage["text"], quotes)
-                sheets.add(passage["title"], passage["text"], one["question"], marks)
-            for sheet in sheets.all():
-                yield replace(sheet, held=held)
+                questions.append((one["question"], _answering(text, quotes)))
+            yield Sheet("answers", passage["title"], text, units(text), questions, held)
 
 
 _RULE = re.compile(r"\|?[\s:|-]+\|?")
@@ -307,15 +309,16 @@ def _headed(section: dict[str, Any]) -> str:
 def _ask(sheets: Sheets, section: dict[str, Any], question: str, answers: Sequence[str]) -> None:
     text, answers = as_parsed(section["text"], answers)
     heading = " > ".join([section["document"], *section["section"]])
-    sheets.add(heading, text, question, _marks(text, answers))
+    sheets.add(heading, text, question, _answering(text, answers))
 
 
-def _marks(text: str, answers: Sequence[str]) -> list[int]:
-    """Return 1 for each unit of a text that a slice of it overlaps by half of the shorter one."""
+def _answering(text: str, answers: Sequence[str]) -> list[int]:
+    """Return the units of a text that a slice of it overlaps by half of the shorter one."""
     spans = [(at, at + len(answer)) for answer in answers if (at := text.find(answer)) >= 0]
     return [
-        int(any(min(end, b) - max(start, a) >= 0.5 * min(end - start, b - a) for a, b in spans))
-        for start, end in units(text)
+        number
+        for number, (start, end) in enumerate(units(text))
+        if any(min(end, b) - max(start, a) >= 0.5 * min(end - start, b - a) for a, b in spans)
     ]
 
 
@@ -326,7 +329,7 @@ def topics(file: Path) -> Iterator[Sheet]:
     counter-examples, or none of the latter: every topic is shown in some variants. It is asked
     about other topics of the same organisation too, where the file tells which these are.
     """
-    all_topics = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    all_topics = json_lines(file)
     siblings: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for topic in all_topics:
         if "organisation" in topic:
@@ -381,7 +384,7 @@ def with_slip(text: str, chance: random.Random) -> str:
 
 def claims(file: Path) -> Iterator[Sheet]:
     """Yield talk with sentences of minutes about it: right ones, and wrong ones."""
-    pieces = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    pieces = json_lines(file)
     for number, piece in enumerate(pieces):
         chance = random.Random(piece["id"])
         said: list[Claim] = []

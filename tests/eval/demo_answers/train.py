@@ -18,7 +18,7 @@ import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.terms import index_terms, query_terms
 from services.knowledge.training.holding_out import family_held_out, held_out
 from services.knowledge.training.models import Encoder, Reader
-from services.knowledge.training.prepare_reader import as_parsed, training_half
+from services.knowledge.training.prepare_reader import as_parsed, json_lines, training_half
 
 from .handbook_text import HANDBOOK, labels_of_users, load_manifest
 from .matching import holds_facts, mentions
@@ -231,11 +231,7 @@ def _plain(text: str) -> str:
 def development_questions() -> list[dict[str, Any]]:
     """Return all questions over the handbook that may be learned from."""
     folder = Path(__file__).parent / "data"
-    return [
-        json.loads(line)
-        for name in ("dev.jsonl", "tune.jsonl")
-        for line in (folder / name).read_text(encoding="utf-8").splitlines()
-    ]
+    return [*json_lines(folder / "dev.jsonl"), *json_lines(folder / "tune.jsonl")]
 
 
 def handbook_examples(encode: Encoder) -> tuple[list[Example], dict[str, Callable[[str], bool]]]:
@@ -347,21 +343,23 @@ def written_examples(encode: Encoder) -> list[Example]:
         )  # fmt: skip
         return name
 
-    for _, section in _lines(TRAINING / "reading"):
-        text, _ = as_parsed(section["text"], [])
-        name = add(section["document"], section["section"], text)
-        if held_out(text):
-            for one in section["questions"]:
-                _, answers = as_parsed(section["text"], one["answers"])
-                asked.append((one["question"], {name: answers} if answers else {}))
-    for file, family in _lines(TRAINING / "siblings"):
-        names = [add(passage["title"], (), passage["text"]) for passage in family["passages"]]
-        if family_held_out(file, family["family"]):
-            for one in family["questions"]:
-                quotes: dict[str, list[str]] = defaultdict(list)
-                for answer in one["answered_by"]:
-                    quotes[names[answer["passage"]]].append(answer["quote"])
-                asked.append((one["question"], quotes))
+    for file in sorted((TRAINING / "reading").glob("*.jsonl")):
+        for section in json_lines(file):
+            text, _ = as_parsed(section["text"], [])
+            name = add(section["document"], section["section"], text)
+            if held_out(text):
+                for one in section["questions"]:
+                    _, answers = as_parsed(section["text"], one["answers"])
+                    asked.append((one["question"], {name: answers} if answers else {}))
+    for file in sorted((TRAINING / "siblings").glob("*.jsonl")):
+        for family in json_lines(file):
+            names = [add(passage["title"], (), passage["text"]) for passage in family["passages"]]
+            if family_held_out(file, family["family"]):
+                for one in family["questions"]:
+                    quotes: dict[str, list[str]] = defaultdict(list)
+                    for answer in one["answered_by"]:
+                        quotes[names[answer["passage"]]].append(answer["quote"])
+                    asked.append((one["question"], quotes))
     corpus = Corpus(passages, encode)
     examples = []
     for question, answered_by in asked:
@@ -380,12 +378,6 @@ def written_examples(encode: Encoder) -> list[Example]:
             )
         )  # fmt: skip
     return examples
-
-
-def _lines(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            yield file, json.loads(line)
 
 
 def with_reader(examples: Sequence[Example], reader: Reader) -> list[Example]:
