@@ -56,7 +56,12 @@ from atrium_knowledge.domain.passages import Hit, Passage
 from atrium_knowledge.domain.terms import index_terms, query_terms
 from services.knowledge.training.holding_out import family_held_out, held_out
 from services.knowledge.training.models import Encoder, Reader
-from services.knowledge.training.prepare_reader import as_parsed, json_lines, training_half
+from services.knowledge.training.prepare_reader import (
+    NO_ANSWER_ELSEWHERE,
+    as_parsed,
+    json_lines,
+    training_half,
+)
 
 from .handbook_text import HANDBOOK, labels_of_users, load_manifest
 from .matching import holds_facts, mentions
@@ -148,6 +153,10 @@ class Corpus:
             )
             for one in best
         ], vector
+
+    def nearness(self, question: str) -> np.ndarray:
+        """Return the cosine of each passage to the question."""
+        return np.asarray(self._vectors @ self._encode([question], "query")[0])
 
     def evidence(self, question: str, mask: np.ndarray, limit: int) -> Evidence:
         """Search and weigh."""
@@ -329,9 +338,13 @@ def _handbook_example(
 
 
 def written_examples(encode: Encoder) -> list[Example]:
-    """Make examples of the project's own texts that the reader has not learned from."""
+    """Make examples of the project's own texts that the reader has not learned from.
+
+    Nobody has marked which sections of other organisations answer a question too: those about as
+    near to it as its own are taken away.
+    """
     passages: list[Passage] = []
-    asked: list[tuple[str, dict[str, list[str]]]] = []
+    asked: list[tuple[str, dict[str, list[str]], int | None]] = []
 
     def add(title: str, section: Sequence[str], text: str) -> str:
         name = f"d{len(passages)}"
@@ -350,20 +363,26 @@ def written_examples(encode: Encoder) -> list[Example]:
             if held_out(text):
                 for one in section["questions"]:
                     _, answers = as_parsed(section["text"], one["answers"])
-                    asked.append((one["question"], {name: answers} if answers else {}))
+                    quotes = {name: answers} if answers else {}
+                    asked.append((one["question"], quotes, len(passages) - 1))
     for file in sorted((TRAINING / "siblings").glob("*.jsonl")):
         for family in json_lines(file):
             names = [add(passage["title"], (), passage["text"]) for passage in family["passages"]]
             if family_held_out(file, family["family"]):
                 for one in family["questions"]:
-                    quotes: dict[str, list[str]] = defaultdict(list)
+                    quotes = defaultdict(list)
                     for answer in one["answered_by"]:
                         quotes[names[answer["passage"]]].append(answer["quote"])
-                    asked.append((one["question"], quotes))
+                    asked.append((one["question"], quotes, None))
     corpus = Corpus(passages, encode)
+    titles = np.array([passage.document_title for passage in passages])
     examples = []
-    for question, answered_by in asked:
-        evidence = corpus.evidence(question, np.ones(len(passages), bool), 10)
+    for question, answered_by, own in asked:
+        seen = np.ones(len(passages), bool)
+        if own is not None:
+            near = corpus.nearness(question)
+            seen = (titles == titles[own]) | (near <= near[own] - NO_ANSWER_ELSEWHERE)
+        evidence = corpus.evidence(question, seen, 10)
         held = np.array([
             any(
                 _plain(one) in _plain(candidate.text) or _plain(candidate.text) in _plain(one)
