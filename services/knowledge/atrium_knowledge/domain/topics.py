@@ -29,8 +29,8 @@ from atrium_knowledge.domain.answering.questions import Question
 # Fitted by services/knowledge/training/fit_topics.py, which prints how each fares on organisations
 # that it was not fitted on. Weights of bias, (reading,) best and mean-of-three similarity, words,
 # side.
-_READER_WEIGHTS: Final = (-4.45, 3.58, 2.55, 1.0, 1.79, 2.12)
-_READER_WORD_WEIGHTS: Final = (-3.1, 3.97, 2.63)
+_READER_WEIGHTS: Final = (-4.51, 3.69, 2.54, 1.2, 1.8, 2.05)
+_READER_WORD_WEIGHTS: Final = (-3.13, 4.14, 2.64)
 _WEIGHTS: Final = (-7.47, 6.97, 5.66, 1.32, 5.49)
 _WORD_WEIGHTS: Final = (-3.42, 6.17)
 _READER_THRESHOLD: Final = 0.5
